@@ -1,0 +1,3 @@
+"""What the user says, and the order in which things happen."""
+
+__model_compose__ = "model-compose"

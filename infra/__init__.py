@@ -1,0 +1,3 @@
+"""Where things run: processes today, containers and clusters next."""
+
+__model_compose__ = "model-compose"

@@ -1,0 +1,1 @@
+"""Text generation behind one Protocol, on the only thread that runs torch."""

@@ -1,0 +1,1 @@
+"""The light ASGI application that serves workflow runs and talks to the tasks."""

@@ -1,0 +1,35 @@
+"""What a task process reads at start: `task.json`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+
+
+class TaskSettings(BaseModel):
+    """One model task. Written by `compose.plan`, read by `services.entry`; no secret ever stands in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    id: str
+    """The component's id, for logs."""
+    task: str
+    """A name from services.catalog."""
+    model: str
+    """How the user named the model, for messages."""
+    model_path: Path
+    """A local folder with config.json, safetensors and tokenizer files; nothing is fetched."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
+    precision: Precision = "auto"
+    quantization: Literal["int8"] | None = None
+    chat_template: str | None = None
+    """Overrides the repository's own; only the file may give one, never a client."""
+    fast_tokenizer: bool = True
+    max_concurrent_count: int = 0
+    """Requests inside the model at once; 0: the engine decides."""
+    max_queue_length: int = 64
+    threads: int | None = None
+    """Torch's threads; None: torch decides."""

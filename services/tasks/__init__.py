@@ -1,0 +1,1 @@
+"""What a model does: one module for each task of the catalog."""
