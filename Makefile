@@ -1,0 +1,63 @@
+# One short command for each wish; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+EXAMPLE := examples/quickstart/model-compose.yml
+QUESTION := Explain quantum computing in simple terms.
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart down test soak check lint format bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.venv/installed: pyproject.toml infra/requirements/*.txt compose/bin/model-compose
+	rm -rf build
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --constraint infra/requirements/constraints.txt --progress-bar off --quiet --editable .
+	@touch $@
+
+.venv/tools: .venv/installed
+	$(BIN)/python -m pip install --constraint infra/requirements/constraints.txt --progress-bar off --quiet --group dev
+	@touch $@
+
+quickstart: .venv/installed ## set up, start the bundled model, ask it one question
+	@$(BIN)/model-compose -f $(EXAMPLE) up --detach
+	@echo
+	@echo 'You:   $(QUESTION)'
+	@printf 'Model: '
+	@curl --fail-with-body --silent --show-error http://localhost:$${PORT:-8080}/api/workflows/runs \
+		--header 'Content-Type: application/json' \
+		--data '{"input": {"user_prompt": "$(QUESTION)"}}' \
+		| $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["output"]["generated"])'
+	@echo
+	@echo "API:   http://localhost:$${PORT:-8080}/api"
+	@echo "Page:  http://localhost:$${PAGE_PORT:-8081}"
+	@echo 'Stop it with: make down'
+
+down: ## stop what quickstart started
+	@$(BIN)/model-compose -f $(EXAMPLE) down
+
+test: .venv/tools ## all tests but the soak ones, under 15 minutes on two cores
+	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) --dist loadgroup
+
+soak: .venv/tools ## the same properties in full size
+	$(BIN)/python -m pytest -m soak
+
+check: .venv/tools ## style, types, import rules, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m compose.schema --check
+
+format: .venv/tools ## mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/tools ## measure against other tools, side by side
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what was built here
+	rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis test-results
