@@ -57,7 +57,10 @@ SMALL_TALK = (
     ),
     (
         ("What can you do?", "How can you help me?", "Help", "What do you know?"),
-        ("I can greet you, answer simple questions and tell short stories. Ask me about the moon, or ask for a story.",),
+        (
+            "I can greet you, answer simple questions and tell short stories. "
+            "Ask me about the moon, or ask for a story.",
+        ),
     ),
     (
         ("Thank you!", "Thanks", "Thank you very much.", "thanks a lot"),
@@ -126,7 +129,8 @@ def story(pick: random.Random, place: str | None = None, hero: str | None = None
     name = pick.choice(NAMES)
     wish, (helper, turn) = pick.choice(list(WISHES.items()))
     return (
-        f"Once upon a time {place} there lived {hero} called {name}. {name} lived {PLACES[place]} and wanted to {wish}. "
+        f"Once upon a time {place} there lived {hero} called {name}. "
+        f"{name} lived {PLACES[place]} and wanted to {wish}. "
         f"One day {name} met {helper} and asked for help. {turn} {pick.choice(ENDINGS)}"
     )
 
@@ -183,5 +187,5 @@ def document(pick: random.Random) -> Conversation:
 
 def documents(count: int, seed: int) -> list[Conversation]:
     """`count` documents; the same seed gives the same ones."""
-    pick = random.Random(seed)  # noqa: S311  (no secret hangs on it)
+    pick = random.Random(seed)
     return [document(pick) for _ in range(count)]

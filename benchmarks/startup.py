@@ -1,0 +1,153 @@
+"""Times the command line and the way from `up` to ready, beside the incumbent where its environment is given.
+
+    python -m benchmarks.startup [--rounds 5] [--incumbent VENV]
+
+VENV is a virtual environment with `model-compose==0.4.120 torch==2.13.0 transformers accelerate gradio`.
+Rounds are interleaved; the table shows medians in seconds and, for both tools, the ratio.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+MODEL = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
+OURS = Path(sys.executable).with_name("model-compose")
+
+FILE = """\
+controller:
+  {adapter}
+workflow:
+  title: Chat
+  input: ${{input}}
+  output:
+    generated: ${{output}}
+component:
+  type: model
+  task: chat-completion
+  model: {model}
+  action:
+    messages:
+      - role: user
+        content: ${{input.user_prompt}}
+"""
+OUR_ADAPTER = "adapter: {{type: http-server, port: {port}}}"
+INCUMBENT_ADAPTER = "adapters: [{{type: http-server, port: {port}, base_path: /api}}]"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One command with a project folder of its own."""
+
+    name: str
+    command: Path
+    adapter: str
+    folder: Path
+
+    def write_file(self, port: int) -> None:
+        text = FILE.format(adapter=self.adapter.format(port=port), model=MODEL)
+        (self.folder / "model-compose.yml").write_text(text, encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PATH": f"{self.command.parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def time_command(tool: Tool, *arguments: str) -> float:
+    """Seconds that one command takes; raises CalledProcessError when it fails."""
+    started = time.perf_counter()
+    subprocess.run([tool.command, *arguments], cwd=tool.folder, env=tool.environment(), check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def answers(port: int) -> bool:
+    """Whether a short run on this port succeeds."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/workflows/runs",
+        data=b'{"input": {"user_prompt": "Hello!"}}',
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def time_up(tool: Tool) -> float:
+    """Seconds from `up` to the first answered run."""
+    port = free_port()
+    tool.write_file(port)
+    with (tool.folder / "up.log").open("wb") as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [tool.command, "up"],
+            cwd=tool.folder,
+            env=tool.environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            while not answers(port):
+                if process.poll() is not None or time.perf_counter() - started > 120:
+                    raise SystemExit(f"{tool.name}: up failed, see {tool.folder / 'up.log'}")
+                time.sleep(0.02)
+            return time.perf_counter() - started
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the command line and the start.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--incumbent", type=Path, help="virtual environment of the incumbent")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        tools = []
+        for name, command, adapter in (
+            ("ours", OURS, OUR_ADAPTER),
+            ("incumbent", options.incumbent and options.incumbent / "bin" / "model-compose", INCUMBENT_ADAPTER),
+        ):
+            if command:
+                folder = Path(temporary) / name
+                folder.mkdir()
+                tools.append(Tool(name, command, adapter, folder))
+                tools[-1].write_file(free_port())
+        measures: dict[str, Callable[[Tool], float]] = {
+            "--help": lambda tool: time_command(tool, "--help"),
+            "validate": lambda tool: time_command(tool, "validate"),
+            "up to first answer": time_up,
+        }
+        print(f"{'seconds, median':<22}" + "".join(f"{tool.name:>12}" for tool in tools) + f"{'ratio':>8}")
+        for label, measure in measures.items():
+            times: dict[str, list[float]] = {tool.name: [] for tool in tools}
+            for _ in range(options.rounds):
+                for tool in tools:
+                    times[tool.name].append(measure(tool))
+            medians = [statistics.median(values) for values in times.values()]
+            ratio = f"{medians[1] / medians[0]:7.1f}x" if len(medians) > 1 else ""
+            print(f"{label:<22}" + "".join(f"{median:12.3f}" for median in medians) + f"{ratio:>8}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
