@@ -1,0 +1,39 @@
+"""Every command in the documents runs as written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT
+from tests.e2e.documents import Reader, shell_blocks
+
+# The documents name the ports 8080 and 8081, so these run one after the other.
+pytestmark = [pytest.mark.readme, pytest.mark.xdist_group("default-ports"), pytest.mark.timeout(300)]
+
+DOCUMENTS = [
+    path
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for path in sorted(ROOT.glob(pattern))
+    if shell_blocks(path)
+]
+
+RUN_BY_CI = ("make test\n",)
+"""These would run this very test."""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_works(document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    folder = checkout / document.relative_to(ROOT).parent
+    with Reader(folder, environment, tmp_path / "up.log") as reader:
+        for block in shell_blocks(document):
+            if block in RUN_BY_CI:
+                assert block in (ROOT / ".ci/run").read_text(encoding="utf-8")
+                continue
+            output = reader.run(block)
+            if "curl" in block:
+                answer = json.loads(output.splitlines()[0])
+                assert answer["status"] == "completed", answer
+                assert answer["output"]["generated"], answer
+            elif "model-compose run" in block:
+                assert output.strip()
