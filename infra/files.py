@@ -1,0 +1,27 @@
+"""Files that only their owner may read, written whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+
+def open_private(path: Path, *, append: bool = False) -> BinaryIO:
+    """Open `path` for unbuffered writing with mode 0600; its folder is made when it is absent."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+    descriptor = os.open(path, flags, 0o600)
+    return os.fdopen(descriptor, "ab" if append else "wb", buffering=0)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` with `text` in one step, mode 0600: a reader sees the old text or the new, never a part."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,184 @@
+"""Log files of the services: one line in, capped, time-stamped and rotated; the last lines, or new ones, out."""
+
+import heapq
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from infra.files import open_private
+
+MAX_LINE_BYTES = 8_192
+MAX_FILE_BYTES = 10_000_000
+FILE_COUNT = 3
+FOLLOW_INTERVAL_S = 0.2
+
+_CUT_MARK = " ... (cut)"
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class LineSplitter:
+    """Turns bytes that come in any pieces into lines of text that a terminal can show safely.
+
+    Lines longer than MAX_LINE_BYTES are cut, so that an endless line takes no memory. Escape sequences are dropped. Of
+    a line that is rewritten by carriage returns (a progress bar) the last state is kept.
+    """
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._cut = False
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that `data` completes."""
+        *ends, rest = data.split(b"\n")
+        lines = []
+        for end in ends:
+            self._keep(end)
+            lines.append(self._take())
+        self._keep(rest)
+        return lines
+
+    def close(self) -> list[str]:
+        """The last line, where it has no line end."""
+        return [self._take()] if self._rest else []
+
+    def _keep(self, data: bytes) -> None:
+        room = MAX_LINE_BYTES - len(self._rest)
+        self._cut = self._cut or len(data) > room
+        self._rest += data[:room]
+
+    def _take(self) -> str:
+        text = self._rest.decode(errors="replace").rstrip("\r").rpartition("\r")[2]
+        line = _CONTROL.sub("", text) + (_CUT_MARK if self._cut else "")
+        self._rest.clear()
+        self._cut = False
+        return line
+
+
+class LogFile:
+    """Appends time-stamped lines to `path`; older lines move to `path.1`, `path.2` and out."""
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._file: BinaryIO | None = None
+
+    def write(self, line: str) -> None:
+        """A full disk loses lines, and nothing else."""
+        data = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {line}\n".encode(errors="replace")
+        try:
+            if self._file is None:
+                self._file = open_private(self._path, append=True)
+            if self._file.tell() + len(data) > self._max_bytes:
+                self._rotate()
+            self._file.write(data)
+        except OSError:
+            self.close()
+
+    def _rotate(self) -> None:
+        self.close()
+        for newer, older in reversed(list(zip(_numbers(self._path), _numbers(self._path)[1:], strict=False))):
+            if newer.exists():
+                newer.replace(older)
+        self._file = open_private(self._path, append=True)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LogLine:
+    """One line of one service; `time` is ISO 8601 in UTC, so lines of several services sort by it."""
+
+    time: str
+    service: str
+    text: str
+
+
+def services_with_logs(folder: Path) -> list[str]:
+    """The names that have a log in `folder`, sorted."""
+    return sorted(path.name.removesuffix(".log") for path in folder.glob("*.log"))
+
+
+def tail(folder: Path, services: Sequence[str], count: int | None) -> list[LogLine]:
+    """The last `count` lines of each service (None: all that is kept), merged by time."""
+    return list(heapq.merge(*(_tail_of_one(folder, service, count) for service in services)))
+
+
+def follow(folder: Path, services: Sequence[str]) -> Iterator[LogLine | None]:
+    """Lines as they are written from now on, for ever; None whenever there was a pause without any.
+
+    The first pause comes before the first wait, so a caller may read the tail in between and lose nothing.
+    """
+    readers = [_Follower(folder / f"{service}.log", service) for service in services]
+    while True:
+        lines = sorted(line for reader in readers for line in reader.read())
+        yield from lines
+        if not lines:
+            yield None
+            time.sleep(FOLLOW_INTERVAL_S)
+
+
+class _Follower:
+    """Reads on in one log, over rotations."""
+
+    def __init__(self, path: Path, service: str) -> None:
+        self._path = path
+        self._service = service
+        self._file = self._open()
+        self._rest = b""
+        if self._file is not None:
+            self._file.seek(0, 2)
+
+    def _open(self) -> BinaryIO | None:
+        try:
+            return self._path.open("rb")
+        except FileNotFoundError:
+            return None
+
+    def read(self) -> list[LogLine]:
+        data = self._rest
+        if self._file is not None:
+            data += self._file.read()
+        if self._was_rotated():
+            if self._file is not None:
+                self._file.close()
+            self._file = self._open()
+            data += self._file.read() if self._file is not None else b""
+        whole, newline, self._rest = data.rpartition(b"\n")
+        return _parse(self._service, whole + newline)
+
+    def _was_rotated(self) -> bool:
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            return False
+        return self._file is None or inode != os.fstat(self._file.fileno()).st_ino
+
+
+def _numbers(path: Path) -> list[Path]:
+    return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, FILE_COUNT))]
+
+
+def _tail_of_one(folder: Path, service: str, count: int | None) -> list[LogLine]:
+    lines: deque[LogLine] = deque()
+    for path in _numbers(folder / f"{service}.log"):
+        if not path.exists() or (count is not None and len(lines) >= count):
+            break
+        lines.extendleft(reversed(_parse(service, path.read_bytes())))
+    return list(lines)[-count:] if count else [] if count == 0 else list(lines)
+
+
+def _parse(service: str, data: bytes) -> list[LogLine]:
+    lines = []
+    for line in data.decode(errors="replace").splitlines():
+        stamp, _, text = line.partition(" ")
+        lines.append(LogLine(stamp, service, text))
+    return lines

@@ -1,0 +1,298 @@
+"""The life of one unit: prepared, started, watched until it is ready, started again when it ends, stopped when told."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra import net
+from infra.errors import ExitCode
+from infra.process import Child, ParentPipe, child_environment, python_command
+from infra.restart import CRASH_LIMIT, RestartPolicy
+from infra.state import ServiceState
+from infra.unit import Unit, UnitState
+
+POLL_INTERVAL_S = 0.15
+POLL_TIMEOUT_S = 5.0
+LAST_LINES = 20
+CANNOT_LOAD = 78
+"""Exit status of a service whose last line says why it can never work; EX_CONFIG of sysexits.h."""
+
+_MEMORY_HINT = "give it more memory, or use a smaller model, `precision: bfloat16` or `quantization: int8`"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the services of one run share.
+
+    working_directory: an empty folder. on_line: (service, line of its output). on_change: a service in a new state.
+    """
+
+    settings_folder: Path
+    working_directory: Path
+    parent: ParentPipe
+    on_line: Callable[[str, str], None]
+    on_change: Callable[[ServiceState], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a start is: a task's own stage, a share from 0 to 1, and an estimate."""
+
+    stage: str | None = None
+    share: float | None = None
+    seconds_left: float | None = None
+
+    @classmethod
+    def parse(cls, message: Mapping[str, Any]) -> "Progress":
+        return cls(message.get("stage"), message.get("progress"), message.get("seconds_left"))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a service does not work, and what the command that started it ends in."""
+
+    message: str
+    hint: str | None = None
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+class Service:
+    """Runs `unit` behind `listener`, a socket that stays open while processes come and go.
+
+    settled: set once it is ready, failed or stopped for the first time. ended: set when nothing more will happen.
+    """
+
+    def __init__(self, unit: Unit, listener: socket.socket, around: Surroundings) -> None:
+        self.unit = unit
+        self.address = net.bound_address(listener, unit.address)
+        self.state: UnitState = "waiting"
+        self.failure: Failure | None = None
+        self.settled = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._listener = listener
+        self._around = around
+        self._stopping = asyncio.Event()
+        self._timed_out = False
+        self._child: Child | None = None
+        self._restarts = 0
+        self._progress = Progress()
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
+
+    def snapshot(self) -> ServiceState:
+        """This moment, for state.json and for tables."""
+        return ServiceState(
+            name=self.unit.name,
+            kind=self.unit.kind,
+            state=self.state,
+            address=net.address_text(self.address),
+            process=self._child.id if self._child else None,
+            restarts=self._restarts,
+            last_error=self.failure.message if self.failure else None,
+            hint=self.failure.hint if self.failure else None,
+            stage=self._progress.stage,
+            progress=self._progress.share,
+            seconds_left=self._progress.seconds_left,
+            last_lines=tuple(self._lines) if self.state == "failed" else (),
+        )
+
+    async def run(self) -> None:
+        """Keep the unit running until it is told to stop or beyond help."""
+        self._changed()
+        try:
+            if self.unit.prepare is None or await self._prepare(self.unit.prepare):
+                await self._keep_serving()
+        finally:
+            self._listener.close()
+            if self.state != "failed":
+                self._become("stopped")
+            self.settled.set()
+            self.ended.set()
+
+    def terminate(self) -> None:
+        """Ask it to end in order, and start nothing more."""
+        self._stopping.set()
+        if not self.ended.is_set():
+            self._become("stopping")
+        if self._child is not None:
+            self._child.terminate()
+
+    def kill(self) -> None:
+        """End it and all that it started, at once."""
+        self._stopping.set()
+        if self._child is not None:
+            self._child.kill()
+
+    async def _prepare(self, command: Sequence[str]) -> bool:
+        """Run the preparation to its end; says whether the unit can start."""
+        self._become("preparing")
+        error: dict[str, Any] = {}
+
+        def read(line: str) -> None:
+            message = _json_object(line)
+            if message is None:
+                self._print(line)
+            elif "error" in message:
+                error.update(message["error"])
+            else:
+                self._advance(message)
+
+        status = await self._run_child(command, self.unit.prepare_environment, read)
+        if status != 0 and not self._stopping.is_set():
+            message = error.get("message") or f"{self.unit.name} could not be prepared: {_ending(status)}"
+            code = ExitCode(status) if status in (ExitCode.FILE, ExitCode.ENVIRONMENT) else ExitCode.FAILED
+            self._fail(Failure(message, error.get("hint"), code))
+        return status == 0
+
+    async def _keep_serving(self) -> None:
+        policy = RestartPolicy()
+        while not self._stopping.is_set():
+            self._become("restarting" if self._restarts else "starting")
+            status, was_ready = await self._serve()
+            if self._stopping.is_set():
+                return
+            failure = self._judge(status)
+            if status == CANNOT_LOAD or self._timed_out:
+                self._fail(failure)
+                return
+            delay_s = policy.after_crash(time.monotonic(), was_ready=was_ready)
+            if delay_s is None:
+                self._fail(Failure(f"{failure.message}, {CRASH_LIMIT} times in a row", failure.hint))
+                return
+            self.failure = failure
+            self._restarts += 1
+            self._say(f"{failure.message}; starting it again in {delay_s:g} s")
+            self._become("restarting")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    async def _serve(self) -> tuple[int, bool]:
+        """One process from its start to its end: its exit status, and whether it was ever ready."""
+        settings = self._around.settings_folder / f"{self.unit.name}.json"
+        descriptor = self._listener.fileno()
+        command = (self.unit.module, str(settings), "--fd", str(descriptor), "--parent", str(os.getpid()))
+        poll = asyncio.create_task(self._wait_until_ready())
+        try:
+            status = await self._run_child(command, self.unit.environment, self._print, (descriptor,))
+            return status, self.state == "ready"
+        finally:
+            poll.cancel()
+
+    async def _run_child(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        descriptors: Sequence[int] = (),
+    ) -> int:
+        try:
+            self._child = await Child.start(
+                python_command(*command),
+                environment=child_environment(os.environ, environment),
+                directory=self._around.working_directory,
+                parent=self._around.parent,
+                on_line=on_line,
+                descriptors=descriptors,
+            )
+        except OSError as error:
+            self._print(f"no process could be started: {os.strerror(error.errno or 0)}")
+            return os.EX_OSERR
+        if self._stopping.is_set():  # it came while the process was being made
+            self._child.terminate()
+        self._changed()
+        try:
+            return await self._child.wait()
+        finally:
+            self._child = None
+
+    async def _wait_until_ready(self) -> None:
+        """Ask until it is ready. One answer may take long: the socket is there before the process listens on it."""
+        try:
+            async with asyncio.timeout(self.unit.start_timeout_s):
+                await self._poll()
+        except TimeoutError:
+            self._timed_out = True
+            if self._child is not None:
+                self._child.kill()
+            return
+        if not self._stopping.is_set():
+            self.failure = None
+            self._progress = Progress()
+            self._become("ready")
+            self.settled.set()
+
+    async def _poll(self) -> None:
+        while True:
+            with contextlib.suppress(OSError, ValueError):  # not there yet, or gone
+                async with asyncio.timeout(POLL_TIMEOUT_S):
+                    answer = await net.get(self.address, self.unit.ready_path)
+                if answer.status == 200:
+                    return
+                if isinstance(answer.body, dict):
+                    self._advance(answer.body)
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _judge(self, status: int) -> Failure:
+        name = self.unit.name
+        if self._timed_out:
+            seconds = f"{self.unit.start_timeout_s:g} s"
+            return Failure(f"{name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
+        if status == CANNOT_LOAD and self._lines:
+            return Failure(self._lines[-1])
+        if status == -signal.SIGKILL:
+            return Failure(f"{name} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
+        return Failure(f"{name} {_ending(status)}")
+
+    def _fail(self, failure: Failure) -> None:
+        self.failure = failure
+        self._progress = Progress()
+        self._say(failure.message)
+        self._become("failed")
+
+    def _advance(self, message: Mapping[str, Any]) -> None:
+        progress = Progress.parse(message)
+        if progress != self._progress:
+            self._progress = progress
+            self._changed()
+
+    def _become(self, state: UnitState) -> None:
+        if state != self.state:
+            self.state = state
+            self._changed()
+
+    def _changed(self) -> None:
+        self._around.on_change(self.snapshot())
+
+    def _print(self, line: str) -> None:
+        if line:
+            self._lines.append(line)
+        self._around.on_line(self.unit.name, line)
+
+    def _say(self, sentence: str) -> None:
+        """Our own word about the service, in its log."""
+        self._around.on_line(self.unit.name, f"[model-compose] {sentence}")
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,145 @@
+"""Keeps all services of one run: starts them at once, tells how they are, and stops them in order."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+from infra import net
+from infra.files import write_private
+from infra.folder import RunFolder
+from infra.journal import Journal, Listener
+from infra.process import ParentPipe
+from infra.secrets import Redactor
+from infra.service import Service, Surroundings
+from infra.state import RunState
+from infra.unit import Unit
+
+HURRY_S = 2.0
+"""How long services get once a second interrupt has said that waiting is over."""
+
+
+class StopRequests:
+    """Three grades of impatience: end in order, end within seconds, end at once."""
+
+    def __init__(self) -> None:
+        self.orderly = asyncio.Event()
+        self.hurried = asyncio.Event()
+        self.immediate = asyncio.Event()
+
+    def add(self) -> None:
+        """One more interrupt: the next grade."""
+        for grade in (self.orderly, self.hurried, self.immediate):
+            if not grade.is_set():
+                grade.set()
+                return
+
+
+class Supervisor:
+    """All services of one run by name. `supervise` makes one."""
+
+    def __init__(self, services: dict[str, Service]) -> None:
+        self.services = services
+        self.stop_requests = StopRequests()
+
+    async def settled(self) -> None:
+        """Until each service is ready or failed, or somebody asked for a stop."""
+        everybody = asyncio.gather(*(service.settled.wait() for service in self.services.values()))
+        await _first_of(everybody, self.stop_requests.orderly.wait())
+
+    async def stop(self) -> None:
+        """End everything: what takes requests first, so that accepted ones finish, then the tasks behind it."""
+        front = [service for service in self.services.values() if service.unit.kind != "task"]
+        tasks = [service for service in self.services.values() if service.unit.kind == "task"]
+        for group in (front, tasks):
+            for service in group:
+                service.terminate()
+            await asyncio.gather(*map(self._see_off, group))
+
+    async def _see_off(self, service: Service) -> None:
+        requests = self.stop_requests
+        await _first_of(service.ended.wait(), requests.hurried.wait(), timeout_s=service.unit.stop_timeout_s)
+        if requests.hurried.is_set():
+            await _first_of(service.ended.wait(), requests.immediate.wait(), timeout_s=HURRY_S)
+        service.kill()
+        await service.ended.wait()
+
+
+def bind(units: Sequence[Unit]) -> dict[str, socket.socket]:
+    """A listening socket for each unit by its name, all or none; raises UserError for the first that cannot be had."""
+    sockets: dict[str, socket.socket] = {}
+    try:
+        for unit in units:
+            sockets[unit.name] = net.listen(unit.name, unit.address)
+    except BaseException:
+        for listener in sockets.values():
+            listener.close()
+        raise
+    return sockets
+
+
+def stop_timeout_s(units: Sequence[Unit]) -> float:
+    """The longest that `Supervisor.stop` takes for these units."""
+    front = max((unit.stop_timeout_s for unit in units if unit.kind != "task"), default=0)
+    return front + max((unit.stop_timeout_s for unit in units if unit.kind == "task"), default=0)
+
+
+@contextlib.asynccontextmanager
+async def supervise(
+    units: Sequence[Unit],
+    sockets: dict[str, socket.socket],
+    folder: RunFolder,
+    listener: Listener,
+    *,
+    redact: Callable[[str], str] | None = None,
+    state: RunState | None = None,
+) -> AsyncIterator[Supervisor]:
+    """Run `units` inside the block and stop them at its end; SIGINT, SIGTERM and SIGHUP are stop requests.
+
+    redact: takes secrets out of every line; by default those of our own environment. state: the run as a whole, kept in
+    `folder.state`; None keeps no such file. Enter it on the main thread.
+    """
+    for unit in units:
+        write_private(folder.settings / f"{unit.name}.json", unit.settings)
+    shutil.rmtree(folder.empty, ignore_errors=True)
+    folder.empty.mkdir(mode=0o700)
+    journal = Journal(folder, listener, redact=redact or Redactor(os.environ), state=state)
+    parent = ParentPipe()
+    around = Surroundings(folder.settings, folder.empty, parent, journal.line, journal.change)
+    supervisor = Supervisor({unit.name: Service(unit, sockets[unit.name], around) for unit in units})
+    with _signals(supervisor.stop_requests.add):
+        keeper = asyncio.create_task(journal.keep())
+        runs = [asyncio.create_task(service.run()) for service in supervisor.services.values()]
+        try:
+            yield supervisor
+        finally:
+            await supervisor.stop()
+            keeper.cancel()
+            parent.close()
+            journal.close()
+            await asyncio.gather(*runs)
+
+
+@contextlib.contextmanager
+def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _first_of(*awaitables: Awaitable[object], timeout_s: float | None = None) -> None:
+    futures = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in futures:
+            future.cancel()

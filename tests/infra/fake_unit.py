@@ -1,0 +1,74 @@
+"""A service without a model, whose settings say how it misbehaves."""
+
+import json
+import os
+import signal
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from services.process import open_socket, start
+
+READY_PATH = "/readyz"
+
+
+def main() -> None:
+    """Knobs: import_s, print, flood_bytes, exit, kill, crash_marker, crash_count, unready, ignore_term, child."""
+    arguments = start()
+    knobs: dict[str, Any] = json.loads(arguments.settings.read_text())
+    time.sleep(knobs.get("import_s", 0))
+    for line in knobs.get("print", []):
+        print(line, flush=True)
+    if "flood_bytes" in knobs:
+        os.write(1, b"x" * knobs["flood_bytes"] + b"\n")
+    if knobs.get("ignore_term"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "exit" in knobs:
+        sys.exit(knobs["exit"])
+    if "kill" in knobs:
+        os.kill(os.getpid(), knobs["kill"])
+    if "child" in knobs and os.fork() == 0:
+        Path(knobs["child"]).write_text(str(os.getpid()))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pause()
+    listener = open_socket(arguments)
+    serve(listener, knobs)
+
+
+def serve(listener: Any, knobs: dict[str, Any]) -> None:
+    """Answers /readyz; GET /crash ends the process, GET /pid and /environment tell about it."""
+    unready = list(knobs.get("unready", []))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/crash":
+                os._exit(3)
+            answers = {"/environment": dict(os.environ), "/cwd": os.listdir(), "/pid": os.getpid()}
+            if self.path == READY_PATH and unready:
+                return self.answer(503, unready.pop(0))
+            return self.answer(200, answers.get(self.path, {}))
+
+        def answer(self, status: int, body: Any) -> None:
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def address_string(self) -> str:
+            return "client"
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = HTTPServer(("", 0), Handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = listener
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
