@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn
 ALIASES = {"string": "text", "int": "integer", "float": "number", "bool": "boolean"}
 MEDIA = ("image", "audio", "video", "file")
 MEDIA_FORMATS = ("base64", "url", "path")
-STREAM_FORMATS = {"sse-text": "text", "sse-json": "json"}
+STREAM_FORMATS: Mapping[str | None, Literal["text", "json"]] = {"sse-text": "text", "sse-json": "json"}
 
 _TYPE = re.compile(r"([\w-]+)(\[\])?(?:/([^;]*))?(?:;\s*([\w-]+))?\s*")
 _WHOLE_NUMBER = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
@@ -24,6 +24,7 @@ class TypeSpec:
 
     name: today's name, aliases resolved. many: whether `[]` makes it element-wise. parts: what follows `/`, split at
     commas: the choices of a `select`, the projected paths of an `object`, a medium's subtype. text: as written.
+    known: whether `convert` does something about it. stream: what each event holds when the value is to be streamed.
     """
 
     name: str
@@ -31,28 +32,8 @@ class TypeSpec:
     parts: tuple[str, ...]
     format: str | None
     text: str
-
-    @property
-    def known(self) -> bool:
-        """Whether `convert` does something about it; an unknown type leaves the value unchanged."""
-        if self.name not in _CONVERTERS:
-            return False
-        return (
-            self.format is None
-            or self.format in STREAM_FORMATS
-            or (self.format in MEDIA_FORMATS and self.name in MEDIA)
-        )
-
-    @property
-    def stream(self) -> Literal["text", "json"] | None:
-        """What each event of the stream holds, when the value is to be sent as a stream."""
-        if self.format == "sse-json":
-            return "json"
-        if self.format == "sse-text":
-            return "text"
-        if self.name != "stream":
-            return None
-        return "json" if self.parts == ("json",) else "text"
+    known: bool
+    stream: Literal["text", "json"] | None
 
 
 def parse_type(text: str) -> TypeSpec:
@@ -60,20 +41,28 @@ def parse_type(text: str) -> TypeSpec:
     match = _TYPE.fullmatch(text)
     if match is None:
         raise ValueError(f"`{text}` is not a type; types look like `text`, `object/a,b` or `image/png;base64`")
-    name, brackets, subtype, format_ = match.groups()
+    written, brackets, subtype, format_ = match.groups()
+    name = ALIASES.get(written, written)
     parts = tuple(part.strip() for part in subtype.split(",")) if subtype is not None else ()
     if "" in parts:
         raise ValueError(f"the type `{text}` has an empty place after its `/`")
-    spec = TypeSpec(ALIASES.get(name, name), brackets is not None, parts, format_, text)
     keys = [path.rpartition(".")[2] for path in parts]
-    if spec.name == "object" and len(set(keys)) < len(keys):
+    if name == "object" and len(set(keys)) < len(keys):
         raise ValueError(f"the type `{text}` gives two values the same key")
-    return spec
+    formats = (None, *STREAM_FORMATS, *(MEDIA_FORMATS if name in MEDIA else ()))
+    stream = STREAM_FORMATS.get(format_)
+    if name == "stream" and stream is None:
+        stream = "json" if parts == ("json",) else "text"
+    known = name in _CONVERTERS and format_ in formats
+    return TypeSpec(name, brackets is not None, parts, format_, text, known, stream)
 
 
 def convert(value: Any, spec: TypeSpec) -> Any:
-    """`value`, which is not None, in the type of `spec`. Raises ValueError with a sentence about the value."""
-    if not spec.known or spec.stream:
+    """`value`, which is not None, in the type of `spec`; unchanged when that is unknown or a stream's.
+
+    Raises ValueError with a sentence about the value.
+    """
+    if not spec.known or spec.stream is not None:
         return value
     converter = _CONVERTERS[spec.name]
     if spec.many:

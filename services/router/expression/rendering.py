@@ -25,8 +25,8 @@ MISSING: Final = _Missing.MISSING
 def render(tree: Tree, scope: Mapping[str, Any]) -> Any:
     """The tree with every template replaced by its value; what is missing is None.
 
-    scope: the values of the sources (`{"input": {...}, "index": 0, ...}`), JSON-like; one left out is missing. A whole
-    expression yields the very object of the scope, not a copy. Raises ConversionError.
+    scope: the values of the sources (`{"input": {...}, "index": 0, ...}`), made of dicts, lists and scalars; a source
+    left out is missing. A whole expression yields the very object of the scope, not a copy. Raises ConversionError.
     """
     value = render_or_missing(tree, scope)
     return None if value is MISSING else value
@@ -54,8 +54,8 @@ def input_key(values: Mapping[str, Any], name: str) -> str | None:
 
 def _template(template: Template, scope: Mapping[str, Any]) -> Any:
     parts = template.parts
-    if len(parts) == 1 and type(parts[0]) is Expression:
-        return _value(parts[0], scope)
+    if len(parts) == 1:
+        return _value(parts[0], scope) if isinstance(parts[0], Expression) else parts[0]
     return "".join([part if isinstance(part, str) else _as_text(part, scope) for part in parts])
 
 
@@ -73,7 +73,7 @@ def _value(expression: Expression, scope: Mapping[str, Any]) -> Any:
     value = scope.get(expression.source, MISSING)
     path = expression.path
     if path:
-        if expression.source == "input" and type(path[0]) is str and isinstance(value, Mapping):
+        if expression.source == "input" and type(path[0]) is str and isinstance(value, dict):
             key = input_key(value, path[0])
             value = _follow(value[key], path[1:], scope) if key is not None else MISSING
         else:
@@ -91,7 +91,7 @@ def _value(expression: Expression, scope: Mapping[str, Any]) -> Any:
 def _follow(value: Any, path: tuple[Step, ...], scope: Mapping[str, Any]) -> Any:
     for position, step in enumerate(path):
         if type(step) is str:
-            value = value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
+            value = value.get(step, MISSING) if isinstance(value, dict) else MISSING
         elif step is EACH:
             if not isinstance(value, list):
                 return MISSING
@@ -110,7 +110,7 @@ def _follow(value: Any, path: tuple[Step, ...], scope: Mapping[str, Any]) -> Any
 
 def _item(value: Any, index: Any) -> Any:
     """The item of a list at a number, or at text that reads as one; the value of an object at a text."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return value.get(index, MISSING) if isinstance(index, str) else MISSING
     if isinstance(index, str) and index.removeprefix("-").isdecimal() and len(index) < 10:
         index = int(index)
