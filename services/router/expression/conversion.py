@@ -96,8 +96,10 @@ def _number(value: Any, _: TypeSpec) -> int | float:
     if isinstance(value, str) and (match := _NUMBER.fullmatch(value.strip())):
         digits = match.group()
         value = float(digits) if digits.strip("+-0123456789") else _exact(digits)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse(value, "a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        _refuse(value, "a finite number")
     return value
 
 
@@ -133,9 +135,9 @@ def _json(value: Any, _: TypeSpec) -> Any:
         _refuse(value, "JSON")
 
 
-def _object(value: Any, spec: TypeSpec) -> Mapping[str, Any]:
+def _object(value: Any, spec: TypeSpec) -> dict[str, Any]:
     parsed = _json(value, spec)
-    if not isinstance(parsed, Mapping):
+    if not isinstance(parsed, dict):
         _refuse(value, "an object")
     if not spec.parts:
         return parsed
@@ -144,7 +146,7 @@ def _object(value: Any, spec: TypeSpec) -> Mapping[str, Any]:
 
 def _at(value: Any, path: str) -> Any:
     for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value
 
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from services.router.expression.conversion import TypeSpec, convert, parse_type
 from services.router.expression.syntax import EACH, Expression, ExpressionError, Slice, Step, Template, Tree
+from services.router.names import closest
 
 SOURCES = ("input", "jobs", "output", "result", "item", "index", "env", "error", "context")
 CONTEXT = ("task_id", "run_id", "session_id", "metadata")
@@ -17,9 +17,10 @@ _NAME = re.compile(r"[\w-]+")
 _EACH_STEP = re.compile(r"\[\s*\*\s*\]")
 _INDEX_STEP = re.compile(r"\[\s*(-?[0-9]{1,9})\s*\]")
 _SLICE_STEP = re.compile(r"\[\s*(-?[0-9]{1,9})?\s*:\s*(-?[0-9]{1,9})?\s*\]")
-_AS = re.compile(r"as\s+((?:(?!@\()[^|}])*)")
+_AS = re.compile(r"as\s+((?:(?!@\()[^|{}])*)")
 _PLAIN = re.compile(r"[^${}@]+")
-_QUOTE_OPENS_AFTER = re.compile(r"(?:\||@\(\s*\w+)\s*\Z")
+_OPENING = re.compile(r"(?<!\$)\$\Z")
+_QUOTE_OPENS_AFTER = re.compile(r"(?:\||@\(\s*\w+)\Z")
 _ANNOTATION = re.compile(
     r"""@\(\s*(?P<name>\w+)\s*
         (?: "(?P<double>(?:[^"\\]|\\.)*)"\s* | '(?P<single>(?:[^'\\]|\\.)*)'\s* | (?P<bare>[^)"']*) )\)""",
@@ -87,9 +88,7 @@ class _Parser:
 
     def _expression(self) -> Expression:
         start = self.position
-        self.nesting += 1
-        if self.nesting > MAX_NESTING:
-            raise self._error(f"expressions are nested more than {MAX_NESTING} deep")
+        self._descend()
         self._skip(2)
         source = self._name("a source")
         if source not in SOURCES:
@@ -101,7 +100,7 @@ class _Parser:
         self._check(source, path, start)
         type_ = self._type()
         default = self._default()
-        description = self._annotations()
+        description = self._description()
         if not self._at("}"):
             raise self._unfinished(start)
         self._skip(1, blanks=False)
@@ -214,36 +213,42 @@ class _Parser:
             elif char == quote and not open_braces:
                 body = "".join(self.text[index] for index in kept)
                 return body, [self.offsets[index] for index in (*kept, position)]
-            elif char == quote and _QUOTE_OPENS_AFTER.search(self.text[max(opening, position - 80) : position]):
+            elif char == quote and _QUOTE_OPENS_AFTER.search(self.text[opening:position].rstrip()):
                 self.position = position
+                self._descend()
                 self._quoted()
+                self.nesting -= 1
                 kept.extend(range(position, self.position))
                 continue
-            elif char == "{" and (open_braces or self.text[position - 1] == "$"):
+            elif char == "{" and (open_braces or _OPENING.search(self.text[position - 2 : position])):
                 open_braces += 1
             elif char == "}" and open_braces:
                 open_braces -= 1
             kept.append(position)
         raise self._error(f"the text that begins with {quote} never ends", opening)
 
-    def _annotations(self) -> str | None:
-        description = None
-        while self._at("@("):
-            match = _ANNOTATION.match(self.text, self.position)
-            if match is None:
-                raise self._error('an annotation is written `@(description "...")`')
-            if match["name"] != "description":
-                raise self._error(_unknown("annotation", match["name"], ("description",)))
-            quoted = match["double"] if match["double"] is not None else match["single"]
-            description = match["bare"].strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
-            self.position = match.end()
-            self._skip(0)
-        return description
+    def _description(self) -> str | None:
+        if not self._at("@("):
+            return None
+        match = _ANNOTATION.match(self.text, self.position)
+        if match is None:
+            raise self._error('an annotation is written `@(description "...")`')
+        if match["name"] != "description":
+            raise self._error(_unknown("annotation", match["name"], ("description",)))
+        self._skip(len(match.group()))
+        quoted = match["double"] if match["double"] is not None else match["single"]
+        return match["bare"].strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)
+
+    def _descend(self) -> None:
+        self.nesting += 1
+        if self.nesting > MAX_NESTING:
+            raise self._error(f"expressions are nested more than {MAX_NESTING} deep")
 
     def _name(self, what: str) -> str:
         match = _NAME.match(self.text, self.position)
         if match is None:
-            raise self._error(f"{what} is missing here")
+            where = "here" if self.position < len(self.text) else "where the text ends"
+            raise self._error(f"{what} is missing {where}")
         self.position = match.end()
         return match.group()
 
@@ -266,6 +271,6 @@ class _Parser:
 
 
 def _unknown(what: str, word: str, allowed: Sequence[str]) -> str:
-    close = get_close_matches(word.lower(), allowed, n=1)
-    hint = f"; did you mean `{close[0]}`?" if close else ""
+    meant = closest(word, allowed)
+    hint = f"; did you mean `{meant}`?" if meant is not None else ""
     return f"unknown {what} `{word}` (allowed: {', '.join(allowed)}){hint}"
