@@ -1,0 +1,45 @@
+"""Answers as JSON, and the one shape of every error."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from services.errors import ServiceError
+from services.router.messages import Run, error_json
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON text; raises ValueError for NaN, which must never leave as JSON."""
+    return _ENCODER.encode(value)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(to_json(value), status, headers, media_type="application/json")
+
+
+def error_response(error: ServiceError, request_id: str) -> Response:
+    """`{"status": "failed", "error": {...}}` with the status and headers that belong to the error."""
+    return json_response({"status": "failed", "error": error_json(error, request_id)}, error.status, _headers(error))
+
+
+def failed_response(run: Run) -> Response:
+    """A run that was waited for and did not complete."""
+    headers = {"X-Task-Id": run.task_id}
+    if run.retry_after_s is not None:
+        headers["Retry-After"] = str(run.retry_after_s)
+    return json_response(run.to_json(), run.error_status, headers)
+
+
+def _headers(error: ServiceError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status in (408, 413, 415):
+        headers["Connection"] = "close"  # the rest of the body is not read
+    return headers

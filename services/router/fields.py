@@ -1,0 +1,64 @@
+"""What a task is asked: an action's templates rendered into concrete, checked fields."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from services.errors import ServiceError
+from services.router.expression import ConversionError, Tree, render
+from services.router.graph import Action, Component
+
+LONGEST_MESSAGE = 300
+"""Characters of a sentence that quotes a client's value."""
+
+
+def render_fields(component: Component, action: Action, scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The action's fields as the task reads them; raises ServiceError 422 that names a field that does not fit.
+
+    A parameter whose value is missing is left out, and so is a message whose content is.
+    """
+    fields = dict(action.constants)
+    for name, tree in action.templates.items():
+        value = render_input(tree, scope, name)
+        if name == "messages" and isinstance(tree, list):
+            value = [item for item in value if not (isinstance(item, dict) and item.get("content") is None)]
+        if value is None and name in component.task.parameters:
+            continue
+        field = component.task.field(name)
+        if field is None:
+            raise KeyError(name)  # the graph has checked every name
+        try:
+            fields[name] = field.coerce(value)
+        except ValueError as error:
+            raise ServiceError(
+                422, "invalid_parameter", f'"{name}" {str(error)[:LONGEST_MESSAGE]}.', field=name
+            ) from None
+    return fields
+
+
+def with_history(messages: list[dict[str, str]], history: tuple[Mapping[str, str], ...]) -> list[dict[str, str]]:
+    """The messages with the earlier turns before the last one of the user."""
+    users = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    place = users[-1] if users else len(messages)
+    return [*messages[:place], *(dict(turn) for turn in history), *messages[place:]]
+
+
+def choose_seed(fields: dict[str, Any], index: int) -> int:
+    """63 bits: equal requests get equal seeds, each repeat its own; `seed: random` is taken out and drawn."""
+    if fields.get("seed") == "random":
+        del fields["seed"]
+        return secrets.randbits(63)
+    canonical = json.dumps([fields, index], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(canonical.encode()).digest()[:8], "big") >> 1
+
+
+def render_input(tree: Tree, scope: Mapping[str, Any], field: str) -> Any:
+    """The value of a template that a client's input decides; raises ServiceError 422 for a failed `as`."""
+    try:
+        return render(tree, scope)
+    except ConversionError as error:
+        raise ServiceError(
+            422, "invalid_input", f'"{field}" cannot be made: {error.message[:LONGEST_MESSAGE]}.', field=field
+        ) from None

@@ -1,0 +1,107 @@
+"""A run as server-sent events: bounded buffering, a sign of life in silence, always a last event."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Send
+
+from services.router.answers import to_json
+from services.router.messages import Run, RunStatus
+
+log = logging.getLogger(__name__)
+
+MAX_BUFFERED = 64 * 1024
+"""Characters that wait for a slow reader before the task behind them is held back."""
+COMMENT_EVERY_S = 10
+STUCK_AFTER_S = 60
+"""A reader that takes nothing for so long is given up."""
+
+
+class Channel:
+    """Text on its way from one run to one client."""
+
+    def __init__(self) -> None:
+        self._events: list[str] = []
+        self._size = 0
+        self._ended = False
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, path: str, text: str) -> None:
+        """Add a piece of text at a path of the output; waits while too much is buffered."""
+        event = event_of_text(text) if not path else _event(to_json({"path": path, "delta": text}))
+        await self._room.wait()
+        self._events.append(event)
+        self._size += len(event)
+        if self._size >= MAX_BUFFERED:
+            self._room.clear()
+        self._news.set()
+
+    def end(self) -> None:
+        """Nothing comes any more."""
+        self._ended = True
+        self._news.set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether text or the end has come, within this time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def take(self) -> str:
+        """Everything that is buffered."""
+        taken = "".join(self._events)
+        self._events.clear()
+        self._size = 0
+        self._room.set()
+        if not self._ended:
+            self._news.clear()
+        return taken
+
+    @property
+    def drained(self) -> bool:
+        """Whether the end has come and everything is taken."""
+        return self._ended and not self._events
+
+
+async def send_events(send: Send, channel: Channel, run: Run) -> None:
+    """Send the whole stream; raises TimeoutError when the client stops reading."""
+    headers = {
+        "Content-Type": "text/event-stream; charset=utf-8",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        "X-Task-Id": run.task_id,
+    }
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": raw})
+    while not channel.drained:
+        text = channel.take() if await channel.wait(COMMENT_EVERY_S) else ": still working\n\n"
+        if text:
+            async with asyncio.timeout(STUCK_AFTER_S):
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+    async with asyncio.timeout(STUCK_AFTER_S):
+        await send({"type": "http.response.body", "body": last_event(run).encode(), "more_body": False})
+
+
+def event_of_text(text: str) -> str:
+    """One event whose data is this text; a carriage return ends a line here, so it becomes a line feed."""
+    return _event(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def last_event(run: Run) -> str:
+    """`done` with output, usage and warnings, or `error`."""
+    value: Mapping[str, Any] = run.to_json()
+    if run.status is not RunStatus.COMPLETED:
+        return f"event: error\n{_event(to_json(value))}"
+    parts = {key: value[key] for key in ("task_id", "output", "usage", "warnings") if key in value}
+    return f"event: done\n{_event(to_json(parts))}"
+
+
+def _event(data: str) -> str:
+    return "data: " + data.replace("\n", "\ndata: ") + "\n\n"

@@ -1,0 +1,119 @@
+"""JSON from outside: read strictly, with limits, because `json` alone takes NaN, repeated keys and half characters."""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from services.errors import ServiceError
+
+MAX_DEPTH = 64
+MAX_KEYS = 10_000
+MAX_VALUES = 100_000
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def load_body(body: bytes) -> Any:
+    """The value of a request's body; raises ServiceError 400 (cannot be read) or 413 (too deep, too many values)."""
+    _check_size(body)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable(f"byte {error.start} is not UTF-8") from None
+    try:
+        value = _STRICT.decode(text)
+        _check_characters(text, value)
+    except json.JSONDecodeError as error:
+        raise _unreadable(
+            f"{_PHRASES.get(error.msg, 'not JSON')} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except UnicodeEncodeError:
+        raise _unreadable("a \\u escape is half of a surrogate pair") from None
+    except OverflowError as error:
+        raise _unreadable(f"{error} is not a finite number") from None
+    except RecursionError:
+        raise _too_large("body_too_deep", f"nests deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:
+        raise _unreadable(str(error) if isinstance(error, _RepeatedKeyError) else "a number is too long") from None
+    return value
+
+
+def loads_finite(line: bytes) -> Any:
+    """Plain JSON; raises OverflowError for NaN and Infinity, ValueError for what is not JSON."""
+    text = line.decode("utf-8")
+    value = _FINITE.decode(text)
+    _check_characters(text, value)
+    return value
+
+
+class _RepeatedKeyError(ValueError):
+    """A key stands twice in one object."""
+
+
+def _check_size(body: bytes) -> None:
+    """Count before anything is built, so that a small body cannot become a large value."""
+    bare = _STRING.sub(b"", body)
+    if bare.count(b":") > MAX_KEYS:
+        raise _too_large("body_too_wide", f"has more than {MAX_KEYS} keys")
+    brackets = bare.count(b"[") + bare.count(b"{")
+    if bare.count(b",") + brackets > MAX_VALUES:
+        raise _too_large("body_too_wide", f"has more than {MAX_VALUES} values")
+    if brackets > MAX_DEPTH:
+        depth = 0
+        for bracket in _BRACKET.findall(bare):
+            depth += 1 if bracket in b"[{" else -1
+            if depth > MAX_DEPTH:
+                raise _too_large("body_too_deep", f"nests deeper than {MAX_DEPTH} levels")
+
+
+def _check_characters(text: str, value: Any) -> None:
+    """Raises UnicodeEncodeError for half of a surrogate pair, which only an escape can bring in."""
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise _RepeatedKeyError(f'the key "{repeated[:80]}" stands twice')
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise OverflowError(text[:40])
+    return number
+
+
+def _refuse(text: str) -> NoReturn:
+    raise OverflowError(text)
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
+_FINITE = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
+
+_PHRASES = {
+    "Expecting value": "a value is missing",
+    "Expecting property name enclosed in double quotes": "a name in double quotes is missing",
+    "Illegal trailing comma before end of object": "a comma is too much",
+    "Illegal trailing comma before end of array": "a comma is too much",
+    "Expecting ':' delimiter": "a colon is missing",
+    "Expecting ',' delimiter": "a comma is missing",
+    "Unterminated string starting at": "a text is not closed, starting",
+    "Invalid control character at": "a control character stands in a text",
+    "Extra data": "something follows the value",
+}
+"""Our words for the faults that `json` tells apart."""
+
+
+def _unreadable(why: str) -> ServiceError:
+    return ServiceError(400, "invalid_json", f"The body is not JSON as it should be: {why}.")
+
+
+def _too_large(code: str, why: str) -> ServiceError:
+    return ServiceError(413, code, f"The body {why}.", hint="Send less at once.")

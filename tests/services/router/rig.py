@@ -1,0 +1,166 @@
+"""Real router and echo processes on real sockets, for the tests of this folder and the benchmarks."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from services.router.settings import (
+    ComponentSettings,
+    JobSettings,
+    RouterSettings,
+    WorkflowSettings,
+)
+
+ECHO = Path(__file__).parents[2] / "echo.py"
+CHAT_FIELDS = {
+    "messages": [
+        {"role": "system", "content": "${input.system_prompt}"},
+        {"role": "user", "content": "${input.user_prompt}"},
+    ]
+}
+
+
+def chat(component: str = "chat", **changes: Any) -> ComponentSettings:
+    """A chat component with one action; `changes` are the component's, `action` holds the action's."""
+    action = {"id": "__action__", "fields": CHAT_FIELDS, **changes.pop("action", {})}
+    values = {"id": component, "task": "chat-completion", "model": "echo", "endpoint": f"unix:/{component}"}
+    return ComponentSettings.model_validate({**values, "actions": [action], **changes})
+
+
+def text(component: str = "text", **changes: Any) -> ComponentSettings:
+    """A text-generation component over `${input.prompt}`."""
+    fields = {"text": "${input.prompt as text}"}
+    return chat(component, **{"task": "text-generation", "action": {"fields": fields}, **changes})
+
+
+def workflow(name: str = "chat", *jobs: JobSettings, **changes: Any) -> WorkflowSettings:
+    """A workflow of one implicit job on the component of the same name, unless jobs are given."""
+    implicit = JobSettings(id="__job__", component=name, action="__action__")
+    return WorkflowSettings.model_validate({"id": name, "jobs": jobs or (implicit,), **changes})
+
+
+def job(name: str, component: str, **changes: Any) -> JobSettings:
+    return JobSettings.model_validate({"id": name, "component": component, "action": "__action__", **changes})
+
+
+@dataclass
+class Service:
+    """A running process and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    """`unix:/path` or `http://host:port`."""
+    log: Path
+
+    def counters(self) -> dict[str, int]:
+        """An echo task's counters."""
+        with httpx.Client(transport=httpx.HTTPTransport(uds=self.address.removeprefix("unix:"))) as client:
+            return dict(client.get("http://localhost/counters").json())
+
+    def stop(self) -> int:
+        """SIGTERM, then wait; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@contextmanager
+def launched(command: list[str], listener: socket.socket, log: Path, environment: dict[str, str]) -> Iterator[Any]:
+    arguments = [*command, "--fd", str(listener.fileno()), "--parent", str(os.getpid())]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            arguments,
+            pass_fds=[listener.fileno()],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environment},
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@contextmanager
+def echo_task(folder: Path, name: str, **environment: str) -> Iterator[Service]:
+    """An echo task on a Unix socket; it is ready when this returns, unless the environment says otherwise."""
+    path = folder / f"{name}.sock"
+    path.unlink(missing_ok=True)
+    settings = folder / f"{name}.json"
+    settings.write_text("{}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(1024)
+        command = [sys.executable, "-P", str(ECHO), str(settings)]
+        with launched(command, listener, folder / f"{name}.log", environment) as process:
+            listener.close()
+            service = Service(process, f"unix:{path}", folder / f"{name}.log")
+            service.counters()
+            yield service
+
+
+@contextmanager
+def router(folder: Path, settings: RouterSettings) -> Iterator[Service]:
+    """A router process that answers; endpoints of the settings are used as they are."""
+    path = folder / "router.json"
+    path.write_text(settings.model_dump_json())
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-P", "-m", "services.router.app", str(path)]
+        with launched(command, listener, folder / "router.log", {}) as process:
+            listener.close()
+            service = Service(process, f"http://127.0.0.1:{port}", folder / "router.log")
+            httpx.get(f"{service.address}/livez", timeout=20).raise_for_status()
+            yield service
+
+
+@dataclass
+class Stack:
+    """A router and its echo tasks by component id."""
+
+    router: Service
+    tasks: dict[str, Service]
+    base: str
+
+    def post(self, body: Any, **options: Any) -> httpx.Response:
+        """`POST /workflows/runs`."""
+        return httpx.post(f"{self.base}/workflows/runs", json=body, timeout=30, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(f"{self.base}{path}", timeout=30, **options)
+
+
+@contextmanager
+def stack(
+    folder: Path,
+    components: list[ComponentSettings],
+    workflows: list[WorkflowSettings],
+    **changes: Any,
+) -> Iterator[Stack]:
+    """A router over echo tasks, one for each component."""
+    with ExitStack() as opened:
+        tasks = {item.id: opened.enter_context(echo_task(folder, item.id)) for item in components}
+        placed = [item.model_copy(update={"endpoint": tasks[item.id].address}) for item in components]
+        settings = RouterSettings.model_validate({"components": placed, "workflows": workflows, **changes})
+        service = opened.enter_context(router(folder, settings))
+        yield Stack(service, tasks, service.address + settings.base_path)
+
+
+def eventually(condition: Any, timeout_s: float = 5) -> Any:
+    """Wait until the condition holds; its last value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+    return value
