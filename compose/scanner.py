@@ -5,6 +5,7 @@ stands there. Tabs between tokens and in plain text are allowed as in YAML 1.2; 
 """
 
 import re
+from dataclasses import dataclass
 
 from yaml.events import Event
 from yaml.parser import Parser
@@ -12,12 +13,21 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 from yaml.tokens import ScalarToken
 
-# Runs of characters that continue a plain scalar; `${` is left to span_end.
+# Runs of characters that continue a plain scalar; `${` is left to expression_ends.
 _IN_BLOCK = re.compile(r"(?:[^\0 \t\n:$]|:(?![\0 \t\n])|\$(?!\{))*")
 _IN_FLOW = re.compile(r"(?:[^\0 \t\n:$,\[\]{}]|:(?![\0 \t\n,\[\]{}])|\$(?!\{))*")
 _GAP = re.compile(r"[ \t]*(?:\n(?:[ \t]*\n)*[ ]*)?")
 _QUOTED_DEFAULT = re.compile(r"""\|[ \t]*(?:"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')""")
 _DOCUMENT_MARKER = re.compile(r"(?:---|\.\.\.)(?=[\0 \t\n])")
+
+
+@dataclass(slots=True)
+class _Open:
+    """A `${` that is not closed yet."""
+
+    start: int
+    braces: int = 1
+    in_default: bool = False
 
 
 class EventParser(Reader, Scanner, Parser):
@@ -27,6 +37,8 @@ class EventParser(Reader, Scanner, Parser):
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
+        self._ends: dict[int, int] = {}
+        self._settled = 0  # up to here `_ends` knows every `${`; so no line is gone through twice
 
     def get_event(self) -> Event:
         event: Event = super().get_event()  # type: ignore[no-untyped-call]  # types-PyYAML leaves it out
@@ -62,7 +74,9 @@ class EventParser(Reader, Scanner, Parser):
             position = run.end()
             if not self.buffer.startswith("${", position):
                 return position - int(self.pointer)
-            position = span_end(self.buffer, position) or position + 1
+            if position >= self._settled:
+                self._ends, self._settled = expression_ends(self.buffer, position)
+            position = self._ends.get(position, position + 1)
 
     def _skip_gap(self) -> str:
         """Skip white space after a chunk of plain text; the folded text it stands for, empty where the scalar ends."""
@@ -79,31 +93,31 @@ class EventParser(Reader, Scanner, Parser):
         return "\n" * (breaks - 1) or " "
 
 
-def span_end(text: str, start: int) -> int | None:
-    """Where the expression that opens with `${` at `start` ends (after its `}`), or None if not on this line.
+def expression_ends(text: str, start: int) -> tuple[dict[int, int], int]:
+    """Where each `${` from the one at `start` on is closed: its position and the one after its `}`.
 
-    Braces are counted, except inside a default that begins with a quote: it ends at the same unescaped quote.
+    Stops when the first one is closed or its line ends; the second result says where. Braces are counted, except inside
+    a default that begins with a quote: it ends at the same unescaped quote.
     """
-    open_braces: list[int] = []  # one number for each expression that is open here
-    in_default: list[bool] = []
+    ends: dict[int, int] = {}
+    opened: list[_Open] = []
     position = start
     while position < len(text) and text[position] not in "\0\n":
         if text.startswith("${", position):
-            open_braces.append(1)
-            in_default.append(False)
+            opened.append(_Open(position))
             position += 2
             continue
+        innermost = opened[-1]
         char = text[position]
-        if char == "|" and open_braces[-1] == 1 and not in_default[-1]:
-            in_default[-1] = True
+        if char == "|" and innermost.braces == 1 and not innermost.in_default:
+            innermost.in_default = True
             quoted = _QUOTED_DEFAULT.match(text, position)
             position = quoted.end() if quoted else position + 1
             continue
-        open_braces[-1] += {"{": 1, "}": -1}.get(char, 0)
         position += 1
-        if open_braces[-1] == 0:
-            open_braces.pop()
-            in_default.pop()
-            if not open_braces:
-                return position
-    return None
+        innermost.braces += {"{": 1, "}": -1}.get(char, 0)
+        if not innermost.braces:
+            ends[opened.pop().start] = position
+            if not opened:
+                break
+    return ends, position

@@ -178,11 +178,12 @@ class _Reader:
         if self.aliases > MAX_ALIASES:
             raise self._stop(event, f"the file has more than {MAX_ALIASES} aliases")
         anchor = self.anchors.get(event.anchor or "")
+        if anchor is None:
+            hint = f"known here: {', '.join(self.anchors)}" if self.anchors else "put the value in quotes"
+            self._complain(event, f"no anchor `&{event.anchor}` stands above", hint)
+        elif anchor.node is None:
+            self._complain(event, "this alias repeats the value that it stands in")
         if anchor is None or anchor.node is None:
-            known = [name for name, other in self.anchors.items() if other.node]
-            hint = f"anchors above it: {', '.join(known)}" if known else "put the value in quotes if it is no alias"
-            what = f"no anchor `&{event.anchor}` stands above" if anchor is None else "this alias repeats itself"
-            self._complain(event, what, hint)
             return Scalar(None, "", self._mark(event), plain=True)
         self.count += anchor.count
         self.copied += anchor.count

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from yaml.error import MarkedYAMLError
 
 _QUOTES = "put the whole value in quotes"
+_NEIGHBOURS = "is it indented like its neighbours?"
 
 
 class Fault(NamedTuple):
@@ -43,7 +44,7 @@ _SAYINGS = (
     _Saying("scanning an a", "`*` and `&` begin a YAML alias or anchor; a name must follow", _QUOTES, at_start=True),
     _Saying("directive", "a line that begins with `%` is a YAML directive; this one is not known"),
     _Saying(" a tag", "`!` begins a YAML tag; this one is not complete", _QUOTES, at_start=True),
-    _Saying("<document start>", "this does not continue what stands above it", "is it indented like its neighbours?"),
+    _Saying("<document start>", "this does not continue what stands above it", _NEIGHBOURS),
 )
 
 
@@ -63,7 +64,7 @@ def explain(error: MarkedYAMLError, lines: list[str]) -> Fault:
     if "flow" in context and "expected ','" in problem:
         return _open_bracket(start.line, start.column, line, column, lines)
     if "<block end>" in problem:
-        return _out_of_place(line, column, lines)
+        return _out_of_place(line, column, lines, in_list_at=start.column if "collection" in context else None)
     for saying in _SAYINGS:
         if saying.words in f"{context}: {problem}":
             place = start if saying.at_start else here
@@ -94,6 +95,9 @@ def _no_colon(line: int, lines: list[str]) -> Fault:
     unspaced = re.match(r"\s*(?:- +)*[\w.-]+:(?=\S)", lines[line])
     if unspaced:
         return Fault(line, unspaced.end(), "a space is missing after `:`")
+    unspaced_item = re.match(r"\s*-(?=[\w\"'])", lines[line])
+    if unspaced_item:
+        return Fault(line, unspaced_item.end(), "a space is missing after `-`")
     return Fault(line, _indentation(lines[line]), "a `:` is missing on this line", "write `key: value`")
 
 
@@ -105,13 +109,19 @@ def _open_bracket(start_line: int, start_column: int, line: int, column: int, li
     return Fault(start_line, start_column, f"the `{bracket}` opened here is never closed", f"`{closing}` closes it")
 
 
-def _out_of_place(line: int, column: int, lines: list[str]) -> Fault:
-    if _at(lines, line, column) in ("]", "}", ","):
-        return Fault(line, column, f"{_shown(lines, line, column)} is not expected here", _QUOTES)
+def _out_of_place(line: int, column: int, lines: list[str], in_list_at: int | None) -> Fault:
+    """Text that does not continue the list (which begins at column `in_list_at`) or the map before it."""
+    char = _at(lines, line, column)
+    if char in ("]", "}", ","):
+        return Fault(line, column, f"`{char}` is not expected here", _QUOTES)
+    if char == ":":
+        return Fault(line, column, "a key is missing before `:`")
     if lines[line][:column].strip():
         return Fault(line, column, "the value ended before this text", _QUOTES)
-    if _at(lines, line, column) == "-":
-        return Fault(line, column, "a list item stands among keys", "is it indented like its neighbours?")
+    if char == "-":
+        return Fault(line, column, "a list item stands among keys", _NEIGHBOURS)
+    if column == in_list_at:
+        return Fault(line, column, "a key stands among list items", "begin the line with `- `, or indent it")
     return Fault(line, column, "the indentation of this line fits no line above it", "align it with its neighbours")
 
 
@@ -126,4 +136,4 @@ def _at(lines: list[str], line: int, column: int) -> str:
 
 def _shown(lines: list[str], line: int, column: int) -> str:
     char = _at(lines, line, column)
-    return f"`{char}`" if char else "the end of the line"
+    return "a backtick" if char == "`" else f"`{char}`" if char else "the end of the line"
