@@ -1,0 +1,127 @@
+"""What stands before the page: whom it answers, which of Gradio's addresses exist, and what a browser may load."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_PAGES = ("/", "/login", "/logout", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json")
+_FOLDERS = ("/assets/", "/static/")
+_GRADIO = (
+    "app_id",
+    "cancel",
+    "heartbeat/",
+    "login_check",
+    "queue/data",
+    "queue/join",
+    "reset",
+    "startup-events",
+    "theme.css",
+)
+_UPLOADS = ("file=", "upload", "upload_progress")
+_INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
+
+
+class Guard:
+    """ASGI middleware: refuses other sites' requests, hides what the page does not need, sets security headers.
+
+    allowed_hosts: names for the Host header beside the loopback ones.
+    uploads: whether the page has file fields.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], *, uploads: bool = False) -> None:
+        self._app = app
+        self._hosts = {*LOOPBACK, *(host.lower() for host in allowed_hosts)}
+        self.uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        # nothing of the page uses a web socket, and one left unanswered is refused
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("Host", ""), headers.get("Origin")
+        if urlsplit(f"//{host}").hostname not in self._hosts:
+            await _refuse(403, "This host name is not allowed here.", "Add it to `controller.allowed_hosts`.")(
+                scope, receive, send
+            )
+        elif origin is not None and urlsplit(origin).netloc != host:
+            await _refuse(403, "Requests from other web sites are not allowed here.")(scope, receive, send)
+        elif not self._exists(scope["path"]):
+            await _refuse(404, "There is nothing at this address.")(scope, receive, send)
+        else:
+            if scope["path"] == "/":  # its scripts are hashed, which takes an uncompressed answer
+                scope = {**scope, "headers": [item for item in scope["headers"] if item[0] != b"accept-encoding"]}
+            await self._app(scope, receive, _secured(send))
+
+    def _exists(self, path: str) -> bool:
+        if path in (*_PAGES, "/livez", "/readyz") or path.startswith(_FOLDERS):
+            return True
+        names = (*_GRADIO, *_UPLOADS) if self.uploads else _GRADIO
+        return path.startswith(tuple(f"/gradio_api/{name}" for name in names))
+
+
+def _refuse(status: int, message: str, hint: str | None = None) -> JSONResponse:
+    error = {"code": "forbidden" if status == 403 else "not_found", "message": message}
+    return JSONResponse({"error": {**error, "hint": hint} if hint else error}, status)
+
+
+def content_security_policy(html: bytes = b"") -> str:
+    """What the page may load: from here only. The page's own inline scripts run by their hashes, and no others do."""
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode('ascii')}'"
+        for script in _INLINE_SCRIPT.findall(html)
+        if script
+    ]
+    return "; ".join(
+        [
+            "default-src 'self'",
+            " ".join(["script-src 'self'", *hashes]),
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "media-src 'self' data: blob:",
+            "font-src 'self' data: blob:",
+            "object-src 'none'",
+            "base-uri 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+def _secured(send: Send) -> Send:
+    """Adds the headers; holds an HTML answer back until it is whole, because the policy names its scripts."""
+    start: Message | None = None
+    body = b""
+
+    async def secured(message: Message) -> None:
+        nonlocal start, body
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "no-referrer"
+            headers["Content-Security-Policy"] = content_security_policy()
+            if headers.get("Content-Type", "").startswith("text/html"):
+                start = message
+            else:
+                await send(message)
+        elif start is None:
+            await send(message)
+        else:
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                MutableHeaders(scope=start)["Content-Security-Policy"] = content_security_policy(body)
+                await send(start)
+                await send({"type": "http.response.body", "body": body})
+
+    return secured

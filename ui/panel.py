@@ -1,0 +1,82 @@
+"""The tab of one workflow: fields, Run Workflow and Cancel, the output as it comes."""
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import gradio as gr
+
+from ui.client import ApiClient, ApiError
+from ui.form import InputError, collect, make_field
+from ui.live import LiveRuns, StoppedError
+from ui.result import Answer, make_output, show, summary
+from ui.schema import Workflow
+from ui.status import make_status, say
+from ui.text import plain, safe_markdown, sentence
+
+Updates = tuple[Any, ...]
+
+
+def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
+    """Put the tab's content here and wire it."""
+    describe(workflow)
+    with gr.Row():
+        with gr.Column(min_width=320):
+            fields = [make_field(item) for item in workflow.input]
+            with gr.Row():
+                run_button = gr.Button("Run Workflow", variant="primary")
+                cancel_button = gr.Button("Cancel", interactive=False)
+        with gr.Column(min_width=320):
+            outputs = [make_output(output) for output in workflow.output]
+            status = make_status()
+
+    async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Updates, None]:
+        try:
+            given = collect(workflow.input, values)
+        except InputError as error:
+            yield (*_RESTING, say(str(error), "error"), *_unchanged(workflow))
+            return
+        session, began = str(request.session_hash), time.monotonic()
+        answer = Answer(workflow.output)
+        yield (*_BUSY, say("Running …"), *_shown(workflow, answer))
+        events = client.stream(workflow.id, given, session_id=session)
+        try:
+            async for _ in live.follow(session, workflow.id, events, answer):
+                yield (gr.skip(), gr.skip(), gr.skip(), *_shown(workflow, answer))
+        except StoppedError:
+            end = say("Cancelled.")
+        except ApiError as error:
+            end = say(sentence(error), "error")
+        else:
+            finished = answer.finished
+            assert finished is not None, "a stream ends with Finished or ApiError"
+            end = say(summary(finished, time.monotonic() - began), warnings=finished.warnings)
+        yield (*_RESTING, end, *_shown(workflow, answer))
+
+    def cancel(request: gr.Request) -> None:
+        live.stop(str(request.session_hash), workflow.id)
+
+    run_button.click(
+        run, fields, [run_button, cancel_button, status, *outputs], show_progress="hidden", api_visibility="private"
+    )
+    cancel_button.click(cancel, show_progress="hidden", api_visibility="private")
+
+
+_RESTING: Updates = (gr.update(interactive=True), gr.update(interactive=False))
+_BUSY: Updates = (gr.update(interactive=False), gr.update(interactive=True))
+
+
+def describe(workflow: Workflow) -> None:
+    """Title and description, as the file gives them."""
+    text = f"## {plain(workflow.label)}"
+    if workflow.description:
+        text += f"\n\n{safe_markdown(workflow.description)}"
+    gr.Markdown(text, latex_delimiters=[], elem_classes=["about"])
+
+
+def _shown(workflow: Workflow, answer: Answer) -> Updates:
+    return tuple(show(output, value) for output, value in zip(workflow.output, answer.values(), strict=True))
+
+
+def _unchanged(workflow: Workflow) -> Updates:
+    return tuple(gr.skip() for _ in workflow.output)

@@ -1,0 +1,99 @@
+"""A run's output as it comes, and what of it stands in which part of the page."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from ui.client import Chunk, Finished, StreamEvent
+from ui.schema import Output
+from ui.text import safe_markdown
+
+_JSON = ("json", "object", "list")
+_FIRST_NAME = re.compile(r"[^.\[]*")
+
+
+class Answer:
+    """Takes the events of one stream; `changed` counts them."""
+
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self.changed = 0
+        self.finished: Finished | None = None
+        self._outputs = outputs
+        self._parts: dict[str, list[str]] = {}
+
+    def take(self, event: StreamEvent) -> None:
+        """Add a chunk, or replace everything by the finished output."""
+        self.changed += 1
+        match event:
+            case Chunk(text, path):
+                self._parts.setdefault(path or "", []).append(text)
+            case Finished():
+                self.finished = event
+
+    def values(self) -> list[Any]:
+        """The value of each output, in the schema's order; texts only, while the run goes on."""
+        return [self._value(output) for output in self._outputs]
+
+    def text(self) -> str:
+        """The first text among the outputs, as a chat says it."""
+        shown = next((output for output in self._outputs if output.type not in _JSON), self._outputs[0])
+        return as_text(self._value(shown))
+
+    def _value(self, output: Output) -> Any:
+        if self.finished is not None:
+            whole = self.finished.output
+            return whole.get(output.name) if output.name is not None and isinstance(whole, dict) else whole
+        mine = [
+            "".join(parts)
+            for path, parts in self._parts.items()
+            if output.name is None or _FIRST_NAME.match(path)[0] == output.name  # type: ignore[index]  # always matches
+        ]
+        return mine[0] if len(mine) == 1 else mine or None
+
+
+def make_output(output: Output) -> gr.components.Component:
+    """The component that shows one output. Call it where the component is to stand."""
+    label = "Output" if output.name is None else output.name.replace("_", " ").capitalize()
+    if output.type == "markdown":
+        return gr.Markdown(
+            label=label,
+            show_label=True,
+            container=True,
+            sanitize_html=True,
+            latex_delimiters=[],
+            buttons=["copy"],
+            min_height=200,
+            elem_classes=["output"],
+        )
+    if output.type in _JSON:
+        return gr.JSON(label=label, elem_classes=["output"])
+    return gr.Textbox(label=label, lines=10, max_lines=30, interactive=False, buttons=["copy"], elem_classes=["output"])
+
+
+def show(output: Output, value: Any) -> Any:
+    """The value as the component of `make_output` takes it."""
+    if output.type in _JSON:
+        return None if value is None else json.dumps(value, ensure_ascii=False)
+    return safe_markdown(as_text(value)) if output.type == "markdown" else as_text(value)
+
+
+def as_text(value: Any) -> str:
+    """Texts as they are, several one below the other, anything else as JSON."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case [*items] if items and all(isinstance(item, str) for item in items):
+            return "\n\n".join(items)
+        case _:
+            return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def summary(finished: Finished, elapsed_s: float) -> str:
+    """What a finished run cost, on one line."""
+    tokens = finished.usage.get("completion_tokens")
+    return f"Done in {elapsed_s:.1f} s" + (f", {tokens} tokens." if tokens else ".")

@@ -1,0 +1,63 @@
+"""What the page knows of a workflow: the router's schema, checked once at the door."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Input(_Schema):
+    """One input. type: a word of the expressions (`text`, `integer`, `json`, `select`, `image`, ...)."""
+
+    name: str
+    type: str = "text"
+    required: bool = False
+    default: Any = None
+    description: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name as a person writes it: `system_prompt` is "System prompt"."""
+        words = self.name.replace("_", " ").replace("-", " ").strip()
+        return words[:1].upper() + words[1:]
+
+
+class Output(_Schema):
+    """One part of the output. name: None when the output is not a mapping."""
+
+    name: str | None = None
+    type: str = "text"
+
+
+class Workflow(_Schema):
+    """One entry of `GET /workflows?include_schema=true`."""
+
+    id: str = Field(alias="workflow_id")
+    title: str | None = None
+    description: str | None = None
+    task: str | None = None
+    input: tuple[Input, ...] = ()
+    output: tuple[Output, ...] = (Output(),)
+
+    @property
+    def label(self) -> str:
+        """What stands on its tab."""
+        return self.title or self.id
+
+    @property
+    def message(self) -> Input | None:
+        """The input that a chat fills with each message; None when this workflow is no chat.
+
+        The router calls required what the last user message is made of; a default makes it optional, so then the name
+        that the task itself reads counts, or the last text.
+        """
+        if self.task != "chat-completion":
+            return None
+        texts = [item for item in self.input if item.type in ("text", "string")]
+        required = [item for item in texts if item.required]
+        named = [item for item in texts if item.name.replace("-", "_") == "user_prompt"]
+        return next(iter([*required, *named, *reversed(texts)]), None)
