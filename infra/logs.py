@@ -1,10 +1,8 @@
 """Log files of the services: one line in, capped, time-stamped and rotated; the last lines, or new ones, out."""
 
-import heapq
 import os
 import re
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -109,15 +107,14 @@ def services_with_logs(folder: Path) -> list[str]:
 
 def tail(folder: Path, services: Sequence[str], count: int | None) -> list[LogLine]:
     """The last `count` lines of each service (None: all that is kept), merged by time."""
-    return list(heapq.merge(*(_tail_of_one(folder, service, count) for service in services)))
+    readers = [_Reader(folder / f"{service}.log", service) for service in services]
+    return sorted(line for reader in readers for line in reader.tail(count))
 
 
-def follow(folder: Path, services: Sequence[str]) -> Iterator[LogLine | None]:
-    """Lines as they are written from now on, for ever; None whenever there was a pause without any.
-
-    The first pause comes before the first wait, so a caller may read the tail in between and lose nothing.
-    """
-    readers = [_Follower(folder / f"{service}.log", service) for service in services]
+def follow(folder: Path, services: Sequence[str], count: int | None) -> Iterator[LogLine | None]:
+    """The same lines, then new ones as they are written, for ever; None whenever there was a pause without any."""
+    readers = [_Reader(folder / f"{service}.log", service) for service in services]
+    yield from sorted(line for reader in readers for line in reader.tail(count))
     while True:
         lines = sorted(line for reader in readers for line in reader.read())
         yield from lines
@@ -126,59 +123,49 @@ def follow(folder: Path, services: Sequence[str]) -> Iterator[LogLine | None]:
             time.sleep(FOLLOW_INTERVAL_S)
 
 
-class _Follower:
-    """Reads on in one log, over rotations."""
+class _Reader:
+    """Reads one log from its oldest line on, and on over rotations."""
 
     def __init__(self, path: Path, service: str) -> None:
         self._path = path
         self._service = service
-        self._file = self._open()
+        self._file: BinaryIO | None = None
         self._rest = b""
-        if self._file is not None:
-            self._file.seek(0, 2)
 
-    def _open(self) -> BinaryIO | None:
-        try:
-            return self._path.open("rb")
-        except FileNotFoundError:
-            return None
+    def tail(self, count: int | None) -> list[LogLine]:
+        older = [line for path in reversed(_numbers(self._path)[1:]) for line in self._read_whole(path)]
+        lines = older + self.read()
+        return lines if count is None else lines[len(lines) - count :] if count < len(lines) else lines
 
     def read(self) -> list[LogLine]:
-        data = self._rest
-        if self._file is not None:
-            data += self._file.read()
+        """The lines since the last call."""
+        data = self._rest + self._read_rest()
         if self._was_rotated():
             if self._file is not None:
                 self._file.close()
-            self._file = self._open()
-            data += self._file.read() if self._file is not None else b""
+            self._file = self._path.open("rb")
+            data += self._read_rest()
         whole, newline, self._rest = data.rpartition(b"\n")
-        return _parse(self._service, whole + newline)
+        return self._parse(whole + newline)
+
+    def _read_rest(self) -> bytes:
+        return self._file.read() if self._file is not None else b""
+
+    def _read_whole(self, path: Path) -> list[LogLine]:
+        return self._parse(path.read_bytes()) if path.exists() else []
 
     def _was_rotated(self) -> bool:
+        """Whether another file bears the name now; also the first one that ever does."""
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:
             return False
         return self._file is None or inode != os.fstat(self._file.fileno()).st_ino
 
+    def _parse(self, data: bytes) -> list[LogLine]:
+        split = (line.partition(" ") for line in data.decode(errors="replace").splitlines())
+        return [LogLine(stamp, self._service, text) for stamp, _, text in split]
+
 
 def _numbers(path: Path) -> list[Path]:
     return [path, *(path.with_name(f"{path.name}.{number}") for number in range(1, FILE_COUNT))]
-
-
-def _tail_of_one(folder: Path, service: str, count: int | None) -> list[LogLine]:
-    lines: deque[LogLine] = deque()
-    for path in _numbers(folder / f"{service}.log"):
-        if not path.exists() or (count is not None and len(lines) >= count):
-            break
-        lines.extendleft(reversed(_parse(service, path.read_bytes())))
-    return list(lines)[-count:] if count else [] if count == 0 else list(lines)
-
-
-def _parse(service: str, data: bytes) -> list[LogLine]:
-    lines = []
-    for line in data.decode(errors="replace").splitlines():
-        stamp, _, text = line.partition(" ")
-        lines.append(LogLine(stamp, service, text))
-    return lines

@@ -15,7 +15,7 @@ from infra.journal import Journal, Listener
 from infra.process import ParentPipe
 from infra.secrets import Redactor
 from infra.service import Service, Surroundings
-from infra.state import RunState
+from infra.state import RunState, ServiceState
 from infra.unit import Unit
 
 HURRY_S = 2.0
@@ -44,6 +44,10 @@ class Supervisor:
     def __init__(self, services: dict[str, Service]) -> None:
         self.services = services
         self.stop_requests = StopRequests()
+
+    def snapshot(self) -> tuple[ServiceState, ...]:
+        """How all services are now."""
+        return tuple(service.snapshot() for service in self.services.values())
 
     async def settled(self) -> None:
         """Until each service is ready or failed, or somebody asked for a stop."""

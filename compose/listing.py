@@ -1,0 +1,95 @@
+"""`ps` and `logs`: what runs in a folder, and what it said."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from compose.output import Console, describe, megabytes, table
+from compose.state import Selection, changed_files, memory_bytes
+from infra.errors import ExitCode, UserError
+from infra.logs import LogLine, follow, services_with_logs, tail
+from infra.state import RunState
+
+
+def list_services(selection: Selection, console: Console, *, as_json: bool) -> None:
+    """Print a table of the services, and what is wrong with those that failed; raises UserError when nothing runs."""
+    if as_json and selection.running() is None:
+        console.result(json.dumps({"running": False, "services": []}, indent=2))
+    state = selection.require_running()
+    if as_json:
+        console.result(json.dumps(_as_json(state), indent=2))
+        return
+    rows = [
+        (
+            service.name,
+            describe(service),
+            str(service.process.pid) if service.process else "-",
+            megabytes(memory_bytes(service.process)),
+            service.address,
+            str(service.restarts),
+            service.last_error or "-",
+        )
+        for service in state.services
+    ]
+    console.result(table(("SERVICE", "STATE", "PID", "MEMORY", "ADDRESS", "RESTARTS", "LAST ERROR"), rows))
+    for service in state.services:
+        if service.last_lines:
+            console.result("\n".join(["", f"the last lines of {service.name}:", *_indented(service.last_lines)]))
+    for path in changed_files(state):
+        console.warn(f"{path} was changed, and the change is not applied; `down` and `up` apply it")
+
+
+def _as_json(state: RunState) -> dict[str, Any]:
+    services = [
+        {
+            **{key: value for key, value in asdict(service).items() if key != "process"},
+            "pid": service.process.pid if service.process else None,
+            "memory_bytes": memory_bytes(service.process),
+        }
+        for service in state.services
+    ]
+    return {
+        "running": True,
+        "started_at": state.started_at,
+        "pid": state.supervisor.pid,
+        "api_url": state.api_url,
+        "page_url": state.page_url,
+        "changed_files": changed_files(state),
+        "services": services,
+    }
+
+
+def _indented(lines: tuple[str, ...]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def show_logs(selection: Selection, service: str | None, console: Console, *, count: int | None, keep_on: bool) -> None:
+    """Print the last `count` lines of one service or of all (None: every line kept); keep_on: then the new ones.
+
+    Following ends with the run.
+    """
+    folder = selection.run_folder
+    known = sorted({*services_with_logs(folder.logs), *_running_services(selection)})
+    if not known:
+        selection.require_running()
+    if service is not None and service not in known:
+        raise UserError(
+            f"there is no service `{service}`", hint=f"there are {', '.join(known)}", exit_code=ExitCode.USAGE
+        )
+    chosen = [service] if service is not None else known
+    width = max(map(len, chosen), default=0)
+    lines = follow(folder.logs, chosen, count) if keep_on else iter(tail(folder.logs, chosen, count))
+    for line in lines:
+        if line is not None:
+            console.result(_shown(line, width, named=service is None))
+        if console.reader_gone or (line is None and selection.running() is None):
+            return
+
+
+def _running_services(selection: Selection) -> list[str]:
+    state = selection.running()
+    return [service.name for service in state.services] if state else []
+
+
+def _shown(line: LogLine, width: int, *, named: bool) -> str:
+    return f"{line.service:{width}} | {line.text}" if named else line.text

@@ -1,0 +1,171 @@
+"""Everything that reaches the terminal: results on standard output, the rest on standard error."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from infra.errors import UserError
+from infra.state import ServiceState
+
+_RED, _YELLOW = "31", "33"
+_SERVICE_COLOURS = ("36", "35", "34", "32", "33", "96", "95", "94")
+_CLEAR_LINE = "\r\x1b[K"
+
+
+def _same(text: str) -> str:
+    return text
+
+
+@dataclass
+class Console:
+    """Prints for people, and plainly for everything else.
+
+    quiet: results, warnings and errors only. verbose: also what is hidden elsewhere. redact: takes secrets out.
+    """
+
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    quiet: bool = False
+    verbose: bool = False
+    redact: Callable[[str], str] = _same
+    reader_gone: bool = False
+    """Nobody reads the results any more."""
+    _status: str = ""
+
+    def result(self, text: str) -> None:
+        """What the command was called for."""
+        self._write(self.out, self.redact(text) + "\n")
+
+    def text(self, text: str) -> None:
+        """A part of a result, as it is."""
+        self._write(self.out, text)
+
+    def say(self, text: str) -> None:
+        """What happens meanwhile."""
+        if not self.quiet:
+            self._write(self.err, self.redact(text) + "\n")
+
+    def warn(self, text: str) -> None:
+        self._write(self.err, f"{self.paint(self.err, 'warning:', _YELLOW)} {self.redact(text)}\n")
+
+    def error(self, error: UserError) -> None:
+        """One sentence and what to do about it."""
+        self._write(self.err, f"{self.paint(self.err, 'error:', _RED)} {self.redact(error.message)}\n")
+        if error.hint:
+            self._write(self.err, f"{self.paint(self.err, 'hint:', _YELLOW)} {self.redact(error.hint)}\n")
+
+    def status(self, text: str) -> None:
+        """Replace the last line of a terminal, until the next line is printed below or `text` is empty."""
+        if self.quiet or not self.is_live:
+            return
+        shown = self.redact(text)[: self._width - 1]
+        if shown != self._status:
+            self._status = shown
+            self._put(self.err, _CLEAR_LINE + shown)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether lines can be rewritten."""
+        return self.err.isatty() and self.environ.get("TERM") != "dumb"
+
+    def paint(self, stream: TextIO, text: str, colour: str) -> str:
+        """`text` in an ANSI colour where `stream` is a terminal and NO_COLOR is not set."""
+        plain = self.environ.get("NO_COLOR") or self.environ.get("TERM") == "dumb" or not stream.isatty()
+        return text if plain else f"\x1b[{colour}m{text}\x1b[0m"
+
+    @property
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self.err.fileno()).columns
+        except (OSError, ValueError):
+            return 80
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        """Print whole lines above the status line."""
+        status, self._status = self._status, ""
+        if status:
+            self._put(self.err, _CLEAR_LINE)
+        self._put(stream, text)
+        if status:
+            self.status(status)
+
+    def _put(self, stream: TextIO, text: str) -> None:
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # the terminal was closed, or the reader of a pipe has left
+            self.reader_gone = self.reader_gone or stream is self.out
+
+
+@dataclass
+class Narrator:
+    """Tells what a supervisor does: one live line on a terminal, a line for each change elsewhere.
+
+    show_logs: print the services' own lines as well.
+    """
+
+    console: Console
+    show_logs: bool
+    services: Sequence[str]
+    _states: dict[str, ServiceState] = field(default_factory=dict)
+    _said: dict[str, str] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+
+    def line(self, service: str, text: str) -> None:
+        if self.show_logs and not self.console.quiet:
+            width = max(map(len, self.services))
+            colour = _SERVICE_COLOURS[list(self.services).index(service) % len(_SERVICE_COLOURS)]
+            console = self.console
+            console.result(f"{console.paint(console.out, f'{service:{width}} |', colour)} {text}")
+
+    def changed(self, service: ServiceState) -> None:
+        self._states[service.name] = service
+        if self.console.is_live:
+            self.refresh()
+        elif (word := describe(service, coarse=True)) != self._said.get(service.name):
+            self._said[service.name] = word
+            if service.state != "waiting":
+                self.console.say(f"{service.name}: {word}")
+
+    def refresh(self) -> None:
+        """Show how long it takes already."""
+        busy = [state for state in self._states.values() if state.state not in ("ready", "failed", "stopped")]
+        parts = [f"{state.name}: {describe(state)}" for state in busy]
+        seconds = f"  {time.monotonic() - self._began:.0f} s"
+        self.console.status("  ".join(parts) + seconds if parts else "")
+
+
+def describe(service: ServiceState, *, coarse: bool = False) -> str:
+    """`downloading 43 %, 12 s left`; coarse: in steps of ten per cent and without the estimate."""
+    word = (service.stage if service.state in ("preparing", "starting", "restarting") else None) or service.state
+    if service.progress is None:
+        return word
+    percent = int(service.progress * 100)
+    if coarse:
+        return f"{word} {percent // 10 * 10} %"
+    left = f", {duration(service.seconds_left)} left" if service.seconds_left is not None else ""
+    return f"{word} {percent} %{left}"
+
+
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def megabytes(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns two spaces apart, without trailing space."""
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(padded)

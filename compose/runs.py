@@ -1,0 +1,203 @@
+"""`run`: one run of a workflow, by the server of this folder or by one that lives as long as the run."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compose import execute
+from compose.output import Console
+from compose.state import FOLDER_NAME, Selection, changed_files
+from infra.errors import ExitCode, UserError
+from infra.folder import RunFolder
+from infra.net import address_text
+from infra.state import RunState
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+    from compose.spec import ComposeSpec, WorkflowSpec
+    from ui.client import ApiClient, ApiError
+
+TEXT_TYPES = ("text", "markdown")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to run; workflow: None takes the only or default one. target: a file for the output."""
+
+    workflow: str | None
+    input: Mapping[str, Any]
+    stream: bool = True
+    target: Path | None = None
+
+
+def run(selection: Selection, question: Question, console: Console) -> None:
+    """Run a workflow and print its output; raises UserError when it fails."""
+    state = selection.running()
+    if state is not None and _is_of(state, selection):
+        for path in changed_files(state):
+            console.warn(f"{path} was changed; the server that is running does not know it yet")
+        asyncio.run(_ask(state.api_url, _token(selection.run_folder), question, console))
+    else:
+        asyncio.run(_ask_own_server(selection, question, console))
+
+
+def _is_of(state: RunState, selection: Selection) -> bool:
+    """Whether the run was started from the files that are asked for."""
+    return {str(file.absolute()) for file in selection.files} <= state.files.keys()
+
+
+def _token(folder: RunFolder) -> str | None:
+    try:
+        settings = json.loads((folder.settings / "router.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    token: str | None = settings.get("auth_token")
+    return token
+
+
+async def _ask_own_server(selection: Selection, question: Question, console: Console) -> None:
+    """Start what the workflow needs, ask it, stop it."""
+    console.status("reading the file")
+    loaded = only_what_is_needed(execute.load(selection, console), question.workflow)
+    with tempfile.TemporaryDirectory(prefix="model-compose-") as temporary, execute.socket_directory() as sockets:
+        folder = RunFolder(Path(temporary) / FOLDER_NAME)
+        folder.make()
+        plan = execute.plan_for(loaded, folder, sockets, console)
+        async with execute.serving(plan, folder, console, show_logs=console.verbose) as supervisor:
+            await supervisor.settled()
+            console.status("")
+            failure = next((s.failure for s in supervisor.services.values() if s.state == "failed"), None)
+            if failure is not None:
+                raise UserError(failure.message, hint=failure.hint, exit_code=failure.exit_code)
+            base_path = loaded.spec.controller.adapter.base_path
+            url = address_text(supervisor.services["router"].address) + base_path
+            ask = _ask(url, None, question, console)
+            await _unless(supervisor.stop_requests.orderly, ask)
+
+
+def only_what_is_needed(loaded: "Loaded", workflow_id: str | None) -> "Loaded":
+    """The same file with one workflow, the components it uses, a free loopback port and no page."""
+    from compose.spec import AdapterSpec, AuthSpec
+
+    spec = loaded.spec
+    workflow = choose_workflow(spec, workflow_id)
+    used = [spec.component(job.component) for job in workflow.jobs]
+    adapter = AdapterSpec.model_construct(host="127.0.0.1", port=0, base_path=spec.controller.adapter.base_path)
+    controller = spec.controller.model_copy(update={"adapters": (adapter,), "webui": None, "auth": AuthSpec()})
+    components = tuple(component for component in spec.components if component in used)
+    small = spec.model_copy(update={"controller": controller, "components": components, "workflows": (workflow,)})
+    return dataclasses.replace(loaded, spec=small)
+
+
+def choose_workflow(spec: "ComposeSpec", workflow_id: str | None) -> "WorkflowSpec":
+    """The workflow of this id, else the only or default one; raises UserError that lists what there is."""
+    from compose.spec import chosen
+
+    named = next((workflow for workflow in spec.workflows if workflow.id == workflow_id), None)
+    workflow = named if workflow_id is not None else chosen(spec.workflows)
+    if workflow is None:
+        wrong = f"there is no workflow `{workflow_id}`" if workflow_id else "there are several workflows and no default"
+        names = ", ".join(workflow.id for workflow in spec.workflows)
+        raise UserError(wrong, hint=f"name one of {names}", exit_code=ExitCode.USAGE)
+    return workflow
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, or give it up when `stop` is set first."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise KeyboardInterrupt
+        task.result()
+    finally:
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+async def _ask(url: str, token: str | None, question: Question, console: Console) -> None:
+    from ui.client import ApiClient, ApiError
+
+    try:
+        async with ApiClient(url, token) as client:
+            if question.stream and question.target is None and await _gives_one_text(client, question.workflow):
+                await _print_as_it_comes(client, question, console)
+            else:
+                answer = await client.run(question.workflow, question.input)
+                _warn(answer.get("warnings") or [], console)
+                _deliver(answer.get("output"), question.target, console)
+    except ApiError as error:
+        raise _user_error(error) from None
+
+
+async def _gives_one_text(client: "ApiClient", workflow_id: str | None) -> bool:
+    """Whether the workflow's output holds one text and nothing else, so that its text can be printed as it comes."""
+    workflows = await client.workflows()
+    named = [workflow for workflow in workflows if workflow["workflow_id"] == workflow_id]
+    chosen = named or (workflows if workflow_id is None else [])
+    outputs = [workflow.get("output") or [] for workflow in chosen]
+    return bool(outputs) and all(len(output) == 1 and output[0].get("type") in TEXT_TYPES for output in outputs)
+
+
+async def _print_as_it_comes(client: "ApiClient", question: Question, console: Console) -> None:
+    from ui.client import Chunk
+
+    last = ""
+    async with contextlib.aclosing(client.stream(question.workflow, question.input)) as events:
+        async for event in events:
+            if isinstance(event, Chunk):
+                console.text(event.text)
+                last = event.text or last
+                if console.reader_gone:
+                    return
+                continue
+            if not last:
+                _deliver(event.output, None, console)
+            elif not last.endswith("\n"):
+                console.text("\n")
+            _warn(event.warnings, console)
+
+
+def _deliver(output: Any, target: Path | None, console: Console) -> None:
+    text = output_text(output)
+    if target is None:
+        console.text(text if text.endswith("\n") else text + "\n")
+        return
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UserError(
+            f"{target} cannot be written: {reason}", hint="name another file", exit_code=ExitCode.ENVIRONMENT
+        ) from None
+
+
+def output_text(output: Any) -> str:
+    """One text as it is, also as the only value of a map; anything else as JSON."""
+    match output:
+        case str():
+            return output
+        case {**parts} if len(parts) == 1 and isinstance(only := next(iter(parts.values())), str):
+            return only
+        case _:
+            return json.dumps(output, indent=2, ensure_ascii=False) + "\n"
+
+
+def _warn(warnings: list[dict[str, Any]], console: Console) -> None:
+    for warning in warnings:
+        console.warn(warning["message"])
+
+
+def _user_error(error: "ApiError") -> UserError:
+    codes = {"unreachable": ExitCode.NOT_RUNNING, "timeout": ExitCode.TIMEOUT}
+    code = ExitCode.USAGE if error.status == 404 else codes.get(error.code, ExitCode.FAILED)
+    return UserError(error.message, hint=error.hint, exit_code=code)

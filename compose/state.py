@@ -1,0 +1,119 @@
+"""What is there already: the folder of a project, what runs in it, which files it came from, and its models."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.errors import ExitCode, UserError
+from infra.folder import RunFolder
+from infra.state import ProcessId, RunState
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+    from compose.plan import ObservedState
+
+FOLDER_NAME = ".model-compose"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files and values the command line names; without files, the folder's own is found."""
+
+    files: tuple[Path, ...] = ()
+    env_files: tuple[Path, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """The project's folder: that of the first file, or the working directory."""
+        return self.files[0].parent.absolute() if self.files else Path.cwd()
+
+    @property
+    def run_folder(self) -> RunFolder:
+        return RunFolder(self.directory / FOLDER_NAME)
+
+    def load(self) -> "Loaded":
+        """Read the files; raises UserError with all problems at once."""
+        from compose.loader import load_spec
+
+        return load_spec(self.files or None, env_files=self.env_files or None, env=self.env, directory=self.directory)
+
+    def running(self) -> RunState | None:
+        """What runs in this folder, once the remains of a run that was killed are cleared away."""
+        folder = self.run_folder
+        folder.clear_stale()
+        return folder.running()
+
+    def require_running(self) -> RunState:
+        """Raises UserError when nothing runs here."""
+        state = self.running()
+        if state is None:
+            raise UserError(
+                f"nothing is running in {self.directory}",
+                hint="`model-compose up` starts what the file describes",
+                exit_code=ExitCode.NOT_RUNNING,
+            )
+        return state
+
+
+def digests(files: Sequence[Path]) -> dict[str, str]:
+    """The sha256 of each file by its absolute path; files that are gone are left out."""
+    return {str(path.absolute()): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+
+
+def changed_files(state: RunState) -> list[str]:
+    """The files that are not as they were when the run read them."""
+    now = digests([Path(path) for path in state.files])
+    return [path for path, digest in state.files.items() if now.get(path) != digest]
+
+
+def observe(loaded: "Loaded", directory: Path, socket_directory: Path) -> "ObservedState":
+    """Find each component's model, with a few small requests where it is not on this machine.
+
+    directory: where `.model-compose` is, or a temporary one. Raises UserError for a model that cannot be had.
+    """
+    from builders.weights import ModelSource, resolve
+    from compose.plan import ModelState, ObservedState
+
+    models = {}
+    for component in loaded.spec.components:
+        model = component.model
+        source = ModelSource(
+            repository=model.repository,
+            path=loaded.directory / Path(model.path).expanduser() if model.path else None,
+            revision=model.revision,
+            token=model.token,
+            cache_dir=Path(model.cache_dir).expanduser() if model.cache_dir else None,
+            local_files_only=model.local_files_only,
+        )
+        found = resolve(source, task=component.task, environ=loaded.env)
+        models[component.name] = ModelState(
+            path=found.path,
+            prepare=found.prepare,
+            prepare_environment=found.prepare_environment,
+            bytes_to_fetch=found.bytes_to_fetch,
+            revision=found.revision,
+        )
+    return ObservedState(directory, socket_directory, models)
+
+
+def memory_bytes(process: ProcessId | None) -> int | None:
+    """Resident memory of a process and all it started; None when it is gone."""
+    import psutil
+
+    if process is None or not process.is_alive():
+        return None
+    try:
+        leader = psutil.Process(process.pid)
+        family = [leader, *leader.children(recursive=True)]
+        return sum(int(member.memory_info().rss) for member in family)
+    except psutil.Error:
+        return None
+
+
+def tool_version() -> str:
+    from importlib.metadata import version
+
+    return version("model-compose")

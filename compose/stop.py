@@ -1,0 +1,61 @@
+"""`down`: end the run of a folder, and come back when it is true."""
+
+import contextlib
+import os
+import signal
+import time
+
+from compose.output import Console
+from compose.state import Selection
+from infra.errors import ExitCode, UserError
+from infra.state import ProcessId, RunState
+
+POLL_INTERVAL_S = 0.05
+MARGIN_S = 10.0
+"""How much longer than its services a supervisor may take before it is killed."""
+KILLED_S = 5.0
+
+
+def down(selection: Selection, console: Console) -> None:
+    """Stop what runs in the folder; nothing running is what was wished for."""
+    folder = selection.run_folder
+    cleared = folder.clear_stale()
+    state = folder.running()
+    if state is None:
+        remains = ", but a killed run had left files; they are cleared away" if cleared else ""
+        console.result(f"nothing is running in {selection.directory}{remains}")
+        return
+    began = time.monotonic()
+    names = ", ".join(service.name for service in state.services)
+    console.status(f"stopping {names}")
+    clean = _end(state)
+    console.status("")
+    folder.clear_stale()
+    seconds = f"{time.monotonic() - began:.1f} s"
+    console.result(f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}")
+
+
+def _end(state: RunState) -> bool:
+    """Ask the supervisor to end, then make it; its services end with it. Says whether asking was enough."""
+    for number, patience_s in ((signal.SIGTERM, state.stop_timeout_s + MARGIN_S), (signal.SIGKILL, KILLED_S)):
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.supervisor.pid, number)
+        except PermissionError:
+            raise UserError(
+                f"process {state.supervisor.pid} belongs to somebody else",
+                hint="stop it as the user who started it",
+                exit_code=ExitCode.ENVIRONMENT,
+            ) from None
+        if _wait_for(state.supervisor, patience_s):
+            return number == signal.SIGTERM
+    raise UserError(f"process {state.supervisor.pid} cannot be killed", exit_code=ExitCode.ENVIRONMENT)
+
+
+def _wait_for(process: ProcessId, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while process.is_alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_INTERVAL_S)
+    return True
