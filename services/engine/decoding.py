@@ -1,0 +1,152 @@
+"""One prompt through `generate()` in the engine's thread: text per step, cancelled within a layer, numbers checked."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from services.engine.base import Prompt
+from services.engine.loading import LoadedModel
+from services.engine.sampling import Sampling
+from services.engine.text import TextStream
+from services.errors import ServiceError
+
+
+class CancelledError(Exception):
+    """Ends a computation that nobody waits for any more."""
+
+
+class Decoder:
+    """Runs one prompt at a time on a loaded model.
+
+    cancelled: asked before every layer and after every token, so that a long prompt ends as soon as a long answer does.
+    """
+
+    def __init__(self, model: LoadedModel, cancelled: Callable[[], bool]) -> None:
+        self._model = model
+        self._cancelled = cancelled
+        self._decode = partial(model.tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        self._ends = frozenset(model.eos_token_ids)
+        for module in model.network.modules():
+            if isinstance(module, torch.nn.ModuleList):
+                for layer in module:
+                    layer.register_forward_pre_hook(self._before_layer)
+
+    def _before_layer(self, _module: torch.nn.Module, _arguments: Any) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raises CancelledError when nobody waits any more."""
+        if self._cancelled():
+            raise CancelledError
+
+    def run(
+        self, prompt: Prompt, sampling: Sampling, seed: int, emit: Callable[[list[tuple[int, str]]], None]
+    ) -> tuple[list[str], int]:
+        """All sequences of one prompt: their texts and the number of new tokens.
+
+        emit: called once a step with (sequence, new text); the pieces of a sequence join to its text. Beams are only
+            known at the end, so they come in one piece.
+        Raises CancelledError, ServiceError 500 `non_finite_output`, and whatever torch raises.
+        """
+        rows = [_Row(self._text_stream(prompt, sampling), self._ends) for _ in range(sampling.num_return_sequences)]
+        steps = _Steps(rows if sampling.num_beams == 1 else [], emit, self.check)
+        torch.manual_seed(seed)
+        ids = torch.tensor([prompt.ids], device=self._model.network.device)
+        with torch.inference_mode():
+            output = self._model.network.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=self._config(prompt, sampling),
+                logits_processor=LogitsProcessorList([_Finite()]),
+                stopping_criteria=StoppingCriteriaList([steps]),
+            )
+        if sampling.num_beams > 1:
+            start = 1 if self._model.room.encoder_decoder else len(prompt.ids)
+            for row, tokens in zip(rows, output[:, start:].tolist(), strict=True):
+                for token in tokens:
+                    row.push(token)
+        emit([(index, row.finish()) for index, row in enumerate(rows)])
+        return ["".join(row.pieces) for row in rows], sum(row.tokens for row in rows)
+
+    def _text_stream(self, prompt: Prompt, sampling: Sampling) -> TextStream:
+        return TextStream(self._decode, before=prompt.ids if prompt.continues else (), stop=sampling.stop)
+
+    def _config(self, prompt: Prompt, sampling: Sampling) -> GenerationConfig:
+        """What `generate()` fills up with the model's generation_config, such as its end and start tokens."""
+        spread: dict[str, Any] = {}
+        if sampling.do_sample:
+            spread = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+        beams: dict[str, Any] = {}
+        if sampling.num_beams > 1:
+            beams = {"length_penalty": sampling.length_penalty, "early_stopping": sampling.early_stopping}
+        return GenerationConfig(
+            max_new_tokens=prompt.max_new,
+            min_new_tokens=prompt.min_new,
+            do_sample=sampling.do_sample,
+            repetition_penalty=sampling.repetition_penalty,
+            num_return_sequences=sampling.num_return_sequences,
+            num_beams=sampling.num_beams,
+            **spread,
+            **beams,
+        )
+
+
+class _Row:
+    """One sequence while it grows."""
+
+    def __init__(self, stream: TextStream, ends: frozenset[int]) -> None:
+        self.pieces: list[str] = []
+        self.tokens = 0
+        self.done = False
+        self._stream = stream
+        self._ends = ends
+
+    def push(self, token: int) -> str:
+        """Its new text; a finished row takes no more, since `generate()` pads it."""
+        if self.done:
+            return ""
+        self.tokens += 1
+        piece = "" if token in self._ends else self._stream.push(token)
+        self.done = token in self._ends or self._stream.stopped
+        self.pieces.append(piece)
+        return piece
+
+    def finish(self) -> str:
+        piece = self._stream.finish()
+        self.pieces.append(piece)
+        return piece
+
+
+class _Steps(StoppingCriteria):  # type: ignore[misc]  # transformers has no types
+    """Sees every token as it is chosen, and says which rows are done."""
+
+    def __init__(self, rows: list[_Row], emit: Callable[[list[tuple[int, str]]], None], check: Callable[[], None]):
+        self._rows = rows
+        self._emit = emit
+        self._check = check
+
+    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        self._check()
+        done = [False] * len(input_ids)
+        if self._rows:
+            pieces = [row.push(token) for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True)]
+            done = [row.done for row in self._rows]
+            self._emit([(index, piece) for index, piece in enumerate(pieces) if piece])
+        return torch.tensor(done, device=input_ids.device)
+
+
+class _Finite(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
+    """Refuses to choose a token from numbers that mean nothing; a forbidden token's -inf is fine."""
+
+    def __call__(self, _input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if not torch.isfinite(scores.max()):
+            raise ServiceError(
+                500,
+                "non_finite_output",
+                "the model computed numbers that are not finite (NaN or infinity), so there is no answer",
+                hint="try precision: float32, or check the model's weights",
+            )
+        return scores

@@ -1,0 +1,208 @@
+"""From a local folder to a model in memory: what it is, where it runs, how precisely; nothing is fetched or executed.
+
+Import it in the engine's thread only: it imports torch and transformers.
+"""
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+)
+
+from services.engine.checkpoint import Checkpoint, read_checkpoint
+from services.engine.failure import DEVICE_ABSENT, MODEL_UNFIT, NO_MEMORY, LoadError
+from services.engine.machine import available_memory_bytes, has_fast_bfloat16
+from services.engine.sampling import Room
+from services.settings import TaskSettings
+
+_log = logging.getLogger(__name__)
+
+_SHARE_FOR_FLOAT32 = 0.6
+"""Of the memory that is free, how much a model may take when it is widened to float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A network ready to generate, and what tasks need to know about it.
+
+    generation_defaults: the repository's generation_config.json, only what it says.
+    """
+
+    network: Any
+    tokenizer: Any
+    model_type: str
+    room: Room
+    eos_token_ids: tuple[int, ...]
+    generation_defaults: dict[str, Any]
+
+
+def load_model(settings: TaskSettings) -> LoadedModel:
+    """Raises LoadError with a sentence for the user."""
+    started = time.monotonic()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    checkpoint = read_checkpoint(settings.model_path, settings.model)
+    _check_fit(checkpoint, settings)
+    device = _choose_device(settings)
+    dtype = _choose_dtype(settings, checkpoint, device)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        settings.model_path, local_files_only=True, trust_remote_code=False, use_fast=settings.fast_tokenizer
+    )
+    network = _load_network(settings, checkpoint, device, dtype)
+    if settings.quantization == "int8":
+        network = _quantize(network, device)
+    model = _describe(network, tokenizer)
+    _log.info(
+        "%s: %s on %s in %s%s, %d threads, loaded in %.1f s",
+        settings.id,
+        settings.model,
+        device,
+        str(dtype).removeprefix("torch."),
+        " quantised to int8" if settings.quantization else "",
+        torch.get_num_threads(),
+        time.monotonic() - started,
+    )
+    return model
+
+
+def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
+    if checkpoint.model_type not in known:
+        reason = (
+            "runs code from its repository, which is never done here"
+            if "auto_map" in checkpoint.config
+            else f"is of type {checkpoint.model_type!r}, which transformers {transformers.__version__} does not know"
+        )
+        raise LoadError(f"{settings.model} {reason}", MODEL_UNFIT)
+    causal, sequence = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    generating = {*_class_names(causal), *_class_names(sequence)}
+    architectures = checkpoint.config.get("architectures") or []
+    fits = generating & set(architectures) if architectures else checkpoint.model_type in {*causal, *sequence}
+    if not fits:
+        what = architectures[0] if architectures else checkpoint.model_type
+        raise LoadError(
+            f"{settings.model} is a {what}, which does not generate text, so it does not fit {settings.task}",
+            MODEL_UNFIT,
+        )
+
+
+def _class_names(mapping: Any) -> set[str]:
+    names: set[str] = set()
+    for value in mapping.values():
+        names.update([value] if isinstance(value, str) else value)
+    return names
+
+
+def _choose_device(settings: TaskSettings) -> torch.device:
+    wanted = settings.device
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        _log.info("no GPU found, so %s runs on the processor", settings.model)
+        return torch.device("cpu")
+    device = torch.device(wanted)
+    found = torch.cuda.device_count()
+    if device.type == "cuda" and found <= (device.index or 0):
+        have = "none was found" if not found else f"only {found} found, counted from cuda:0"
+        raise LoadError(f"device {wanted} was asked for, but {have}; device: auto takes what there is", DEVICE_ABSENT)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise LoadError("device mps was asked for, but this is not a Mac with Metal", DEVICE_ABSENT)
+    return device
+
+
+def _choose_dtype(settings: TaskSettings, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+    """The checkpoint's own type where the machine is fast at it, else float32 where that fits."""
+    if settings.quantization == "int8":
+        dtype = torch.float32
+    elif settings.precision != "auto":
+        dtype = getattr(torch, settings.precision)
+    else:
+        dtype = _automatic_dtype(checkpoint, device)
+    if device.type == "cpu":
+        _check_memory(settings, checkpoint, dtype)
+    return dtype
+
+
+def _automatic_dtype(checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+    stored: torch.dtype = getattr(torch, checkpoint.dtype)
+    if device.type != "cpu" or stored == torch.float32 or (stored == torch.bfloat16 and has_fast_bfloat16()):
+        return stored
+    available = available_memory_bytes()
+    if available is None or checkpoint.parameters * 4 <= available * _SHARE_FOR_FLOAT32:
+        return torch.float32
+    _log.info("%s is slow on this processor, but float32 does not fit in the memory that is free", checkpoint.dtype)
+    return stored
+
+
+def _check_memory(settings: TaskSettings, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
+    needed, available = checkpoint.parameters * dtype.itemsize, available_memory_bytes()
+    if available is not None and needed > available:
+        raise LoadError(
+            f"{settings.model} needs {needed / 1e9:.1f} GB for its weights in {str(dtype).removeprefix('torch.')}, and"
+            f" {available / 1e9:.1f} GB of memory is free; take a smaller model or precision: bfloat16",
+            NO_MEMORY,
+        )
+
+
+def _load_network(settings: TaskSettings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
+    sequence = checkpoint.config.get("is_encoder_decoder") or (
+        checkpoint.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        and checkpoint.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
+    auto = transformers.AutoModelForSeq2SeqLM if sequence else transformers.AutoModelForCausalLM
+    network, report = auto.from_pretrained(
+        settings.model_path,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=dtype,
+        output_loading_info=True,
+    )
+    if report["missing_keys"]:
+        raise LoadError(f"{settings.model} lacks {len(report['missing_keys'])} of its weights", MODEL_UNFIT)
+    return network.to(device).eval()
+
+
+def _quantize(network: Any, device: torch.device) -> Any:
+    if device.type != "cpu":
+        raise LoadError(f"quantization: int8 runs on the processor only, not on {device}", MODEL_UNFIT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torchao's int8 is slower on a processor
+        quantize: Any = torch.ao.quantization.quantize_dynamic
+        return quantize(network, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+
+
+def _describe(network: Any, tokenizer: Any) -> LoadedModel:
+    generation = network.generation_config
+    if generation.eos_token_id is None:
+        generation.eos_token_id = tokenizer.eos_token_id
+    ends = generation.eos_token_id
+    eos_token_ids = () if ends is None else tuple(ends) if isinstance(ends, list) else (ends,)
+    if generation.pad_token_id is None:
+        generation.pad_token_id = eos_token_ids[0] if eos_token_ids else 0
+    defaults = {name: value for name, value in generation.to_dict().items() if value is not None}
+    # These are resolved by us; what stays in the network's own configuration is filled in by generate().
+    generation.max_length = generation.max_new_tokens = generation.min_length = generation.min_new_tokens = None
+    generation.stop_strings = None
+    text = network.config.get_text_config(decoder=True)
+    positions = getattr(text, "max_position_embeddings", None)
+    encoder_decoder = bool(network.config.is_encoder_decoder)
+    return LoadedModel(
+        network=network,
+        tokenizer=tokenizer,
+        model_type=network.config.model_type,
+        room=Room(positions, positions if encoder_decoder else None, encoder_decoder),
+        eos_token_ids=eos_token_ids,
+        generation_defaults=defaults,
+    )

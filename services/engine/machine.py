@@ -1,0 +1,30 @@
+"""What this machine has: memory that is free, and whether its processor computes bfloat16 itself."""
+
+from pathlib import Path
+
+_FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+def has_fast_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """False where that cannot be told."""
+    try:
+        text = cpuinfo.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    lines = (line.partition(":") for line in text.splitlines())
+    return any(_FAST_BFLOAT16 & set(value.split()) for name, _, value in lines if name.strip() in ("flags", "Features"))
+
+
+def available_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Memory that can be had, within the container's limit; None where that cannot be told."""
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
+        machine = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    try:
+        limit = int((cgroup / "memory.max").read_text(encoding="utf-8"))
+        current = int((cgroup / "memory.current").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no cgroup, or "max": no limit
+        return machine
+    return min(machine, max(0, limit - current))

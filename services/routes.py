@@ -1,0 +1,136 @@
+"""The HTTP side of a task: `/predict`, `/livez` and `/readyz` of services.wire, in front of any other application."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
+
+from services.errors import ServiceError
+from services.wire import CONTENT_TYPE, LIVE_PATH, PREDICT_PATH, READY_PATH, Done, Failed, Frame, Readiness, TaskRequest
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 32_000_000
+"""The router has its own, smaller limit; this one only keeps the process alive."""
+
+_log = logging.getLogger(__name__)
+
+
+class Worker(Protocol):
+    """What the routes lead to."""
+
+    @property
+    def readiness(self) -> Readiness:
+        """How far loading is."""
+
+    async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
+        """Admits a request or raises ServiceError; see services.tasks.base.Task."""
+
+
+class Routes:
+    """An ASGI application: our paths are answered here, everything else goes on to `app`."""
+
+    def __init__(self, app: Application, worker: Worker) -> None:
+        self._app = app
+        self._worker = worker
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        match (scope["type"], scope.get("method"), scope.get("path")):
+            case ("http", "GET", path) if path == LIVE_PATH:
+                await _answer(send, 200, {"status": "alive"})
+            case ("http", "GET", path) if path == READY_PATH:
+                readiness = self._worker.readiness
+                await _answer(send, 200 if readiness.stage == "ready" else 503, readiness.to_json())
+            case ("http", "POST", path) if path == PREDICT_PATH:
+                await self._predict(receive, send)
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _predict(self, receive: Receive, send: Send) -> None:
+        try:
+            request = parse_request(await _read_body(receive))
+            frames = await self._worker.predict(request)
+        except ServiceError as error:
+            await _refuse(send, error)
+            return
+        except Exception as error:  # noqa: BLE001 - the caller gets an answer of ours whatever a library raised
+            await _refuse(send, _unexpected(error))
+            return
+        answering = asyncio.create_task(_send_frames(frames, send))
+        leaving = asyncio.create_task(_until_disconnect(receive))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            answering.cancel()
+            await asyncio.wait({answering, leaving})
+            await frames.aclose()
+
+
+def parse_request(body: bytes) -> TaskRequest:
+    """Raises ServiceError 400 for anything that is not a TaskRequest."""
+    try:
+        values = json.loads(body)
+        return TaskRequest(
+            request_id=str(values["request_id"]),
+            fields=dict(values["fields"]),
+            seed=int(values["seed"]),
+            stream=bool(values["stream"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ServiceError(400, "unreadable_request", "the body is no task request") from None
+
+
+async def _read_body(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ServiceError(400, "unreadable_request", "the body ended early")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise ServiceError(413, "body_too_large", f"the body is longer than {MAX_BODY_BYTES} bytes")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send_frames(frames: AsyncGenerator[Frame, None], send: Send) -> None:
+    """Every frame as a line; a failure becomes the last one."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", CONTENT_TYPE.encode())]})
+    try:
+        async for frame in frames:
+            await send({"type": "http.response.body", "body": _line(frame), "more_body": not isinstance(frame, Done)})
+    except ServiceError as error:
+        await send({"type": "http.response.body", "body": _line(Failed(error.to_wire()))})
+    except Exception as error:  # noqa: BLE001 - a stream never ends in silence
+        await send({"type": "http.response.body", "body": _line(Failed(_unexpected(error).to_wire()))})
+
+
+def _unexpected(error: Exception) -> ServiceError:
+    _log.error("a request failed", exc_info=error)
+    return ServiceError(500, "internal_error", "the task failed on this request")
+
+
+def _line(frame: Frame) -> bytes:
+    return json.dumps(frame.to_json(), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+async def _refuse(send: Send, error: ServiceError) -> None:
+    headers = [] if error.retry_after_s is None else [(b"retry-after", str(error.retry_after_s).encode())]
+    await _answer(send, error.status, {"error": error.to_wire()}, headers)
+
+
+async def _answer(send: Send, status: int, value: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    heads = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or [])]
+    await send({"type": "http.response.start", "status": status, "headers": heads})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,111 @@
+"""One task as one BentoML service, made from its settings; nothing is generated.
+
+A Bento's service module is two lines, and stock `bentoml serve` serves it as `services.entry` does:
+
+    settings = TaskSettings.model_validate_json(Path(__file__).with_name("task.json").read_text())
+    service = make_service(settings)
+"""
+
+import gc
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from services.catalog import TASKS
+from services.engine.serial import SerialEngine
+from services.routes import Routes
+from services.settings import TaskSettings
+from services.tasks.base import Task
+from services.wire import Frame, Readiness, TaskRequest
+
+if TYPE_CHECKING:
+    from services.engine.loading import LoadedModel
+
+_QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+
+_LAST_WORDS_S = 0.5
+"""How long a process that must end still answers `/readyz` with the reason."""
+
+_log = logging.getLogger(__name__)
+
+
+class TaskWorker:
+    """The model of one process: a task, its engine, and how the process ends when it cannot serve.
+
+    Cheap to make, since `bentoml serve` imports the service in its parent process too; torch comes with `start`.
+    """
+
+    def __init__(self, settings: TaskSettings) -> None:
+        self._settings = settings
+        self._engine = SerialEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
+        self._task: Task = importlib.import_module(TASKS[settings.task].module).Task(settings, self._engine)
+
+    @property
+    def readiness(self) -> Readiness:
+        return self._engine.readiness
+
+    def start(self) -> None:
+        """Begin to load; a second call does nothing."""
+        os.environ.update(_QUIET)
+        for name in _SECRETS:
+            os.environ.pop(name, None)
+        self._engine.start()
+
+    async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
+        return await self._task.predict(request)
+
+    def _load(self) -> "LoadedModel":
+        from services.engine.loading import load_model
+
+        model = load_model(self._settings)
+        self._task.setup(model)
+        gc.collect()
+        gc.freeze()  # the libraries stay; looking through them again and again costs tens of milliseconds
+        return model
+
+
+def end_soon(exit_code: int) -> None:
+    """End the process once whoever asks has read why."""
+    threading.Timer(_LAST_WORDS_S, _end, (exit_code,)).start()
+
+
+def _end(exit_code: int) -> None:
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def make_service(settings: TaskSettings, worker: TaskWorker | None = None) -> Any:
+    """A main `bentoml.Service`: no dependencies, no workers beside this process, access log and metrics off."""
+    import bentoml
+
+    served = worker or TaskWorker(settings)
+
+    class Model:
+        """Starts the worker; `/predict` does not go through BentoML's own bodies and limits."""
+
+        def __init__(self) -> None:
+            served.start()
+
+        async def __is_ready__(self) -> bool:
+            return served.readiness.stage == "ready"
+
+    service = bentoml.service(
+        name=settings.id,
+        workers=1,
+        traffic={"timeout": 60},
+        logging={"access": {"enabled": False}},
+        metrics={"enabled": False},
+    )(Model)
+    service.add_asgi_middleware(Routes, worker=served)
+    return service
