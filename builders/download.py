@@ -5,6 +5,7 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -186,10 +187,9 @@ class _Download:
     def _comes_by_xet(self, file: RemoteFile) -> bool:
         """Whether the library fetches it in its own way, which checks what comes."""
         quieten()
-        from huggingface_hub import get_hf_file_metadata
-        from huggingface_hub.utils import is_xet_available
+        from huggingface_hub import constants, get_hf_file_metadata
 
-        if file.sha256 is None or not is_xet_available():
+        if file.sha256 is None or constants.HF_HUB_DISABLE_XET or find_spec("hf_xet") is None:
             return False
         metadata = retried(
             lambda: get_hf_file_metadata(self._url(file), token=self.hub.token, endpoint=self.hub.endpoint)

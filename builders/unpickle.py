@@ -140,4 +140,5 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]]))
+    # Everything is written and printed by then, and torch takes a second to take itself down.
+    os._exit(main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]]))
