@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from services.router.expression.conversion import convert, to_text
 from services.router.expression.syntax import EACH, ConversionError, Expression, Slice, Step, Template, Tree
+from services.router.names import fold
 
 
 class _Missing(Enum):
@@ -48,8 +49,8 @@ def input_key(values: Mapping[str, Any], name: str) -> str | None:
     """The key that `${input.name}` reads: the same name, else the first that differs only in `-` and `_`."""
     if name in values:
         return name
-    plain = name.replace("-", "_")
-    return next((key for key in values if isinstance(key, str) and key.replace("-", "_") == plain), None)
+    folded = fold(name)
+    return next((key for key in values if isinstance(key, str) and fold(key) == folded), None)
 
 
 def _template(template: Template, scope: Mapping[str, Any]) -> Any:
