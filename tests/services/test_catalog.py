@@ -1,0 +1,71 @@
+"""Fields accept text that reads as their type, and refuse the rest with a phrase."""
+
+import math
+from typing import Any
+
+import pytest
+
+from services.catalog import TASKS
+
+pytestmark = pytest.mark.unit
+
+CHAT = TASKS["chat-completion"]
+TEXT = TASKS["text-generation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "coerced"),
+    [
+        ("temperature", "0.7", 0.7),
+        ("temperature", 1, 1.0),
+        ("top_k", "50", 50),
+        ("top_k", 5.0, 5),
+        ("do_sample", "False", False),
+        ("stop_sequences", "END", ["END"]),
+        ("seed", "random", "random"),
+        ("seed", "7", 7),
+        ("early_stopping", "never", "never"),
+        ("messages", {"role": "user", "content": 5}, [{"role": "user", "content": "5"}]),
+    ],
+)
+def test_text_that_reads_as_the_type_is_accepted(name: str, value: Any, coerced: Any) -> None:
+    field = CHAT.field(name)
+    assert field is not None
+    assert field.coerce(value) == coerced
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "phrase"),
+    [
+        ("temperature", "warm", "must be a number, not 'warm'"),
+        ("temperature", True, "must be a number, not true or false"),
+        ("temperature", 10**400, "must be a number of reasonable size"),
+        ("temperature", math.nan, "must be a finite number"),
+        ("temperature", -1, "must be at least 0, not -1.0"),
+        ("top_p", 0, "must be above 0, not 0.0"),
+        ("top_p", 1.5, "must be at most 1, not 1.5"),
+        ("top_k", 1.5, "must be a whole number, not a number"),
+        ("top_k", None, "must be a whole number, not nothing"),
+        ("do_sample", "yes", "must be true or false, not 'yes'"),
+        ("num_beams", "many", "must be a whole number, not 'many'"),
+        ("messages", [], "must hold at least one message"),
+        ("messages", "Hello", "must be messages of role and content, not text"),
+        (
+            "messages",
+            {"role": "robot", "content": ""},
+            "has a message whose role is not one of system, user, assistant",
+        ),
+        ("messages", {"role": "user"}, "has a user message without content"),
+        ("messages", {"role": "user", "content": "", "name": "x"}, "has a message with an unknown key 'name'"),
+    ],
+)
+def test_anything_else_is_refused_with_a_phrase(name: str, value: Any, phrase: str) -> None:
+    field = CHAT.field(name)
+    assert field is not None
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011  (the whole phrase is compared below)
+        field.coerce(value)
+    assert str(refusal.value) == phrase
+
+
+def test_a_list_of_prompts_stays_a_list() -> None:
+    assert TEXT.fields["text"].coerce(["a", 1]) == ["a", "1"]
