@@ -1,5 +1,7 @@
 """Log files of the services: one line in, capped, time-stamped and rotated; the last lines, or new ones, out."""
 
+import contextlib
+import itertools
 import os
 import re
 import time
@@ -80,7 +82,7 @@ class LogFile:
 
     def _rotate(self) -> None:
         self.close()
-        for newer, older in reversed(list(zip(_numbers(self._path), _numbers(self._path)[1:], strict=False))):
+        for newer, older in reversed(list(itertools.pairwise(_numbers(self._path)))):
             if newer.exists():
                 newer.replace(older)
         self._file = open_private(self._path, append=True)
@@ -107,14 +109,13 @@ def services_with_logs(folder: Path) -> list[str]:
 
 def tail(folder: Path, services: Sequence[str], count: int | None) -> list[LogLine]:
     """The last `count` lines of each service (None: all that is kept), merged by time."""
-    readers = [_Reader(folder / f"{service}.log", service) for service in services]
-    return sorted(line for reader in readers for line in reader.tail(count))
+    return _last(_readers(folder, services), count)
 
 
 def follow(folder: Path, services: Sequence[str], count: int | None) -> Iterator[LogLine | None]:
     """The same lines, then new ones as they are written, for ever; None whenever there was a pause without any."""
-    readers = [_Reader(folder / f"{service}.log", service) for service in services]
-    yield from sorted(line for reader in readers for line in reader.tail(count))
+    readers = _readers(folder, services)
+    yield from _last(readers, count)
     while True:
         lines = sorted(line for reader in readers for line in reader.read())
         yield from lines
@@ -123,44 +124,44 @@ def follow(folder: Path, services: Sequence[str], count: int | None) -> Iterator
             time.sleep(FOLLOW_INTERVAL_S)
 
 
+def _readers(folder: Path, services: Sequence[str]) -> "list[_Reader]":
+    return [_Reader(folder / f"{service}.log", service) for service in services]
+
+
+def _last(readers: "list[_Reader]", count: int | None) -> list[LogLine]:
+    kept = (reader.read() for reader in readers)
+    return sorted(line for lines in kept for line in (lines if count is None else lines[max(0, len(lines) - count) :]))
+
+
 class _Reader:
     """Reads one log from its oldest line on, and on over rotations."""
 
     def __init__(self, path: Path, service: str) -> None:
         self._path = path
         self._service = service
-        self._file: BinaryIO | None = None
+        self._inode = 0
+        self._offset = 0
         self._rest = b""
 
-    def tail(self, count: int | None) -> list[LogLine]:
-        older = [line for path in reversed(_numbers(self._path)[1:]) for line in self._read_whole(path)]
-        lines = older + self.read()
-        return lines if count is None else lines[len(lines) - count :] if count < len(lines) else lines
-
     def read(self) -> list[LogLine]:
-        """The lines since the last call."""
-        data = self._rest + self._read_rest()
-        if self._was_rotated():
-            if self._file is not None:
-                self._file.close()
-            self._file = self._path.open("rb")
-            data += self._read_rest()
-        whole, newline, self._rest = data.rpartition(b"\n")
+        """The lines since the last call; in the first, all that are kept."""
+        pieces: list[bytes] = []
+        newest: tuple[int, int] | None = None
+        seen: set[int] = set()
+        for path in _numbers(self._path):  # newest first: a file that moves meanwhile is met again, never missed
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode in seen:
+                    continue
+                seen.add(inode)
+                file.seek(self._offset if inode == self._inode else 0)
+                pieces.append(file.read())
+                newest = newest or (inode, file.tell())
+                if inode == self._inode:
+                    break
+        self._inode, self._offset = newest or (self._inode, self._offset)
+        whole, newline, self._rest = (self._rest + b"".join(reversed(pieces))).rpartition(b"\n")
         return self._parse(whole + newline)
-
-    def _read_rest(self) -> bytes:
-        return self._file.read() if self._file is not None else b""
-
-    def _read_whole(self, path: Path) -> list[LogLine]:
-        return self._parse(path.read_bytes()) if path.exists() else []
-
-    def _was_rotated(self) -> bool:
-        """Whether another file bears the name now; also the first one that ever does."""
-        try:
-            inode = self._path.stat().st_ino
-        except FileNotFoundError:
-            return False
-        return self._file is None or inode != os.fstat(self._file.fileno()).st_ino
 
     def _parse(self, data: bytes) -> list[LogLine]:
         split = (line.partition(" ") for line in data.decode(errors="replace").splitlines())

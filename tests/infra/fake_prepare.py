@@ -6,5 +6,6 @@ import sys
 if __name__ == "__main__":
     script = json.loads(sys.argv[1])
     for line in script["lines"]:
-        print(line if isinstance(line, str) else json.dumps(line), flush=True)
+        sys.stdout.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
+        sys.stdout.flush()
     sys.exit(script["exit"])

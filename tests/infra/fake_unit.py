@@ -20,7 +20,7 @@ def main() -> None:
     knobs: dict[str, Any] = json.loads(arguments.settings.read_text())
     time.sleep(knobs.get("import_s", 0))
     for line in knobs.get("print", []):
-        print(line, flush=True)
+        os.write(1, f"{line}\n".encode())
     if "flood_bytes" in knobs:
         os.write(1, b"x" * knobs["flood_bytes"] + b"\n")
     if knobs.get("ignore_term"):
@@ -45,7 +45,11 @@ def serve(listener: Any, knobs: dict[str, Any]) -> None:
         def do_GET(self) -> None:
             if self.path == "/crash":
                 os._exit(3)
-            answers = {"/environment": dict(os.environ), "/cwd": os.listdir(), "/pid": os.getpid()}
+            answers = {
+                "/environment": dict(os.environ),
+                "/cwd": [path.name for path in Path.cwd().iterdir()],
+                "/pid": os.getpid(),
+            }
             if self.path == READY_PATH and unready:
                 return self.answer(503, unready.pop(0))
             return self.answer(200, answers.get(self.path, {}))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from infra.folder import RunFolder
 from infra.state import ServiceState
-from infra.unit import TcpAddress, UnixAddress, Unit
+from infra.unit import TcpAddress, Unit, UnixAddress
 
 CHECKOUT = Path(__file__).parents[2]
 IMPORTABLE = {"PYTHONPATH": str(CHECKOUT)}

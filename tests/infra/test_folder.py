@@ -1,0 +1,129 @@
+"""One run a folder, and nothing left of one that was killed."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.errors import ExitCode, UserError
+from infra.folder import RunFolder
+from infra.state import ProcessId, RunState, ServiceState, this_process
+
+pytestmark = pytest.mark.server
+
+
+def state_of(supervisor: ProcessId, sockets: Path, *services: ServiceState) -> RunState:
+    return RunState(
+        tool_version="0.1.0",
+        supervisor=supervisor,
+        started_at="2031-02-03T10:42:00+01:00",
+        spec_digest="d",
+        files={},
+        api_url="http://127.0.0.1:8080/api",
+        page_url=None,
+        socket_directory=str(sockets),
+        stop_timeout_s=60,
+        services=services,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / ".model-compose")
+    folder.make()
+    return folder
+
+
+def test_a_state_is_read_as_it_was_written_and_is_private(folder: RunFolder, tmp_path: Path) -> None:
+    service = ServiceState(
+        name="chat",
+        kind="task",
+        state="failed",
+        address="unix:/s",
+        process=this_process(),
+        last_error="no",
+        last_lines=("a", "b"),
+    )
+    state = state_of(this_process(), tmp_path, service)
+    state.write(folder.state)
+    assert RunState.read(folder.state) == state
+    assert folder.state.stat().st_mode & 0o777 == 0o600
+    assert folder.running() == state
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 99, "tool_version": "9.9.9"}', '{"version": 1}'])
+def test_a_state_of_another_version_is_refused(folder: RunFolder, text: str) -> None:
+    folder.state.write_text(text)
+    with pytest.raises(UserError) as caught:
+        folder.running()
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert ("model-compose 9.9.9" in caught.value.message) == ("9.9.9" in text)
+
+
+def test_a_second_run_is_refused_and_told_since_when(folder: RunFolder, tmp_path: Path) -> None:
+    with folder.hold():
+        state_of(this_process(), tmp_path).write(folder.state)
+        with pytest.raises(UserError) as caught, folder.hold():
+            pass
+    assert caught.value.message == (f"{tmp_path} is already running since 2031-02-03 10:42 (process {os.getpid()})")
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_the_lock_ends_with_its_holder(folder: RunFolder) -> None:
+    code = (
+        "import sys; from pathlib import Path; from infra.folder import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).hold(): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(UserError), folder.hold():
+            pass
+        holder.kill()
+    with folder.hold():
+        pass
+
+
+def test_what_a_killed_run_left_is_cleared_away(folder: RunFolder, tmp_path: Path) -> None:
+    sockets = tmp_path / "sockets"
+    sockets.mkdir()
+    (sockets / "chat.sock").touch()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0) as survivor:
+        born = ProcessId.of(survivor.pid)
+        chat = ServiceState(name="chat", kind="task", state="ready", address="unix:/s", process=born)
+        other_birth = replace(this_process(), born="another boot:1")
+        state_of(other_birth, sockets, chat).write(folder.state)
+        folder.stages.write_text("{}")
+        assert folder.running() is None
+        assert folder.clear_stale()
+        assert survivor.wait(10) == -9
+    assert not sockets.exists()
+    assert not folder.state.exists()
+    assert not folder.stages.exists()
+    assert not folder.clear_stale()
+
+
+def test_a_process_that_took_over_the_number_of_a_dead_one_is_left_alone(folder: RunFolder, tmp_path: Path) -> None:
+    reused = replace(this_process(), born="another boot:1")
+    chat = ServiceState(name="chat", kind="task", state="ready", address="unix:/s", process=reused)
+    state_of(reused, tmp_path / "none", chat).write(folder.state)
+    assert folder.clear_stale()
+
+
+def test_a_zombie_counts_as_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert ProcessId.of(child.pid) is None
+    child.wait()
+
+
+def test_the_folder_is_private_and_invisible_to_git(folder: RunFolder) -> None:
+    assert folder.root.stat().st_mode & 0o777 == 0o700
+    assert (folder.root / ".gitignore").read_text() == "*\n"
+    assert json.dumps(sorted(path.name for path in folder.root.iterdir())) == '[".gitignore"]'
