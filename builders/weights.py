@@ -63,7 +63,7 @@ def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str]) -> Re
     """Find the model; ask the hub only for what the cache does not tell.
 
     A whole snapshot in the cache is used as it is, without asking whether a branch has moved on: a start is then quick,
-    works without network, and runs today what ran yesterday. Another `revision`, or `hf download`, brings what is newer.
+    works without network, and runs today what ran yesterday. `hf download` or another `revision` bring what is new.
     Otherwise the commit, the sizes, config.json and an index of weights are asked for: some hundred kilobytes.
 
     Raises UserError: exit 4 for the hub (no such model, gated, no network) and the disk, exit 3 for a model that does

@@ -1,0 +1,39 @@
+"""Small models made by hand, which load nowhere but have the right files."""
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+
+MakeFolder = Callable[..., Path]
+
+
+def safetensors(count: int, fill: int = 0) -> bytes:
+    """A safetensors file with one tensor of `count` bytes."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes((fill + number) % 251 for number in range(count))
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """`make_folder(name, **{"file name": content})`: config.json, tokenizer.json and weights of 100 kB, and more."""
+
+    def make(name: str = "model", files: Mapping[str, bytes | str | None] | None = None, size: int = 100_000) -> Path:
+        folder = tmp_path / "folders" / name
+        contents: dict[str, bytes | str | None] = {
+            "config.json": json.dumps(CONFIG),
+            "tokenizer.json": "{}",
+            "model.safetensors": safetensors(size),
+            **(files or {}),
+        }
+        for path, content in contents.items():
+            if content is not None:
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content.encode() if isinstance(content, str) else content)
+        return folder
+
+    return make
