@@ -21,7 +21,8 @@ from services.router.settings import (
     WorkflowSettings,
 )
 
-ECHO = Path(__file__).parents[2] / "echo.py"
+REPOSITORY = Path(__file__).parents[3]
+ECHO = REPOSITORY / "tests" / "echo.py"
 CHAT_FIELDS = {
     "messages": [
         {"role": "system", "content": "${input.system_prompt}"},
@@ -82,7 +83,7 @@ def launched(command: list[str], listener: socket.socket, log: Path, environment
             pass_fds=[listener.fileno()],
             stdout=output,
             stderr=output,
-            env={**os.environ, **environment},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
         )
     try:
         yield process

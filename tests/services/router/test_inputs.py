@@ -1,0 +1,154 @@
+"""The inputs of a workflow are inferred from what its expressions read."""
+
+from typing import Any
+
+import pytest
+
+from services.errors import ServiceError
+from services.router.graph import compile_graph
+from services.router.inputs import Inputs
+from services.router.settings import JobSettings, RouterSettings
+from tests.services.router.rig import chat, job, text, workflow
+
+pytestmark = pytest.mark.unit
+
+
+def inputs_of(fields: dict[str, Any], task: str = "text", *jobs: JobSettings, **changes: Any) -> Inputs:
+    component = (chat if task == "chat" else text)("c", action={"fields": fields})
+    settings = RouterSettings(components=(component,), workflows=(workflow("w", *jobs or [job("j", "c")], **changes),))
+    return compile_graph(settings).workflows["w"].inputs
+
+
+def brief(inputs: Inputs) -> list[Any]:
+    """name, type, required, default of each."""
+    return [(item.name, item.type, item.required, item.default) for item in inputs.declared]
+
+
+def messages(*contents: str) -> dict[str, Any]:
+    roles = ["system", "user", "assistant", "user"]
+    return {"messages": [{"role": role, "content": content} for role, content in zip(roles, contents, strict=False)]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"text": "${input.prompt}"}, [("prompt", "text", True, None)]),
+        ({"text": "Say ${input.prompt}!"}, [("prompt", "text", True, None)]),
+        ({"text": "${input.prompt | hello}"}, [("prompt", "text", False, "hello")]),
+        ({"text": "${input.a} ${input.b}"}, [("a", "text", False, None), ("b", "text", False, None)]),
+        (
+            {"text": '${input.template | "Generate text about: ${input.topic}"}'},
+            [("template", "text", False, None), ("topic", "text", False, None)],
+        ),
+        ({"text": "${input.p as markdown}"}, [("p", "markdown", True, None)]),
+        ({"text": "${input.style as select/short,long | short}"}, [("style", "select", False, "short")]),
+        (
+            {
+                "text": "x",
+                "temperature": "${input.t as number | 0.7}",
+                "top_k": "${input.k}",
+                "do_sample": "${input.s}",
+            },
+            [("t", "number", False, 0.7), ("k", "integer", False, None), ("s", "boolean", False, None)],
+        ),
+        ({"text": "x", "max_output_length": "${input.n | 20}"}, [("n", "integer", False, 20)]),
+        ({"text": "${input.list[0]}"}, [("list", "json", True, None)]),
+        ({"text": "${input.who.name} and ${input.who}"}, [("who", "json", False, None)]),
+        ({"text": "${input.texts[${input.i}]}"}, [("texts", "json", True, None), ("i", "integer", False, None)]),
+        ({"text": "${input.system-prompt} ${input.system_prompt as text}"}, [("system_prompt", "text", False, None)]),
+    ],
+)
+def test_types_defaults_and_need_are_inferred(fields: dict[str, Any], expected: Any) -> None:
+    found = brief(inputs_of(fields))
+    assert [(name.replace("-", "_"), *rest) for name, *rest in found] == expected
+
+
+def test_of_a_conversation_only_the_last_user_message_is_required() -> None:
+    fields = messages("${input.system}", "${input.first}", "${input.answer}", "${input.last}")
+    assert [(name, required) for name, _, required, _ in brief(inputs_of(fields, "chat"))] == [
+        ("system", False),
+        ("first", False),
+        ("answer", False),
+        ("last", True),
+    ]
+
+
+def test_messages_from_a_client_are_json_and_required() -> None:
+    assert brief(inputs_of({"messages": "${input.messages}"}, "chat")) == [("messages", "json", True, None)]
+
+
+def test_annotations_describe_and_selections_have_options() -> None:
+    fields = {"text": '${input.style as select/short,long | short @(description "How long")}'}
+    assert inputs_of(fields).declared[0].to_json() == {
+        "name": "style",
+        "type": "select",
+        "required": False,
+        "default": "short",
+        "description": "How long",
+        "options": ["short", "long"],
+    }
+
+
+def test_inputs_are_followed_through_a_jobs_input() -> None:
+    jobs = job("j", "c", input={"prompt": "${input.prompts[${index}]}"}, repeat_count="${input.batch_size}")
+    assert brief(inputs_of({"text": "${input.prompt as text}"}, "text", jobs)) == [
+        ("prompts", "json", True, None),
+        ("batch_size", "integer", True, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mapped", "expected"),
+    [
+        (
+            {"prompt": "${input.question}", "t": "${input.warmth}"},
+            [("question", "text", True, None), ("warmth", "number", False, 0.5)],
+        ),
+        ({"prompt": "Q: ${input.question}"}, [("question", "text", True, None)]),
+        ({"prompt": "fixed"}, []),
+        ({"prompt": "${input.question | why}"}, [("question", "text", False, "why")]),
+        ("${input}", [("prompt", "text", True, None), ("t", "number", False, 0.5)]),
+    ],
+)
+def test_a_jobs_input_renames_and_fills(mapped: Any, expected: Any) -> None:
+    fields = {"text": "${input.prompt}", "temperature": "${input.t as number | 0.5}"}
+    assert brief(inputs_of(fields, "text", job("j", "c", input=mapped))) == expected
+
+
+def test_an_output_reads_inputs_too() -> None:
+    inputs = inputs_of({"text": "${input.p}"}, output={"asked": "${input.p}", "tag": "${input.tag}"})
+    assert brief(inputs) == [("p", "text", True, None), ("tag", "text", False, None)]
+
+
+def test_missing_inputs_are_named_and_near_misses_shown() -> None:
+    inputs = inputs_of({"text": "${input.prompt}"})
+    with pytest.raises(ServiceError) as refused:
+        inputs.check({"promt": "x"})
+    error = refused.value
+    assert (error.status, error.code, error.message, error.hint, error.field) == (
+        422,
+        "missing_input",
+        'Input "prompt" is required.',
+        'Probably "prompt" was sent as "promt".',
+        "prompt",
+    )
+
+
+def test_null_is_as_good_as_missing() -> None:
+    with pytest.raises(ServiceError, match='"prompt" is required'):
+        inputs_of({"text": "${input.prompt}"}).check({"prompt": None})
+
+
+def test_hyphen_and_underscore_are_one_name() -> None:
+    assert inputs_of({"text": "${input.user_prompt}"}).check({"user-prompt": "x"}) == []
+
+
+def test_unread_inputs_are_told() -> None:
+    assert inputs_of({"text": "${input.prompt} ${input.tone}"}).check({"prompt": "x", "tune": 1, "zzz": 2}) == [
+        {"code": "unused_input", "message": 'Nothing reads the input "tune". Did you mean "tone"?', "field": "tune"},
+        {"code": "unused_input", "message": 'Nothing reads the input "zzz".', "field": "zzz"},
+    ]
+
+
+def test_nothing_is_unread_when_all_inputs_are_read_at_once() -> None:
+    assert inputs_of({"text": "${input.p}"}, output={"all": "${input}"}).check({"p": "x", "more": 1}) == []
