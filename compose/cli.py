@@ -233,20 +233,22 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 def validate(common: Common) -> None:
     """Check the file; show everything wrong with it at once."""
     from compose.execute import load
-    from compose.resolved import summary
+    from compose.output import count
 
-    common.console.result(summary(load(common.selection, common.console)))
+    spec = load(common.selection, common.console).spec
+    parts = f"{count(len(spec.components), 'component')}, {count(len(spec.workflows), 'workflow')}"
+    common.console.result(f"the file is valid: {parts}")
 
 
 @cli.command()
 @_common_options()
 @click.pass_obj
 def config(common: Common) -> None:
-    """Print the file as it is understood: merged, in today's dialect, with its values, without its secrets."""
+    """Print the file in today's dialect, with its values and without its secrets."""
+    from compose.config import resolved_yaml
     from compose.execute import load
-    from compose.resolved import resolved
 
-    common.console.text(resolved(load(common.selection, common.console)))
+    common.console.text(resolved_yaml(load(common.selection, common.console)))
 
 
 @cli.command()
