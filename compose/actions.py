@@ -1,0 +1,118 @@
+"""Whether an action asks its task for something that the task can do."""
+
+from typing import Any
+
+from compose.blocks import Location
+from compose.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
+from compose.findings import Findings
+from compose.spec import ActionSpec, ModelComponentSpec, Template
+from compose.templates import constant
+from services.catalog import ROLES, TASKS, Field, TaskType
+from services.router.expression import Template as Parsed
+from services.router.expression import Tree, compile_tree, walk
+from services.router.names import closest
+
+_ALWAYS = {"input": None, "env": None, "context": None, "index": None}
+_FIELDS = Place("a component", _ALWAYS)
+
+
+def check_action(component: ModelComponentSpec, action: ActionSpec, location: Location, findings: Findings) -> None:
+    """Fields, values, expressions and output of one action; the component's task is known."""
+    task = TASKS[component.task]
+    for name, value in action.fields.items():
+        field = task.field(name)
+        if field is None:
+            _unknown_field(name, task, location, findings)
+        else:
+            check_value(field, value, (*location, name), _FIELDS, findings)
+    given = [name for name in ("text", "prompt") if name in action.fields]
+    if len(given) > 1:
+        later = max(given, key=lambda name: findings.mark((*location, name), key=True))
+        hint = "the answer repeats `text` and leaves `prompt` out: keep one"
+        findings.error((*location, later), "`text` and `prompt` cannot both be given", hint, key=True)
+    result = _own_result(task, action)
+    output = Place("an action's `output`", {"result": result, "output": result, **_ALWAYS})
+    check(action.output, (*location, "output"), output, findings)
+
+
+def result_shape(component: ModelComponentSpec, action: ActionSpec) -> Shape:
+    """What is known of an action's result, its own `output` mapping included."""
+    result = _own_result(TASKS[component.task], action)
+    if action.output is None:
+        return result
+    return shape_of(compile_tree(action.output), {"result": result, "output": result})
+
+
+def check_value(field: Field, value: Template, location: Location, place: Place, findings: Findings) -> None:
+    """A value whose type is fixed: its expressions, and what it is when it is known now."""
+    if value is None:
+        findings.error(location, f"`{field.name}` has no value", "give it one, or leave the key out", key=True)
+        return
+    tree = check(value, location, place, findings)
+    if tree is None:
+        return
+    if field.kind == "messages" and isinstance(value, list):
+        _check_messages(value, location, findings)
+        return
+    known, literal = _known_value(value, tree)
+    if not known:
+        return
+    try:
+        field.coerce(literal)
+    except ValueError as error:
+        findings.error(location, f"`{field.name}` {error}")
+
+
+def _known_value(value: Template, tree: Tree) -> tuple[bool, Any]:
+    """Whether a value is known before the run, and which: a literal, the environment's, or an expression's default."""
+    uses = list(walk(tree))
+    if all(use.expression.source == "env" for use in uses):
+        return True, constant(value)
+    whole = tree.whole if isinstance(tree, Parsed) else None
+    default = whole.default if whole is not None and whole.type is None else None
+    if default is None or not all(isinstance(part, str) for part in default.parts):
+        return False, None
+    return True, "".join(map(str, default.parts))
+
+
+def _check_messages(messages: list[Any], location: Location, findings: Findings) -> None:
+    if not messages:
+        findings.error(location, "`messages` must hold at least one message")
+    for index, message in enumerate(messages):
+        at = (*location, index)
+        if isinstance(message, str) and "${" in message:
+            continue
+        if not isinstance(message, dict):
+            findings.error(at, "a message is a map of `role` and `content`")
+            continue
+        for key in message.keys() - {"role", "content"}:
+            findings.error((*at, key), f"unknown key `{key}` in a message", "allowed: role, content", key=True)
+        _check_role(message.get("role"), at, findings)
+        if isinstance(message.get("content"), list | dict):
+            findings.error((*at, "content"), "content of several parts is not supported yet", "write one text")
+
+
+def _check_role(role: Any, location: Location, findings: Findings) -> None:
+    if role is None:
+        findings.error(location, "a message needs a `role`", f"allowed: {', '.join(ROLES)}")
+    elif not (isinstance(role, str) and "${" in role) and role not in ROLES:
+        meant = closest(str(role), ROLES)
+        hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(ROLES)}"
+        findings.error((*location, "role"), f"a message's `role` cannot be `{role}`", hint)
+
+
+def _unknown_field(name: str, task: TaskType, location: Location, findings: Findings) -> None:
+    names = [*task.fields, *task.parameters, "output"]
+    meant = closest(name, names)
+    hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
+    findings.error((*location, name), f"`{task.name}` has no `{name}`", hint, key=True)
+
+
+def _own_result(task: TaskType, action: ActionSpec) -> Shape:
+    """A text, unless the action may be asked for several."""
+    if task.result != "text":
+        return None
+    several = "num_return_sequences" in action.fields or any(
+        field.kind == "text-or-list" for field in task.fields.values()
+    )
+    return TEXTS if several else TEXT

@@ -1,0 +1,59 @@
+"""The file as it is understood: today's dialect, settings with their values, templates as written, no secret shown."""
+
+from typing import Any
+
+import yaml
+
+from compose.loader import Loaded
+from compose.scalars import resolve
+from compose.spec import Spec
+from infra.secrets import REDACTED, Redactor, is_secret_name
+
+
+def resolved_yaml(loaded: Loaded) -> str:
+    """YAML text that loads as the same spec, but for the secrets; what the user left to the defaults is left out."""
+    text = yaml.dump(_shown(loaded.spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return Redactor(loaded.env)(text)
+
+
+def _shown(value: Any) -> Any:
+    """Plain data without nulls."""
+    match value:
+        case Spec():
+            fields = {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
+            shown = {name: _shown(item) for name, item in (fields | (value.model_extra or {})).items()}
+            return _without_secrets({name: item for name, item in shown.items() if item is not None})
+        case tuple() | list():
+            return [_shown(item) for item in value]
+        case dict():
+            return {str(key): _shown(item) for key, item in value.items()}
+        case float() if value.is_integer():
+            return int(value)
+        case str():
+            return str(value)
+    return value
+
+
+def _without_secrets(block: dict[str, Any]) -> dict[str, Any]:
+    """Hides `auth.token`, a model's `token`, and variables whose names say that they are secret."""
+    shown = {key: REDACTED if key == "token" else value for key, value in block.items()}
+    environment = shown.get("environment")
+    if isinstance(environment, dict):
+        shown["environment"] = {key: REDACTED if is_secret_name(key) else value for key, value in environment.items()}
+    return shown
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists below their keys; texts of several lines are blocks."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's own
+        super().increase_indent(flow, indentless=False)
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quotes what this tool, unlike PyYAML, would read as a number."""
+    style = "|" if "\n" in text else None if isinstance(resolve(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)

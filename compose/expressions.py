@@ -1,0 +1,158 @@
+"""Whether the expressions of a template can be read, and read only what there is at their place."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from compose.blocks import Location
+from compose.findings import Findings
+from compose.spec import Template
+from services.router.expression import Expression, ExpressionError, Step, Tree, Use, compile_tree, parse, walk
+from services.router.expression import Template as Parsed
+from services.router.names import closest
+
+STRUCTURAL_KEYS: Final = frozenset({"...", "*", "?", "+", "|", "&"})
+"""Keys with a meaning of their own in mappings of the field's files."""
+
+TEXT: Final = "text"
+TEXTS: Final = "texts"
+"""A text, or a list of texts when the run asks for several."""
+
+_TEXT_TYPES: Final = frozenset({"text", "markdown", "base64"})
+
+Shape = str | dict[str, Any] | None
+"""What is known of a value before the run: TEXT, TEXTS, a map of shapes, or nothing."""
+
+_ONLY_IN: Final = {
+    "item": "inside a `for-each`",
+    "index": "in a job with `repeat_count`",
+    "result": "in an action's `output`",
+    "error": "after `on_error`",
+    "output": "in an `output`",
+    "jobs": "in a workflow and its jobs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a template may read where it stands. name: completes "... cannot be read in"."""
+
+    name: str
+    sources: Mapping[str, Shape]
+
+
+def check(template: Template, location: Location, place: Place, findings: Findings) -> Tree | None:
+    """The compiled template, or None when it does not parse; writes down everything that is wrong in it."""
+    sound = True
+    for at, text in _texts(template, location, findings):
+        sound &= _parses(text, at, findings)
+    if not sound:
+        return None
+    tree = compile_tree(template)
+    for use in walk(tree):
+        _check_use(use, (*location, *use.location), place, findings)
+    return tree
+
+
+def shape_of(tree: Tree, sources: Mapping[str, Shape]) -> Shape:
+    """What is known of a compiled template's value."""
+    if isinstance(tree, dict):
+        return {str(key): shape_of(value, sources) for key, value in tree.items()}
+    if not isinstance(tree, Parsed):
+        return TEXT if isinstance(tree, str) else None
+    if tree.whole is None:
+        return TEXT
+    if tree.whole.type is not None:
+        return TEXT if tree.whole.type.name in _TEXT_TYPES and not tree.whole.type.many else None
+    try:
+        return _follow(sources.get(tree.whole.source), tree.whole.path)
+    except _NoSuchPathError:
+        return None
+
+
+class _NoSuchPathError(Exception):
+    """The sentence about a step that leads nowhere, and a hint."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def _texts(value: Template, location: Location, findings: Findings) -> Iterator[tuple[Location, str]]:
+    """Every text with an expression; names the structural keys on the way."""
+    match value:
+        case str():
+            if "${" in value:
+                yield location, value
+        case dict():
+            for key, item in value.items():
+                if key in STRUCTURAL_KEYS:
+                    findings.error((*location, key), f"the key `{key}` is not supported yet", key=True)
+                yield from _texts(item, (*location, key), findings)
+        case list():
+            for index, item in enumerate(value):
+                yield from _texts(item, (*location, index), findings)
+
+
+def _parses(text: str, location: Location, findings: Findings) -> bool:
+    try:
+        parse(text)
+    except ExpressionError as error:
+        start = text.rfind("\n", 0, error.position) + 1
+        line = text[start:].partition("\n")[0]
+        findings.error_in_text(location, line, error.message, offset=error.position - start)
+        return False
+    return True
+
+
+def _check_use(use: Use, location: Location, place: Place, findings: Findings) -> None:
+    expression = use.expression
+    if expression.source not in place.sources:
+        where = _ONLY_IN.get(expression.source, f"elsewhere, not in {place.name}")
+        known = f"{place.name} reads {', '.join(place.sources)}"
+        findings.error_in_text(location, expression.text, f"`{expression.source}` is known only {where}", known)
+        return
+    if expression.type is not None and not expression.type.known:
+        findings.warn(
+            location,
+            f"the type `{expression.type.text}` is not known: the value stays as it is",
+            fragment=expression.text,
+        )
+    try:
+        _check_path(expression, place, findings)
+    except _NoSuchPathError as error:
+        findings.error_in_text(location, expression.text, error.message, error.hint)
+
+
+def _check_path(expression: Expression, place: Place, findings: Findings) -> None:
+    shape, path = place.sources[expression.source], expression.path
+    if expression.source == "jobs" and isinstance(shape, dict):
+        job = str(path[0])
+        if job not in shape:
+            if job in findings.known.get("job", ()):
+                return
+            meant = closest(job, shape)
+            hint = f"did you mean `{meant}`?" if meant else f"jobs: {', '.join(shape) or 'none'}"
+            raise _NoSuchPathError(f"there is no job `{job}`", hint)
+    _follow(shape, path)
+
+
+def _follow(shape: Shape, path: tuple[Step, ...]) -> Shape:
+    """The shape at the end of a path; raises _NoSuchPathError when it certainly leads nowhere."""
+    for step in path:
+        if shape is None:
+            return None
+        if isinstance(shape, dict):
+            if not isinstance(step, str):
+                raise _NoSuchPathError("this is a map, not a list")
+            if step not in shape:
+                meant = closest(step, shape)
+                hint = f"did you mean `{meant}`?" if meant else f"it has: {', '.join(shape)}" if shape else None
+                raise _NoSuchPathError(f"there is no `{step}` in this map", hint)
+            shape = shape[step]
+        elif isinstance(step, str):
+            raise _NoSuchPathError(f"the result is plain text and has no `{step}`", "leave the path out")
+        elif shape == TEXT:
+            raise _NoSuchPathError("the result is plain text, not a list", "leave the path out")
+    return shape

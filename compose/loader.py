@@ -1,0 +1,174 @@
+"""From the user's files to a checked spec, or to one error that holds everything wrong with them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Final
+
+from compose import nodes
+from compose.blocks import CHILDREN
+from compose.dialect import modernise
+from compose.findings import Findings
+from compose.interpolation import read_env_file
+from compose.planned import refuse
+from compose.problems import Problem, SourceError, render_problems
+from compose.references import check_references
+from compose.shape import read_shape
+from compose.source import decode, read_yaml
+from compose.spec import ComposeSpec
+from infra.errors import ExitCode, UserError
+
+FILE_NAMES: Final = ("model-compose.yml", "model-compose.yaml")
+ENV_FILE_NAME: Final = ".env"
+
+
+class InvalidFile(UserError):  # noqa: N818 - says what the file is, as UserError's other kinds do
+    """Everything that is wrong with the file, each with its place, sorted by line."""
+
+    def __init__(self, problems: Sequence[Problem], sources: Mapping[str, str]) -> None:
+        super().__init__(render_problems(problems, sources), exit_code=ExitCode.FILE)
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A file that may be planned.
+
+    directory: of the first file; relative paths in the file start there. env: every variable that `${env.NAME}` can
+    read, the strongest value of each. digest: changes when what the file asks for does.
+    """
+
+    spec: ComposeSpec
+    warnings: tuple[str, ...]
+    directory: Path
+    files: tuple[Path, ...]
+    digest: str
+    env: Mapping[str, str]
+
+
+def load_spec(
+    files: Sequence[Path] | None = None,
+    *,
+    env_files: Sequence[Path] | None = None,
+    env: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Loaded:
+    """Read and check the files; later ones win.
+
+    files: None finds one in `directory`. env_files: None reads `.env` beside the first file, if there is one.
+    env: the values given on the command line, stronger than `environ` (the process environment), stronger than
+    env_files. Raises InvalidFile, or UserError for a file that is not there or cannot be opened.
+    """
+    paths = tuple(files) if files else (_find_file(directory or Path.cwd()),)
+    home = paths[0].parent.absolute()
+    environment = {**_env_values(env_files, home), **(os.environ if environ is None else environ), **(env or {})}
+    sources = {str(path) if files else path.name: _read(path) for path in paths}
+    root = _merged(sources)
+
+    modern, ambiguities = modernise(root)
+    supported, refusals = refuse(modern)
+    shaped = read_shape(supported, environment)
+    partial = bool(ambiguities or refusals or shaped.problems)
+    findings = Findings(shaped.node, _ids(modern), partial)
+    if shaped.spec is not None:
+        check_references(shaped.spec, findings)
+    problems = [*ambiguities, *refusals, *shaped.problems, *findings.problems]
+    if problems or shaped.spec is None:
+        raise InvalidFile(problems, sources)
+    warnings = [*nodes.repeated_keys(root), *findings.warnings]
+    return Loaded(
+        shaped.spec,
+        tuple(_sentence(warning) for warning in sorted(warnings, key=lambda warning: warning.mark)),
+        home,
+        paths,
+        _digest(shaped.spec, environment, shaped.used),
+        environment,
+    )
+
+
+def _find_file(directory: Path) -> Path:
+    for name in FILE_NAMES:
+        if (directory / name).is_file():
+            return directory / name
+    raise UserError(
+        f"there is no {' or '.join(FILE_NAMES)} in {directory}",
+        hint="`model-compose init` writes one, `-f FILE` names another",
+        exit_code=ExitCode.FILE,
+    )
+
+
+def _env_values(env_files: Sequence[Path] | None, home: Path) -> dict[str, str]:
+    default = home / ENV_FILE_NAME
+    chosen = env_files if env_files is not None else [default] if default.is_file() else []
+    values: dict[str, str] = {}
+    for path in chosen:
+        text = _read(path)
+        try:
+            values |= read_env_file(text, str(path))
+        except SourceError as error:
+            raise InvalidFile(error.problems, {str(path): text}) from None
+    return values
+
+
+def _read(path: Path) -> str:
+    try:
+        return decode(path.read_bytes(), str(path))
+    except SourceError as error:
+        raise InvalidFile(error.problems, {}) from None
+    except OSError as error:
+        reason = {
+            FileNotFoundError: "it does not exist",
+            IsADirectoryError: "it is a folder",
+            PermissionError: "it may not be read",
+        }.get(type(error), "the system refuses")
+        raise UserError(f"cannot read {path}: {reason}", exit_code=ExitCode.FILE) from None
+
+
+def _merged(sources: Mapping[str, str]) -> nodes.Mapping:
+    roots: list[nodes.Mapping] = []
+    problems: list[Problem] = []
+    for name, text in sources.items():
+        try:
+            roots.append(read_yaml(text, name))
+        except SourceError as error:
+            problems += error.problems
+    if problems:
+        raise InvalidFile(problems, sources)
+    return reduce(nodes.merge, roots)
+
+
+def _ids(root: nodes.Node) -> dict[str, frozenset[str]]:
+    """Every id that stands in the file, by the kind of block that bears it."""
+    found: dict[str, set[str]] = {}
+    for kind, name in _walk_ids(root, "file"):
+        found.setdefault(kind, set()).add(name)
+    return {kind: frozenset(names) for kind, names in found.items()}
+
+
+def _walk_ids(node: nodes.Node, kind: str) -> Iterator[tuple[str, str]]:
+    match node:
+        case nodes.Sequence():
+            for item in node.items:
+                yield from _walk_ids(item, kind)
+        case nodes.Mapping():
+            for key, entry in node.entries.items():
+                if key == "id" and isinstance(entry.value, nodes.Scalar):
+                    yield kind, entry.value.raw
+                child = CHILDREN.get(kind, {}).get(key)
+                if child:
+                    yield from _walk_ids(entry.value, child)
+
+
+def _sentence(warning: Problem) -> str:
+    return f"{warning}; {warning.hint}" if warning.hint else str(warning)
+
+
+def _digest(spec: ComposeSpec, environment: Mapping[str, str], used: frozenset[str]) -> str:
+    values = {name: environment[name] for name in sorted(used) if name in environment}
+    text = json.dumps([spec.model_dump(mode="json"), values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,314 @@
+"""What will happen: the units that a file asks for, and why each step is taken. Pure; prints itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from compose.hosts import url
+from compose.spec import ActionSpec, ComposeSpec, ControllerSpec, JobSpec, ModelComponentSpec, RuntimeSpec, WorkflowSpec
+from compose.templates import constant, environment_read, fill, is_constant
+from infra.unit import Address, TcpAddress, Unit, UnixAddress
+from services.catalog import GENERATION
+from services.router.settings import (
+    ActionSettings,
+    ComponentSettings,
+    JobSettings,
+    RouterSettings,
+    WorkflowSettings,
+)
+from services.settings import TaskSettings
+from services.wire import LIVE_PATH, READY_PATH
+from ui.settings import PageSettings
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+
+STAGES_FILE: Final = ".model-compose/stages.json"
+
+_QUIET: Final = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_OFFLINE: Final = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_TOKEN": "",
+    "HUGGING_FACE_HUB_TOKEN": "",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+}
+"""A task reads a local folder: it needs no network and is given no token."""
+
+_FLAG: Final = GENERATION["streaming"]
+_START_TIMEOUT_S: Final = 600.0
+_STOP_TIMEOUT_S: Final = 30.0
+_DRAIN_MARGIN_S: Final = 5.0
+"""What a router gets beside its own draining time before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """Where a component's model is, or will be once `prepare` has run; `bytes_to_fetch` is None when unknown."""
+
+    path: Path
+    prepare: tuple[str, ...] | None = None
+    prepare_environment: Mapping[str, str] = field(default_factory=dict)
+    bytes_to_fetch: int | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedState:
+    """What the machine looks like. `models` is keyed by component name (`ModelComponentSpec.name`)."""
+
+    directory: Path
+    socket_directory: Path
+    models: Mapping[str, ModelState]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that will be done, and its cause."""
+
+    verb: Literal["fetch", "start"]
+    service: str
+    what: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Units in the order in which they depend on each other: tasks, router, page."""
+
+    units: tuple[Unit, ...]
+    steps: tuple[Step, ...]
+    api_url: str
+    page_url: str | None
+    spec_digest: str
+
+    def __str__(self) -> str:
+        """A numbered line a step."""
+        return "\n".join(
+            f"{number}. {step.verb} {step.service}: {step.what}, because {step.cause}"
+            for number, step in enumerate(self.steps, start=1)
+        )
+
+
+def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
+    """What `up` will do. The file has passed every check, and `observed` knows each component's model."""
+    spec = loaded.spec
+    controller = spec.controller
+    api_url = url(controller.adapter.host, controller.adapter.port) + controller.adapter.base_path
+    page_url = url(controller.webui.host, controller.webui.port) if controller.webui else None
+
+    units = [_task_unit(component, controller, observed) for component in spec.components]
+    steps = [step for component in spec.components for step in _task_steps(component, observed)]
+
+    settings = router_settings(loaded, observed)
+    units.append(_router_unit(settings, controller))
+    count = len(spec.workflows)
+    workflows = "its workflow" if count == 1 else f"its {count} workflows"
+    steps.append(Step("start", "router", api_url, f"the file's components are reached through {workflows}"))
+
+    if controller.webui is not None and page_url is not None:
+        units.append(_page_unit(spec, api_url))
+        asked = "controller.webui asks for it" if _has_controller(spec) else "a file without a controller gets the page"
+        steps.append(Step("start", "page", page_url, asked))
+    return Plan(tuple(units), tuple(steps), api_url, page_url, loaded.digest)
+
+
+def router_settings(loaded: "Loaded", observed: ObservedState) -> RouterSettings:
+    """Everything that the router reads at start."""
+    spec = loaded.spec
+    controller = spec.controller
+    adapter = controller.adapter
+    templates = [spec.model_dump(include={"components", "workflows"})]
+    return RouterSettings(
+        name=controller.name,
+        host=adapter.host,
+        port=adapter.port,
+        base_path=adapter.base_path,
+        origins=adapter.origins,
+        allowed_hosts=controller.allowed_hosts,
+        auth_token=controller.auth.token,
+        max_concurrent_count=controller.max_concurrent_count,
+        max_queue_length=controller.max_queue_length,
+        max_body_bytes=controller.max_body_size,
+        run_timeout_s=controller.run_timeout,
+        retention_s=controller.retention,
+        shutdown_timeout_s=controller.shutdown_timeout,
+        components=tuple(_component(component, spec, observed) for component in spec.components),
+        workflows=tuple(_workflow(workflow, spec) for workflow in spec.workflows),
+        env={name: loaded.env[name] for name in sorted(environment_read(templates)) if name in loaded.env},
+        stages_path=str(observed.directory / STAGES_FILE),
+    )
+
+
+def _component(component: ModelComponentSpec, spec: ComposeSpec, observed: ObservedState) -> ComponentSettings:
+    return ComponentSettings(
+        id=component.name,
+        task=component.task,
+        model=component.model.name,
+        endpoint=f"unix:{_socket(component, observed)}",
+        default=component.default or len(spec.components) == 1,
+        actions=tuple(_action(action, component) for action in component.actions),
+        max_concurrent_count=component.max_concurrent_count,
+        max_queue_length=component.max_queue_length,
+    )
+
+
+def _action(action: ActionSpec, component: ModelComponentSpec) -> ActionSettings:
+    fields = fill(component.task, action.fields)
+    streaming = is_constant(fields.get("streaming")) and _FLAG.coerce(constant(fields.pop("streaming", False)))
+    return ActionSettings(
+        id=action.id,
+        default=action.default or len(component.actions) == 1,
+        fields=fields,
+        output=action.output,
+        streaming=streaming,
+    )
+
+
+def _workflow(workflow: WorkflowSpec, spec: ComposeSpec) -> WorkflowSettings:
+    return WorkflowSettings(
+        id=workflow.id,
+        name=workflow.name,
+        title=workflow.title,
+        description=workflow.description,
+        default=workflow.default or len(spec.workflows) == 1,
+        private=workflow.private,
+        jobs=tuple(_job(job, spec) for job in workflow.jobs),
+        output=workflow.output,
+    )
+
+
+def _job(job: JobSpec, spec: ComposeSpec) -> JobSettings:
+    component = spec.component(job.component)
+    assert component is not None, "the loader has checked the references"
+    action = component.action(job.action)
+    assert action is not None, "the loader has checked the references"
+    return JobSettings(
+        id=job.id,
+        component=component.name,
+        action=action.id,
+        input=job.input,
+        output=job.output,
+        repeat_count=job.repeat_count,
+        depends_on=job.depends_on,
+    )
+
+
+def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observed: ObservedState) -> Unit:
+    state = observed.models[component.name]
+    settings = TaskSettings(
+        id=component.name,
+        task=component.task,
+        model=component.model.name,
+        model_path=state.path,
+        device=component.device,
+        precision=component.precision,
+        quantization=component.quantization,
+        chat_template=component.chat_template,
+        fast_tokenizer=component.fast_tokenizer,
+        max_concurrent_count=component.max_concurrent_count,
+        max_queue_length=component.max_queue_length,
+    )
+    runtimes = (controller.runtime, component.runtime)
+    return Unit(
+        name=component.name,
+        kind="task",
+        module="services.entry",
+        settings=settings.model_dump_json(),
+        address=UnixAddress(_socket(component, observed)),
+        ready_path=READY_PATH,
+        prepare=state.prepare,
+        environment={**_environment(*runtimes), **_OFFLINE},
+        prepare_environment={**_QUIET, **state.prepare_environment} if state.prepare else {},
+        start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, *runtimes),
+        stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, *runtimes),
+    )
+
+
+def _task_steps(component: ModelComponentSpec, observed: ObservedState) -> list[Step]:
+    state = observed.models[component.name]
+    revision = f" at {state.revision[:12]}" if state.revision else ""
+    steps = []
+    if state.prepare:
+        size = f" ({_shown_size(state.bytes_to_fetch)})" if state.bytes_to_fetch is not None else ""
+        cause = "it is not complete on this machine"
+        steps.append(Step("fetch", component.name, f"{component.model.name}{revision}{size}", cause))
+    what = f"{component.task} with {component.model.name}{revision}"
+    cause = f"the file has component {component.id}" if component.id else "the file has this component"
+    steps.append(Step("start", component.name, what, cause))
+    return steps
+
+
+def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:
+    return Unit(
+        name="router",
+        kind="router",
+        module="services.router.app",
+        settings=settings.model_dump_json(),
+        address=TcpAddress(settings.host, settings.port),
+        ready_path=LIVE_PATH,
+        environment=_environment(controller.runtime),
+        start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, controller.runtime),
+        stop_timeout_s=controller.shutdown_timeout + _DRAIN_MARGIN_S,
+    )
+
+
+def _page_unit(spec: ComposeSpec, api_url: str) -> Unit:
+    controller = spec.controller
+    assert controller.webui is not None
+    titles = [workflow.title for workflow in spec.workflows if workflow.title and not workflow.private]
+    named = "name" in controller.model_fields_set or len(titles) != 1
+    settings = PageSettings(
+        host=controller.webui.host,
+        port=controller.webui.port,
+        title=controller.name if named else titles[0],
+        api_url=api_url,
+        auth_token=controller.auth.token,
+        allowed_hosts=controller.allowed_hosts,
+    )
+    address: Address = TcpAddress(settings.host, settings.port)
+    return Unit(
+        name="page",
+        kind="page",
+        module="ui.app",
+        settings=settings.model_dump_json(),
+        address=address,
+        ready_path=LIVE_PATH,
+        environment=_environment(controller.runtime),
+        start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, controller.runtime),
+        stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, controller.runtime),
+    )
+
+
+def _has_controller(spec: ComposeSpec) -> bool:
+    return "controller" in spec.model_fields_set
+
+
+def _environment(*runtimes: RuntimeSpec | None) -> dict[str, str]:
+    """What the file gives, the component's own over the controller's; telemetry stays off whatever it says."""
+    given: dict[str, str] = {}
+    for runtime in runtimes:
+        given |= runtime.environment if runtime else {}
+    return {**given, **_QUIET}
+
+
+def _timeout(name: str, default: float, *runtimes: RuntimeSpec | None) -> float:
+    values: list[Any] = [getattr(runtime, name) for runtime in runtimes if runtime]
+    return next((value for value in reversed(values) if value is not None), default)
+
+
+def _socket(component: ModelComponentSpec, observed: ObservedState) -> str:
+    return str(observed.socket_directory / f"{component.name}.sock")
+
+
+def _shown_size(size: int) -> str:
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} bytes"

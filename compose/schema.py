@@ -1,0 +1,143 @@
+"""The JSON schema of the file, for editors: generated from the spec and the catalog, widened by the older spellings.
+
+`python -m compose.schema` writes schema.json, `python -m compose.schema --check` fails when it is stale.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from compose.dialect import ACTION_FIELDS, OLDER_KEYS
+from compose.spec import ComposeSpec
+from services.catalog import ROLES, TASKS, Field
+
+SHIPPED: Final = Path(__file__).with_name("schema.json")
+
+Json = dict[str, Any]
+
+_EXPRESSION: Final[Json] = {"type": "string", "pattern": r"\$\{"}
+_NUMERAL: Final[Json] = {"type": "string", "pattern": r"\$\{|^[-+]?[0-9]"}
+
+
+def shipped_schema() -> str:
+    """The schema as it comes with the package."""
+    return SHIPPED.read_text(encoding="utf-8")
+
+
+def render_schema() -> str:
+    """The schema as JSON text; equal to the shipped one when that is fresh."""
+    return json.dumps(build_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def build_schema() -> Json:
+    """What an editor accepts: every spelling that loads; the loader finds more mistakes than this can say."""
+    schema = _bare(ComposeSpec.model_json_schema())
+    blocks: Json = schema.pop("$defs")
+    controller, component, action = blocks["ControllerSpec"], blocks["ModelComponentSpec"], blocks["ActionSpec"]
+    adapter, workflow, job = blocks["AdapterSpec"], blocks["WorkflowSpec"], blocks["JobSpec"]
+
+    fields = {name: _field(field) for name, field in sorted(_fields()) if name in ACTION_FIELDS}
+    params = {"type": "object", "additionalProperties": False, "properties": fields}
+    action["properties"] |= {**fields, "params": params}
+    action["additionalProperties"] = False
+    component["properties"] |= {**fields, "params": params, "output": {}}
+    controller["properties"] |= {
+        key: adapter["properties"][key] for key in sorted(OLDER_KEYS["controller"] - {"adapter"})
+    }
+    inline = sorted(OLDER_KEYS["workflow"] - {"job"})
+    workflow["properties"] |= {key: job["properties"][key] for key in inline}
+    job["properties"]["type"]["anyOf"].append({"const": "action"})
+    job["properties"]["depends_on"] = {"type": ["array", "string"], "items": {"type": ["string", "integer"]}}
+
+    _one_or_many(schema, "component", "ModelComponentSpec")
+    _one_or_many(schema, "workflow", "WorkflowSpec")
+    _one_or_many(controller, "adapter", "AdapterSpec")
+    _one_or_many(component, "action", "ActionSpec")
+    _one_or_many(workflow, "job", "JobSpec")
+    component["properties"]["model"] = {"anyOf": [{"type": "string"}, _ref("ModelSpec")]}
+    for block in (controller, component):
+        block["properties"]["runtime"] = {"anyOf": [{"type": "string"}, _ref("RuntimeSpec")]}
+    schema.pop("required")
+    schema["anyOf"] = [{"required": ["component"]}, {"required": ["components"]}]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "model-compose.yml",
+        **schema,
+        "$defs": blocks,
+    }
+
+
+def _bare(value: Any) -> Any:
+    """Without pydantic's titles, the programmers' docstrings, and defaults that repeat whole blocks."""
+    match value:
+        case dict():
+            dropped = {"title"} if isinstance(value.get("title"), str) else set()
+            if value.get("type") == "object" or "$ref" in value:
+                dropped.add("description")
+            if isinstance(value.get("default"), dict | list):
+                dropped.add("default")
+            return {key: _bare(item) for key, item in value.items() if key not in dropped}
+        case list():
+            return [_bare(item) for item in value]
+    return value
+
+
+def _fields() -> Iterable[tuple[str, Field]]:
+    for task in TASKS.values():
+        yield from task.fields.items()
+        yield from task.parameters.items()
+
+
+def _field(field: Field) -> Json:
+    bounds: Json = {}
+    if field.minimum is not None:
+        bounds["exclusiveMinimum" if field.above else "minimum"] = field.minimum
+    if field.maximum is not None:
+        bounds["maximum"] = field.maximum
+    scalar: Json = {"type": ["string", "number", "boolean"]}
+    role: Json = {"anyOf": [{"enum": list(ROLES)}, _EXPRESSION]}
+    message: Json = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["role"],
+        "properties": {"role": role, "content": {"type": ["string", "number", "boolean", "null"]}},
+    }
+    choices: dict[str, list[Json]] = {
+        "text": [scalar],
+        "text-or-list": [scalar, {"type": "array", "items": scalar}],
+        "text-list": [scalar, {"type": "array", "items": scalar}],
+        "messages": [{"type": "array", "items": {"anyOf": [message, _EXPRESSION]}}, message, _EXPRESSION],
+        "integer": [{"type": "integer", **bounds}, _NUMERAL],
+        "number": [{"type": "number", **bounds}, _NUMERAL],
+        "boolean": [{"type": "boolean"}, _EXPRESSION],
+        "early-stopping": [{"type": "boolean"}, {"const": "never"}, _EXPRESSION],
+        "seed": [{"type": "integer", **bounds}, {"const": "random"}, _NUMERAL],
+    }
+    return {"description": field.description, "anyOf": choices[field.kind]}
+
+
+def _one_or_many(block: Json, kind: str, name: str) -> None:
+    """`kind` and its plural both take one block or a list of them; nothing written is an empty block."""
+    for key in (kind, f"{kind}s"):
+        block["properties"][key] = {"anyOf": [_ref(name), {"type": "array", "items": _ref(name)}, {"type": "null"}]}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the shipped schema, or with `--check` compare it; 1 when it is stale."""
+    if arguments == ["--check"]:
+        if SHIPPED.is_file() and shipped_schema() == render_schema():
+            return 0
+        sys.stderr.write("compose/schema.json is stale: run `python -m compose.schema`\n")
+        return 1
+    SHIPPED.write_text(render_schema(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
