@@ -6,10 +6,10 @@ from compose.blocks import Location
 from compose.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
 from compose.findings import Findings
 from compose.spec import ActionSpec, ModelComponentSpec, Template
-from compose.templates import constant
+from compose.templates import constant, is_constant
 from services.catalog import ROLES, TASKS, Field, TaskType
 from services.router.expression import Template as Parsed
-from services.router.expression import Tree, compile_tree, walk
+from services.router.expression import Tree, compile_tree
 from services.router.names import closest
 
 _ALWAYS = {"input": None, "env": None, "context": None, "index": None}
@@ -54,25 +54,26 @@ def check_value(field: Field, value: Template, location: Location, place: Place,
     if field.kind == "messages" and isinstance(value, list):
         _check_messages(value, location, findings)
         return
-    known, literal = _known_value(value, tree)
-    if not known:
-        return
     try:
-        field.coerce(literal)
+        field.coerce(_known_value(value, tree))
+    except LookupError:
+        return
     except ValueError as error:
         findings.error(location, f"`{field.name}` {error}")
 
 
-def _known_value(value: Template, tree: Tree) -> tuple[bool, Any]:
-    """Whether a value is known before the run, and which: a literal, the environment's, or an expression's default."""
-    uses = list(walk(tree))
-    if all(use.expression.source == "env" for use in uses):
-        return True, constant(value)
+def _known_value(value: Template, tree: Tree) -> Any:
+    """What is known before the run: a literal, the environment's value, or an expression's default.
+
+    Raises LookupError when nothing is.
+    """
+    if is_constant(value):
+        return constant(value)
     whole = tree.whole if isinstance(tree, Parsed) else None
     default = whole.default if whole is not None and whole.type is None else None
     if default is None or not all(isinstance(part, str) for part in default.parts):
-        return False, None
-    return True, "".join(map(str, default.parts))
+        raise LookupError(value)
+    return "".join(map(str, default.parts))
 
 
 def _check_messages(messages: list[Any], location: Location, findings: Findings) -> None:
@@ -104,7 +105,10 @@ def _check_role(role: Any, location: Location, findings: Findings) -> None:
 def _unknown_field(name: str, task: TaskType, location: Location, findings: Findings) -> None:
     names = [*task.fields, *task.parameters, "output"]
     meant = closest(name, names)
+    others = [other.name for other in TASKS.values() if other.field(name)]
     hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
+    if others:
+        hint = f"{' and '.join(others)} has it; allowed here: {', '.join(task.fields)} and parameters"
     findings.error((*location, name), f"`{task.name}` has no `{name}`", hint, key=True)
 
 

@@ -86,7 +86,7 @@ def load_spec(
         tuple(_sentence(warning) for warning in sorted(warnings, key=lambda warning: warning.mark)),
         home,
         paths,
-        _digest(shaped.spec, environment, shaped.used),
+        _digest(shaped.spec, shaped.used),
         environment,
     )
 
@@ -168,7 +168,6 @@ def _sentence(warning: Problem) -> str:
     return f"{warning}; {warning.hint}" if warning.hint else str(warning)
 
 
-def _digest(spec: ComposeSpec, environment: Mapping[str, str], used: frozenset[str]) -> str:
-    values = {name: environment[name] for name in sorted(used) if name in environment}
-    text = json.dumps([spec.model_dump(mode="json"), values], sort_keys=True)
+def _digest(spec: ComposeSpec, used: Mapping[str, str]) -> str:
+    text = json.dumps([spec.model_dump(mode="json"), used], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from compose.actions import check_action, check_value, result_shape
-from compose.blocks import Location
+from compose.blocks import Location, node_at
 from compose.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
 from compose.findings import Findings
 from compose.hosts import is_loopback
@@ -108,7 +108,7 @@ def _called(job: JobSpec, spec: ComposeSpec, here: Location, findings: Findings)
     if component is None:
         names = [component.name for component in spec.components]
         if job.component is None:
-            _nothing_chosen("component", names, here, findings)
+            _nothing_chosen("component", names, here, ("components",), findings)
         elif job.component not in findings.known.get("component", ()):
             hint = _did_you_mean(job.component, names) if names else None
             findings.error((*here, "component"), f"there is no component `{job.component}`", hint)
@@ -117,7 +117,7 @@ def _called(job: JobSpec, spec: ComposeSpec, here: Location, findings: Findings)
     if action is None:
         ids = [action.id for action in component.actions]
         if job.action is None:
-            _nothing_chosen("action", ids, here, findings)
+            _nothing_chosen("action", ids, here, _actions_of(component, spec), findings)
         elif job.action not in findings.known.get("action", ()) or not findings.partial:
             message = f"component `{component.name}` has no action `{job.action}`"
             findings.error((*here, "action"), message, _did_you_mean(job.action, ids))
@@ -128,12 +128,18 @@ def _called(job: JobSpec, spec: ComposeSpec, here: Location, findings: Findings)
 _Called = tuple[ModelComponentSpec, ActionSpec]
 
 
-def _nothing_chosen(kind: str, names: Sequence[str], here: Location, findings: Findings) -> None:
+def _nothing_chosen(kind: str, names: Sequence[str], here: Location, choices: Location, findings: Findings) -> None:
+    """A job names none of several; one that the file leaves out cannot be written to."""
     if findings.partial:
         return
     listed = ", ".join(f"`{name}`" for name in names)
-    hint = f"write `{kind}: NAME` here, or `default: true` at one of them"
-    findings.error(here, f"which {kind} is meant? There are {listed}", hint)
+    written = node_at(findings.root, here) is not None
+    hint = f"write `default: true` at one of them{f', or `{kind}: NAME` here' if written else ''}"
+    findings.error(here if written else choices, f"which {kind} is meant? There are {listed}", hint, key=not written)
+
+
+def _actions_of(component: ModelComponentSpec, spec: ComposeSpec) -> Location:
+    return ("components", spec.components.index(component), "actions")
 
 
 def _job_result(called: "_Called | None", job: JobSpec) -> Shape:
@@ -206,11 +212,10 @@ def _check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> 
         cycle: list[str] = error.args[1]
         first = min(ids.index(name) for name in cycle)
         circle = cycle[cycle.index(ids[first]) :] + cycle[1 : cycle.index(ids[first]) + 1]
-        message = (
-            f"job `{circle[0]}` waits for itself"
-            if len(set(circle)) == 1
-            else f"these jobs wait for each other: {' <- '.join(circle)}"
-        )
+        if len(set(circle)) == 1:
+            message = f"job `{circle[0]}` waits for itself"
+        else:
+            message = f"these jobs wait for each other: {' before '.join(circle)}"
         findings.error((*here, first), message)
 
 
@@ -226,10 +231,11 @@ def _check_names(kind: str, names: Sequence[str], here: Location, findings: Find
     for index, name in enumerate(names):
         first = names.index(name)
         if first < index:
-            lines = findings.mark((*here, first)).line
             at = (*here, index, "id")
-            hint = f"the other one is on line {lines}; give each an `id` of its own"
-            findings.error(at, f"two {kind}s are called `{name}`", hint)
+            named = node_at(findings.root, at) is not None
+            message = f"two {kind}s are called `{name}`" if named else f"a second {kind} has no `id` of its own"
+            hint = f"the first one is on line {findings.mark((*here, first)).line}; give each an `id`"
+            findings.error(at, message, hint)
 
 
 def _check_default(kind: str, defaults: Iterable[bool], here: Location, findings: Findings) -> None:
@@ -241,7 +247,7 @@ def _check_default(kind: str, defaults: Iterable[bool], here: Location, findings
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    names = list(known)
+    names = [name for name in known if not name.startswith("__")]
     meant = closest(name, names)
     if meant:
         return f"did you mean `{meant}`?"

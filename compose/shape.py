@@ -1,15 +1,16 @@
 """Whether the file has the shape of a spec; what pydantic finds wrong is said in our own words, at its place."""
 
-from collections.abc import Mapping as MappingABC
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from compose.blocks import Location, kind_at, without
+from compose import nodes
+from compose.blocks import Location, kind_at, node_at, without
 from compose.dialect import OLDER_KEYS
 from compose.interpolation import to_data
-from compose.nodes import Mapping, Node, mark_at
+from compose.nodes import Node, mark_at
 from compose.problems import Problem
 from compose.spec import (
     ActionSpec,
@@ -53,39 +54,53 @@ _ROUNDS: Final = 5
 class Shaped:
     """A file's spec, without the parts that `problems` name; None when too little is left.
 
-    node: what the spec was made of, so that its locations lead to marks. used: the variables that the file reads.
+    node: what the spec was made of, so that its locations lead to marks. used: the variables that the file reads,
+    with their values.
     """
 
     spec: ComposeSpec | None
-    node: Mapping
-    used: frozenset[str]
+    node: nodes.Mapping
+    used: Mapping[str, str]
     problems: tuple[Problem, ...]
 
 
-def read_shape(root: Mapping, environment: MappingABC[str, str]) -> Shaped:
+def read_shape(root: nodes.Mapping, environment: Mapping[str, str]) -> Shaped:
     """The typed form of a file in today's dialect."""
     first = to_data(root, environment)
-    used = frozenset(first.used)
     node: Node = root
     found: list[Problem] = []
     data = first.data
     for attempt in range(_ROUNDS):
-        assert isinstance(node, Mapping), "only what stands in the file is taken out"
+        assert isinstance(node, nodes.Mapping), "only what stands in the file is taken out"
         try:
-            return Shaped(ComposeSpec.model_validate(data), node, used, (*first.problems, *found))
+            return Shaped(ComposeSpec.model_validate(data), node, first.used, (*first.problems, *found))
         except ValidationError as error:
             details = error.errors(include_url=False)
             if attempt == 0:
-                found += [_problem(node, detail) for detail in details]
+                found += [_problem(node, detail) for detail in details if _is_cause(detail, details, node, environment)]
             node = without(node, [place for detail in details if (place := _faulty(detail))])
             data = to_data(node, environment).data
-    return Shaped(None, root, used, (*first.problems, *found))
+    return Shaped(None, root, first.used, (*first.problems, *found))
 
 
 def accepted_keys(kind: str) -> list[str]:
     """The keys of a kind of block, in today's dialect and the older one, today's first."""
     fields = list(MODELS[kind].model_fields)
     return fields + sorted(OLDER_KEYS.get(kind, frozenset()) - set(fields))
+
+
+def _is_cause(
+    detail: "ErrorDetails", details: "list[ErrorDetails]", root: Node, environment: Mapping[str, str]
+) -> bool:
+    """Not the consequence of a variable that is not set, or of a misspelled key beside the missing one."""
+    location = detail["loc"]
+    if detail["type"] == "missing":
+        neighbours = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
+        return not any(
+            other[:-1] == location[:-1] and closest(str(other[-1]), [str(location[-1])]) for other in neighbours
+        )
+    node = node_at(root, location)
+    return node is None or not to_data(node, environment).problems
 
 
 def _faulty(detail: "ErrorDetails") -> Location:
@@ -108,7 +123,7 @@ def _unknown(location: Location) -> tuple[str, str | None]:
     known = accepted_keys(kind)
     meant = closest(key, known)
     where = "at the top of the file" if kind == "file" else f"in {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    return f"unknown key `{key}` {where}", f"did you mean `{meant}`?" if meant else f"allowed: {_shown(known)}"
+    return f"unknown key `{key}` {where}", f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(known)}"
 
 
 def _sentence(name: str, location: Location, detail: "ErrorDetails") -> tuple[str, str | None]:
@@ -121,7 +136,9 @@ def _sentence(name: str, location: Location, detail: "ErrorDetails") -> tuple[st
         case "literal_error":
             return _not_allowed(name, detail["input"], context["expected"])
         case "model_type":
-            return f"`{name}` must be a map", None
+            what = f"`{name}`" if isinstance(location[-1], str) else f"a {kind_at(location)}"
+            nothing = ", and nothing is written here" if detail["input"] is None else ""
+            return f"{what} must be a map{nothing}", None
         case "tuple_type":
             return f"`{name}` must be a list", None
         case _:
@@ -145,9 +162,5 @@ def _not_allowed(name: str, value: Any, expected: str) -> tuple[str, str | None]
     if not isinstance(value, str):
         return f"`{name}` must be {' or '.join(allowed)}", None
     meant = closest(value, allowed)
-    hint = f"did you mean `{meant}`?" if meant and len(allowed) > 1 else f"allowed: {', '.join(allowed)}"
-    return f"`{name}` cannot be `{value}`", hint
-
-
-def _shown(keys: list[str]) -> str:
-    return ", ".join(keys)
+    question = f"; did you mean `{meant}`?" if meant and len(allowed) > 1 else ""
+    return f"`{name}` cannot be `{value}`", f"allowed: {', '.join(allowed)}{question}"
