@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from services.catalog import TASKS
+from services.engine.checkpoint import read_checkpoint
 from services.engine.serial import SerialEngine
 from services.routes import Routes
 from services.settings import TaskSettings
@@ -66,9 +67,10 @@ class TaskWorker:
         return await self._task.predict(request)
 
     def _load(self) -> "LoadedModel":
+        checkpoint = read_checkpoint(self._settings.model_path, self._settings.model)  # says no before torch loads
         from services.engine.loading import load_model
 
-        model = load_model(self._settings)
+        model = load_model(self._settings, checkpoint)
         self._task.setup(model)
         gc.collect()
         gc.freeze()  # the libraries stay; looking through them again and again costs tens of milliseconds

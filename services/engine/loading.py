@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from services.engine.checkpoint import Checkpoint, read_checkpoint
+from services.engine.checkpoint import Checkpoint
 from services.engine.failure import DEVICE_ABSENT, MODEL_UNFIT, NO_MEMORY, LoadError
 from services.engine.machine import available_memory_bytes, has_fast_bfloat16
 from services.engine.sampling import Room
@@ -43,14 +43,13 @@ class LoadedModel:
     generation_defaults: dict[str, Any]
 
 
-def load_model(settings: TaskSettings) -> LoadedModel:
-    """Raises LoadError with a sentence for the user."""
+def load_model(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel:
+    """`checkpoint` describes the settings' folder. Raises LoadError with a sentence for the user."""
     started = time.monotonic()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    checkpoint = read_checkpoint(settings.model_path, settings.model)
     _check_fit(checkpoint, settings)
     device = _choose_device(settings)
     dtype = _choose_dtype(settings, checkpoint, device)
