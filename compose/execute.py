@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compose.init import renew_schema
 from compose.output import Console, Narrator, megabytes, table
 from compose.state import Selection, digests, memory_bytes, observe, tool_version
 from infra.errors import ExitCode, UserError
@@ -44,6 +45,7 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     console.status("reading the file")
     loaded = load(selection, console)
     folder = selection.run_folder
+    renew_schema(folder)
     with folder.hold(), socket_directory() as sockets:
         try:
             plan = plan_for(loaded, folder, sockets, console)
@@ -118,10 +120,10 @@ async def _keep_up(
         stop = supervisor.stop_requests.orderly
         if stop.is_set():
             return ExitCode.FAILED if wishes.detached else code
-        if code != ExitCode.TIMEOUT:
-            await _show_table(supervisor, plan, selection, console)
         if not _is_useful(supervisor) or (code == ExitCode.TIMEOUT and not wishes.detached):
             return code
+        if code != ExitCode.TIMEOUT:
+            await _show_table(supervisor, plan, selection, console)
         if wishes.leave_terminal is not None:
             wishes.leave_terminal(code)
         await stop.wait()
@@ -131,10 +133,16 @@ async def _keep_up(
 
 @contextlib.asynccontextmanager
 async def serving(
-    plan: "Plan", folder: RunFolder, console: Console, *, state: RunState | None = None, show_logs: bool
+    plan: "Plan",
+    folder: RunFolder,
+    console: Console,
+    *,
+    state: RunState | None = None,
+    show_logs: bool,
+    show_steps: bool = True,
 ) -> AsyncIterator[Supervisor]:
     """The plan's services inside the block, with the terminal told about them."""
-    narrator = Narrator(console, show_logs, [unit.name for unit in plan.units])
+    narrator = Narrator(console, [unit.name for unit in plan.units], show_logs, show_steps)
     listeners = bind(plan.units)
     async with supervise(plan.units, listeners, folder, narrator, redact=console.redact, state=state) as supervisor:
         ticker = asyncio.create_task(_tick(narrator))

@@ -59,7 +59,7 @@ def write_starter(folder: Path) -> str:
     path = folder / FILE_NAMES[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_schema(folder)
+        write_schema(RunFolder(folder / FOLDER_NAME))
         path.write_text(STARTER, encoding="utf-8")
     except OSError as error:
         raise UserError(
@@ -72,10 +72,15 @@ def write_starter(folder: Path) -> str:
     return f"wrote {os.path.relpath(path)}; next: {enter}model-compose up"
 
 
-def write_schema(folder: Path) -> None:
+def write_schema(folder: RunFolder) -> None:
     """Put this version's schema where the modeline of a starter file looks for it."""
     from compose.schema import shipped_schema
 
-    run_folder = RunFolder(folder / FOLDER_NAME)
-    run_folder.make()
-    (run_folder.root / SCHEMA_NAME).write_text(shipped_schema(), encoding="utf-8")
+    folder.make()
+    (folder.root / SCHEMA_NAME).write_text(shipped_schema(), encoding="utf-8")
+
+
+def renew_schema(folder: RunFolder) -> None:
+    """The same, where an editor uses it already."""
+    if (folder.root / SCHEMA_NAME).exists():
+        write_schema(folder)

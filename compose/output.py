@@ -103,14 +103,15 @@ class Console:
 
 @dataclass
 class Narrator:
-    """Tells what a supervisor does: one live line on a terminal, a line for each change elsewhere.
+    """Tells what a supervisor does: one live line on a terminal, a line for each step of a start elsewhere.
 
-    show_logs: print the services' own lines as well.
+    show_logs: print the services' own lines as well. show_steps: whether a start is worth lines of its own.
     """
 
     console: Console
-    show_logs: bool
     services: Sequence[str]
+    show_logs: bool
+    show_steps: bool = True
     _states: dict[str, ServiceState] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
@@ -124,19 +125,19 @@ class Narrator:
 
     def changed(self, service: ServiceState) -> None:
         self._states[service.name] = service
-        if self.console.is_live:
-            self.refresh()
-        elif (word := describe(service, coarse=True)) != self._said.get(service.name):
+        self.refresh()
+        word = describe(service, coarse=True)
+        is_step = service.state not in ("waiting", "stopping", "stopped") and word != self._said.get(service.name)
+        if is_step and self.show_steps and not self.console.is_live:
             self._said[service.name] = word
-            if service.state != "waiting":
-                self.console.say(f"{service.name}: {word}")
+            self.console.say(f"{service.name}: {word}")
 
     def refresh(self) -> None:
-        """Show how long it takes already."""
+        """Show again how far everything is, and how long it takes already."""
         busy = [state for state in self._states.values() if state.state not in ("ready", "failed", "stopped")]
         parts = [f"{state.name}: {describe(state)}" for state in busy]
-        seconds = f"  {time.monotonic() - self._began:.0f} s"
-        self.console.status("  ".join(parts) + seconds if parts else "")
+        seconds = f"{time.monotonic() - self._began:.0f} s"
+        self.console.status("  ".join([*parts, seconds]) if parts else "")
 
 
 def describe(service: ServiceState, *, coarse: bool = False) -> str:

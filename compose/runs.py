@@ -70,7 +70,8 @@ async def _ask_own_server(selection: Selection, question: Question, console: Con
         folder = RunFolder(Path(temporary) / FOLDER_NAME)
         folder.make()
         plan = execute.plan_for(loaded, folder, sockets, console)
-        async with execute.serving(plan, folder, console, show_logs=console.verbose) as supervisor:
+        serving = execute.serving(plan, folder, console, show_logs=console.verbose, show_steps=console.verbose)
+        async with serving as supervisor:
             await supervisor.settled()
             console.status("")
             failure = next((s.failure for s in supervisor.services.values() if s.state == "failed"), None)
