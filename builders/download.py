@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import threading
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -75,12 +76,13 @@ def missing_bytes(hub: Hub, repository: str, commit: str, wanted: Wanted) -> int
 
 
 def _missing(hub: Hub, repository: str, commit: str, wanted: Wanted) -> list[RemoteFile]:
+    """One file of each content that neither the snapshot nor another commit has."""
     snapshot = hub.cache.snapshot(repository, commit)
     blobs = hub.cache.storage(repository) / "blobs"
     return [
-        file
-        for file in (*wanted.companions, *wanted.shards)
-        if not (snapshot / file.name).is_file() and not (blobs / file.etag).is_file()
+        files[0]
+        for files in _by_content((*wanted.companions, *wanted.shards))
+        if not (snapshot / files[0].name).is_file() and not (blobs / files[0].etag).is_file()
     ]
 
 
@@ -107,7 +109,7 @@ def download(hub: Hub, repository: str, commit: str, wanted: Wanted, progress: P
     task = _Download(hub, repository, commit, _bar_class(progress))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="download") as pool:
         for group in (wanted.companions, wanted.shards):
-            futures = [pool.submit(task.fetch, file) for file in group]
+            futures = [pool.submit(task.fetch_all, files) for files in _by_content(group)]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -115,6 +117,14 @@ def download(hub: Hub, repository: str, commit: str, wanted: Wanted, progress: P
                 task.bar.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _by_content(files: Iterable[RemoteFile]) -> Collection[list[RemoteFile]]:
+    """Files of one content share a place in the cache, so no two workers may have them."""
+    groups: dict[str, list[RemoteFile]] = {}
+    for file in files:
+        groups.setdefault(file.etag, []).append(file)
+    return groups.values()
 
 
 class _Bar:
@@ -167,6 +177,11 @@ class _Download:
     repository: str
     commit: str
     bar: type[_Bar]
+
+    def fetch_all(self, files: Iterable[RemoteFile]) -> None:
+        """Have some files in the snapshot, one after the other."""
+        for file in files:
+            self.fetch(file)
 
     def fetch(self, file: RemoteFile) -> None:
         """Have one file in the snapshot, with the right content."""

@@ -121,7 +121,7 @@ def _explain_disk(error: BaseException, folder: Path) -> UserError | None:
     match error:
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return no_space(folder)
-        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS):
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOTDIR | errno.EEXIST):
             hint = "Change its permissions, or set HF_HOME and XDG_CACHE_HOME to folders of yours."
             return _problem(f"{folder} cannot be written to.", hint)
     return None

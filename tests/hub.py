@@ -1,10 +1,14 @@
 """A model hub on loopback, for HF_ENDPOINT: serves folders under real names and fails on purpose."""
 
+import array
+import fcntl
 import hashlib
 import json
+import os
 import re
 import socket
 import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -216,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind in ("cut", "reset") and fault.strikes(path):
             self.wfile.write(body[: len(body) * 6 // 10])
             if fault.kind == "reset":
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._reset()
             self.close_connection = True
         elif fault and fault.kind == "slow" and fault.strikes(path):
             step = max(1, fault.bytes_per_s // 50)
@@ -225,6 +229,14 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(step / fault.bytes_per_s)
         else:
             self.wfile.write(body)
+
+    def _reset(self) -> None:
+        """End the connection with a reset, once the other side's kernel has what was sent."""
+        unsent = array.array("i", [1])
+        while unsent[0]:
+            fcntl.ioctl(self.connection, termios.TIOCOUTQ, unsent)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
 
     def _json(self, answer: object) -> None:
         body = json.dumps(answer).encode()
