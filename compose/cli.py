@@ -165,6 +165,7 @@ def init(common: Common, name: str | None) -> None:
 @click.pass_obj
 def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | None) -> int:
     """Start what the file describes, and show the addresses."""
+    common.console.status("reading the file")
     from compose.detach import background_half, start_in_background
     from compose.execute import Wishes, require_process_runtime
     from compose.execute import up as start
@@ -219,6 +220,7 @@ def logs(common: Common, service: str | None, follow: bool, tail: int | None) ->
 @click.pass_obj
 def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: bool, output: Path | None) -> None:
     """Run a WORKFLOW once, and print its output."""
+    common.console.status("reading the file")
     from compose.inputs import parse_inputs
     from compose.runs import Question
     from compose.runs import run as ask

@@ -42,7 +42,6 @@ class Wishes:
 
 def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     """Start everything that the file describes and keep it running until a signal says otherwise."""
-    console.status("reading the file")
     loaded = load(selection, console)
     folder = selection.run_folder
     renew_schema(folder)
@@ -119,6 +118,7 @@ async def _keep_up(
         code = await _started(supervisor, wishes, console)
         stop = supervisor.stop_requests.orderly
         if stop.is_set():
+            console.say("stopping")
             return ExitCode.FAILED if wishes.detached else code
         if not _is_useful(supervisor) or (code == ExitCode.TIMEOUT and not wishes.detached):
             return code

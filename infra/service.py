@@ -69,6 +69,7 @@ class Service:
     """Runs `unit` behind `listener`, a socket that stays open while processes come and go.
 
     settled: set once it is ready, failed or stopped for the first time. ended: set when nothing more will happen.
+    was_ready: whether the process that runs has ever been ready, and so may have requests to finish.
     """
 
     def __init__(self, unit: Unit, listener: socket.socket, around: Surroundings) -> None:
@@ -76,6 +77,7 @@ class Service:
         self.address = net.bound_address(listener, unit.address)
         self.state: UnitState = "waiting"
         self.failure: Failure | None = None
+        self.was_ready = False
         self.settled = asyncio.Event()
         self.ended = asyncio.Event()
         self._listener = listener
@@ -156,14 +158,14 @@ class Service:
         policy = RestartPolicy()
         while not self._stopping.is_set():
             self._become("restarting" if self._restarts else "starting")
-            status, was_ready = await self._serve()
+            status = await self._serve()
             if self._stopping.is_set():
                 return
             failure = self._judge(status)
             if status == CANNOT_LOAD or self._timed_out:
                 self._fail(failure)
                 return
-            delay_s = policy.after_crash(time.monotonic(), was_ready=was_ready)
+            delay_s = policy.after_crash(time.monotonic(), was_ready=self.was_ready)
             if delay_s is None:
                 self._fail(Failure(f"{failure.message}, {CRASH_LIMIT} times in a row", failure.hint))
                 return
@@ -174,15 +176,15 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 
-    async def _serve(self) -> tuple[int, bool]:
-        """One process from its start to its end: its exit status, and whether it was ever ready."""
+    async def _serve(self) -> int:
+        """One process from its start to its end; returns its exit status."""
+        self.was_ready = False
         settings = self._around.settings_folder / f"{self.unit.name}.json"
         descriptor = self._listener.fileno()
         command = (self.unit.module, str(settings), "--fd", str(descriptor), "--parent", str(os.getpid()))
         poll = asyncio.create_task(self._wait_until_ready())
         try:
-            status = await self._run_child(command, self.unit.environment, self._print, (descriptor,))
-            return status, self.state == "ready"
+            return await self._run_child(command, self.unit.environment, self._print, (descriptor,))
         finally:
             poll.cancel()
 
@@ -224,6 +226,7 @@ class Service:
                 self._child.kill()
             return
         if not self._stopping.is_set():
+            self.was_ready = True
             self.failure = None
             self._progress = Progress()
             self._become("ready")

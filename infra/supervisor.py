@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 from infra import net
 from infra.files import write_private
@@ -19,7 +20,7 @@ from infra.state import RunState, ServiceState
 from infra.unit import Unit
 
 HURRY_S = 2.0
-"""How long services get once a second interrupt has said that waiting is over."""
+"""How long services get that have nothing to finish, and all of them after a second interrupt."""
 
 
 class StopRequests:
@@ -51,8 +52,7 @@ class Supervisor:
 
     async def settled(self) -> None:
         """Until each service is ready or failed, or somebody asked for a stop."""
-        everybody = asyncio.gather(*(service.settled.wait() for service in self.services.values()))
-        await _first_of(everybody, self.stop_requests.orderly.wait())
+        await _first_of(self._all_settled(), self.stop_requests.orderly.wait())
 
     async def stop(self) -> None:
         """End everything: what takes requests first, so that accepted ones finish, then the tasks behind it."""
@@ -63,9 +63,14 @@ class Supervisor:
                 service.terminate()
             await asyncio.gather(*map(self._see_off, group))
 
+    async def _all_settled(self) -> None:
+        for service in self.services.values():
+            await service.settled.wait()
+
     async def _see_off(self, service: Service) -> None:
         requests = self.stop_requests
-        await _first_of(service.ended.wait(), requests.hurried.wait(), timeout_s=service.unit.stop_timeout_s)
+        grace_s = service.unit.stop_timeout_s if service.was_ready else min(service.unit.stop_timeout_s, HURRY_S)
+        await _first_of(service.ended.wait(), requests.hurried.wait(), timeout_s=grace_s)
         if requests.hurried.is_set():
             await _first_of(service.ended.wait(), requests.immediate.wait(), timeout_s=HURRY_S)
         service.kill()
@@ -140,10 +145,10 @@ def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _first_of(*awaitables: Awaitable[object], timeout_s: float | None = None) -> None:
-    futures = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:
+    tasks = [asyncio.create_task(wait) for wait in waits]
     try:
-        await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for future in futures:
-            future.cancel()
+        for task in tasks:
+            task.cancel()
