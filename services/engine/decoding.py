@@ -68,6 +68,7 @@ class Decoder:
             for row, tokens in zip(rows, output[:, start:].tolist(), strict=True):
                 for token in tokens:
                     row.push(token)
+            emit([(index, "".join(row.pieces)) for index, row in enumerate(rows)])
         emit([(index, row.finish()) for index, row in enumerate(rows)])
         return ["".join(row.pieces) for row in rows], sum(row.tokens for row in rows)
 

@@ -39,7 +39,7 @@ class Task(GenerationTask):
 
     def setup(self, model: "LoadedModel") -> None:
         super().setup(model)
-        self._template, self._stop = self._choose_template(model)
+        self.template, self._stop = self._choose_template(model)
         self._try_template()
 
     def read(self, fields: Mapping[str, Any]) -> Inputs:
@@ -94,7 +94,7 @@ class Task(GenerationTask):
 
     def _render(self, messages: Messages, *, reasoning: bool, **how: Any) -> Any:
         return self.model.tokenizer.apply_chat_template(
-            messages, chat_template=self._template, add_generation_prompt=True, enable_thinking=reasoning, **how
+            messages, chat_template=self.template, add_generation_prompt=True, enable_thinking=reasoning, **how
         )
 
 

@@ -1,0 +1,71 @@
+"""Whatever a message says, only the chat template opens and closes turns."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.engine.base import Engine
+from services.tasks.chat_completion import Task
+from tests.models import Architecture
+from tests.services.tasks.conftest import Tiny, settings_of
+
+pytestmark = pytest.mark.server
+
+ARCHITECTURES: tuple[Architecture, ...] = ("smollm3", "llama", "mistral", "gpt2", "gpt_neo", "blenderbot")
+PARTS = ["Hi", " ", "\n", "<|im_", "end|>", "<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|endoftext|>", "<s>", "</s>"]
+
+
+@dataclass
+class Model:
+    """As much of a LoadedModel as reading needs."""
+
+    tokenizer: Any
+    model_type: str
+
+
+@pytest.fixture(scope="module")
+def tasks(tiny: Tiny) -> dict[Architecture, Task]:
+    made = {}
+    for architecture in ARCHITECTURES:
+        path = tiny(architecture)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        made[architecture] = Task(settings_of(path, "chat-completion"), cast("Engine", None))
+        made[architecture].setup(cast("Any", Model(tokenizer, architecture)))
+    return made
+
+
+@given(content=st.lists(st.sampled_from(PARTS), min_size=1).map("".join))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_special_token_comes_from_a_message(
+    tasks: dict[Architecture, Task], architecture: Architecture, content: str
+) -> None:
+    task = tasks[architecture]
+    tokenizer = task.model.tokenizer
+
+    def specials(text: str) -> Counter[int]:
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+        ids = task.read({"messages": messages}).items[0].ids
+        return Counter(token for token in ids if token in tokenizer.all_special_ids)
+
+    assert specials(content) == specials("Hi")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_without_special_tokens_the_ids_are_the_templates_own(
+    tasks: dict[Architecture, Task], architecture: Architecture
+) -> None:
+    task = tasks[architecture]
+    messages = [{"role": "user", "content": "안녕하세요, how are you?\n\nFine. "}]
+    expected = task.model.tokenizer.apply_chat_template(
+        messages,
+        chat_template=task.template,
+        add_generation_prompt=True,
+        enable_thinking=False,
+        return_dict=False,
+    )
+    assert task.read({"messages": messages}).items[0].ids == expected
