@@ -37,8 +37,10 @@ class Findings:
         mark = node.mark_of(fragment, offset) if isinstance(node, Scalar) else self.mark(location)
         self.problems.append(Problem(mark, message, hint, "wrong meaning"))
 
-    def warn(self, location: Location, message: str, hint: str | None = None, *, fragment: str = "") -> None:
+    def warn(
+        self, location: Location, message: str, hint: str | None = None, *, fragment: str = "", key: bool = False
+    ) -> None:
         """Something that is accepted, and that the user should know."""
         node = node_at(self.root, location)
-        mark = node.mark_of(fragment) if isinstance(node, Scalar) else self.mark(location)
+        mark = node.mark_of(fragment) if isinstance(node, Scalar) and not key else self.mark(location, key=key)
         self.warnings.append(Problem(mark, message, hint))

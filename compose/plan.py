@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from compose.hosts import url
 from compose.spec import ActionSpec, ComposeSpec, ControllerSpec, JobSpec, ModelComponentSpec, RuntimeSpec, WorkflowSpec
-from compose.templates import constant, environment_read, fill, is_constant
+from compose.templates import constant, environment_read, is_constant, typed, with_defaults
 from infra.unit import Address, TcpAddress, Unit, UnixAddress
-from services.catalog import GENERATION
+from services.catalog import GENERATION, TASKS
 from services.router.settings import (
     ActionSettings,
     ComponentSettings,
@@ -160,7 +160,8 @@ def _component(component: ModelComponentSpec, spec: ComposeSpec, observed: Obser
 
 
 def _action(action: ActionSpec, component: ModelComponentSpec) -> ActionSettings:
-    fields = fill(component.task, action.fields)
+    task = TASKS[component.task]
+    fields = typed(task, with_defaults(task, action.fields))
     streaming = is_constant(fields.get("streaming")) and _FLAG.coerce(constant(fields.pop("streaming", False)))
     return ActionSettings(
         id=action.id,

@@ -11,7 +11,7 @@ from compose.findings import Findings
 from compose.hosts import is_loopback
 from compose.planned import VALUES
 from compose.spec import ActionSpec, ComposeSpec, ControllerSpec, JobSpec, ModelComponentSpec, WorkflowSpec
-from compose.templates import jobs_read, uses
+from compose.templates import jobs_read, uses, with_defaults
 from services.catalog import TASKS, Field
 from services.router.expression import ExpressionError, compile_tree
 from services.router.names import closest, fold
@@ -179,13 +179,18 @@ def _check_job(
     tree = check(job.input, (*here, "input"), Place("a job's `input`", {**base, **repeated}), findings)
     check(job.output, (*here, "output"), Place("a job's `output`", {"output": result, **base}), findings)
     if called is not None and isinstance(tree, dict):
-        _check_unread(tree, called[1], (*here, "input"), findings)
+        _check_unread(tree, *called, (*here, "input"), findings)
 
 
-def _check_unread(given: dict[str, object], action: ActionSpec, here: Location, findings: Findings) -> None:
+def _check_unread(
+    given: dict[str, object], component: ModelComponentSpec, action: ActionSpec, here: Location, findings: Findings
+) -> None:
     """Warn of inputs that the action does not read, unless it passes all of them on."""
+    if component.task not in TASKS:
+        return
+    templates = [with_defaults(TASKS[component.task], action.fields), action.output]
     try:
-        reads = [use.expression for use in uses([action.fields, action.output]) if use.expression.source == "input"]
+        reads = [use.expression for use in uses(templates) if use.expression.source == "input"]
     except ExpressionError:
         return
     if not all(expression.path and isinstance(expression.path[0], str) for expression in reads):
@@ -194,7 +199,7 @@ def _check_unread(given: dict[str, object], action: ActionSpec, here: Location, 
     folded = {fold(name) for name in read}
     for name in given:
         if fold(name) not in folded:
-            findings.warn((*here, name), f"the action reads no input `{name}`", _did_you_mean(name, read))
+            findings.warn((*here, name), f"the action reads no input `{name}`", _did_you_mean(name, read), key=True)
 
 
 def _check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from compose.interpolation import EnvText
 from compose.spec import JobSpec, Template
-from services.catalog import TASKS, TaskType
+from services.catalog import Field, TaskType
 from services.router.expression import Use, compile_tree, walk
 
 
@@ -46,23 +46,21 @@ def constant(template: Template) -> Any:
     return compile_tree(template)
 
 
-def has_input(task: TaskType, fields: dict[str, Template]) -> bool:
-    """Whether an action says what the model reads, beside how it answers."""
-    return any(task.fields[name].kind != "boolean" for name in fields if name in task.fields)
+def with_defaults(task: TaskType, fields: dict[str, Template]) -> dict[str, Template]:
+    """An action's fields, with the task's own templates when it does not say what the model reads."""
+    says_what = any(task.fields[name].kind != "boolean" for name in fields if name in task.fields)
+    return fields if says_what else {**task.defaults, **fields}
 
 
-def fill(task_name: str, fields: dict[str, Template]) -> dict[str, Template]:
-    """An action's fields with the task's default templates, and every literal in its own type.
+def typed(task: TaskType, fields: dict[str, Template]) -> dict[str, Template]:
+    """The same fields, every literal in its own type.
 
-    Templates keep their text, also those that read only the environment: the router renders them.
+    Templates keep their text, also those that read only the environment: the router renders them. Raises ValueError.
     """
-    task = TASKS[task_name]
-    filled = fields if has_input(task, fields) else {**task.defaults, **fields}
-    return {name: _typed(task, name, value) for name, value in filled.items()}
+    return {name: _typed(task.field(name), value) for name, value in fields.items()}
 
 
-def _typed(task: TaskType, name: str, value: Template) -> Template:
-    field = task.field(name)
+def _typed(field: Field | None, value: Template) -> Template:
     if field is None or field.kind == "messages" or any(uses(value)):
         return value
     return field.coerce(value)

@@ -1,0 +1,38 @@
+"""Short ways from a file's text to what the router is told."""
+
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from compose.loader import Loaded, load_spec
+from compose.plan import ModelState, ObservedState, Plan, make_plan
+from services.router.settings import RouterSettings
+
+
+def load(folder: Path, text: str, **environ: str) -> Loaded:
+    """The file of this text, read in an environment of just these variables."""
+    (folder / "model-compose.yml").write_text(dedent(text), encoding="utf-8")
+    return load_spec(environ=environ, directory=folder)
+
+
+def observe(loaded: Loaded, **states: ModelState) -> ObservedState:
+    """A machine that has every model but those given."""
+    models = {component.name: ModelState(Path("/models/here")) for component in loaded.spec.components}
+    return ObservedState(Path("/project"), Path("/sockets"), models | states)
+
+
+def plan(loaded: Loaded) -> Plan:
+    return make_plan(loaded, observe(loaded))
+
+
+def router(loaded: Loaded) -> RouterSettings:
+    """What the router reads at start."""
+    unit = next(unit for unit in plan(loaded).units if unit.kind == "router")
+    return RouterSettings.model_validate_json(unit.settings)
+
+
+def fields(loaded: Loaded) -> dict[str, Any]:
+    """The fields of the only action of the only component."""
+    (component,) = router(loaded).components
+    (action,) = component.actions
+    return action.fields
