@@ -104,8 +104,7 @@ def _repeated_keys(node: Node) -> Iterator[Problem]:
         case Mapping():
             for key, entry in node.entries.items():
                 if entry.repeated:
-                    lines = ", ".join(str(mark.line) for mark in entry.repeated)
-                    where = f"line{'s' if len(entry.repeated) > 1 else ''} {lines}"
-                    message = f"`{key}` stands here again: line {entry.key_mark.line} counts, {where} does not"
+                    lines = " and ".join(f"line {mark.line}" for mark in entry.repeated)
+                    message = f"`{key}` stands on {lines} already; the value on line {entry.key_mark.line} counts"
                     yield Problem(entry.key_mark, message)
                 yield from _repeated_keys(entry.value)

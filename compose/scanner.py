@@ -5,7 +5,6 @@ stands there. Tabs between tokens and in plain text are allowed as in YAML 1.2; 
 """
 
 import re
-from dataclasses import dataclass
 
 from yaml.events import Event
 from yaml.parser import Parser
@@ -13,17 +12,12 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 from yaml.tokens import ScalarToken
 
+from compose.spans import expression_ends
+
 # Runs of characters that continue a plain scalar; `${` is left to expression_ends.
 _IN_BLOCK = re.compile(r"(?:[^\0 \t\n:$]|:(?![\0 \t\n])|\$(?!\{))*")
 _IN_FLOW = re.compile(r"(?:[^\0 \t\n:$,\[\]{}]|:(?![\0 \t\n,\[\]{}])|\$(?!\{))*")
 _GAP = re.compile(r"[ \t]*(?:\n(?:[ \t]*\n)*[ ]*)?")
-_QUOTE_OPENS = re.compile(r"""\|[ \t]*(["'])""")
-_PIECE = re.compile(
-    r"""@\([ \t]*\w+[ \t]*(?:"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')  # an annotation's text, braces and all
-        | \$\$\{ | .""",
-    re.VERBOSE,
-)
-_BRACES = {"{": 1, "$${": 1, "}": -1}
 _DOCUMENT_MARKER = re.compile(r"(?:---|\.\.\.)(?=[\0 \t\n])")
 
 
@@ -88,64 +82,3 @@ class EventParser(Reader, Scanner, Parser):
         if self.column == 0 and _DOCUMENT_MARKER.match(self.buffer, self.pointer):
             return ""
         return "\n" * (breaks - 1) or " "
-
-
-@dataclass(slots=True)
-class _Expression:
-    """A `${` that is not closed yet."""
-
-    start: int
-    braces: int = 1
-    in_default: bool = False
-
-
-@dataclass(slots=True)
-class _Quoted:
-    """A default whose quote is not closed yet."""
-
-    quote: str
-
-
-def expression_ends(text: str, start: int) -> tuple[dict[int, int], int]:
-    """Where each `${` from the one at `start` on is closed: its position and the one after its `}`.
-
-    Stops when the first one is closed or its line ends; the second result says where. Braces are counted, except inside
-    a default that begins with a quote: it ends at the same unescaped quote outside the expressions in it.
-    """
-    ends: dict[int, int] = {}
-    opened: list[_Expression | _Quoted] = []
-    position = start
-    while position < len(text) and text[position] not in "\0\n":
-        if text.startswith("${", position):
-            opened.append(_Expression(position))
-            position += 2
-            continue
-        innermost = opened[-1]
-        if isinstance(innermost, _Quoted):
-            if text[position] == innermost.quote:
-                opened.pop()
-            position += _quoted_piece(text, position, innermost.quote)
-            continue
-        if text[position] == "|" and innermost.braces == 1 and not innermost.in_default:
-            innermost.in_default = True
-            if quoted := _QUOTE_OPENS.match(text, position):
-                opened.append(_Quoted(quoted[1]))
-            position = quoted.end() if quoted else position + 1
-            continue
-        piece = _PIECE.match(text, position)
-        assert piece is not None, "the pattern matches any character of a line"
-        position = piece.end()
-        innermost.braces += _BRACES.get(piece[0], 0)
-        if not innermost.braces:
-            opened.pop()
-            ends[innermost.start] = position
-            if not opened:
-                break
-    return ends, position
-
-
-def _quoted_piece(text: str, position: int, quote: str) -> int:
-    """How many characters at this place of a quoted default belong together."""
-    if text.startswith("$${", position):
-        return 3
-    return 2 if text.startswith((f"\\{quote}", "\\\\"), position) else 1

@@ -77,12 +77,17 @@ def read_yaml(text: str, name: str) -> Mapping:
     except (ValueError, OverflowError):  # PyYAML converts escapes and version numbers without a check
         raise SourceError(*reader.problems, _problem(reader.here(), "this number is out of range")) from None
     if not isinstance(root, Mapping):
-        kind = "a list" if isinstance(root, Sequence) else "one value"
-        problem = _problem(root.mark, f"the file holds {kind} instead of keys", "begin with `component:`")
-        raise SourceError(*reader.problems, problem)
+        raise SourceError(*reader.problems, _no_mapping(root))
     if reader.problems:
         raise SourceError(*reader.problems)
     return root
+
+
+def _no_mapping(root: Scalar | Sequence) -> Problem:
+    if isinstance(root, Scalar) and root.plain and not root.raw:
+        return _problem(Mark(root.mark.file, 1, 1), "the file is empty", "`model-compose init` writes a first one")
+    kind = "a list" if isinstance(root, Sequence) else "one value"
+    return _problem(root.mark, f"the file holds {kind} instead of keys", "begin with `component:`")
 
 
 def _problem(mark: Mark, message: str, hint: str | None = None) -> Problem:
@@ -132,8 +137,7 @@ class _Reader:
     def document(self) -> Node:
         self._take()
         if self.parser.check_event(StreamEndEvent):
-            hint = "`model-compose init` writes a first one"
-            raise SourceError(_problem(Mark(self.name, 1, 1), "the file is empty", hint))
+            return Scalar(None, "", self.here(), plain=True)
         self._take()
         root = self._node(1)
         self._take()

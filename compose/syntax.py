@@ -82,13 +82,26 @@ def _stray_colon(line: int, column: int, lines: list[str]) -> Fault:
     """A `:` that makes no key: a second one on the line, too much indentation, or a faulty line above."""
     if re.search(r":\s", lines[line][:column]):
         return Fault(line, column, "a second `:` in one value", _QUOTES)
-    above = next((n for n in range(line - 1, -1, -1) if lines[n].strip() and not lines[n].lstrip().startswith("#")), -1)
-    if above < 0:
+    above = _line_above(line, lines)
+    if above is None:
         return Fault(line, column, "`:` is not expected here", _QUOTES)
-    indentation, indentation_above = _indentation(lines[line]), _indentation(lines[above])
-    if indentation > indentation_above and re.search(r":\s", lines[above]):
-        return Fault(line, indentation, "this line is indented too far", f"line {above + 1} has a value already")
-    return _no_colon(above, lines)
+    return _too_far(line, lines) or _no_colon(above, lines)
+
+
+def _too_far(line: int, lines: list[str]) -> Fault | None:
+    """The line is indented below a line that has a value already."""
+    above = _line_above(line, lines)
+    if above is None or _indentation(lines[line]) <= _indentation(lines[above]) or not re.search(r":\s", lines[above]):
+        return None
+    return Fault(
+        line, _indentation(lines[line]), "this line is indented too far", f"line {above + 1} has a value already"
+    )
+
+
+def _line_above(line: int, lines: list[str]) -> int | None:
+    """The nearest line above that is neither blank nor a comment."""
+    numbers = range(line - 1, -1, -1)
+    return next((number for number in numbers if lines[number].strip() and lines[number].lstrip()[0] != "#"), None)
 
 
 def _no_colon(line: int, lines: list[str]) -> Fault:
@@ -104,7 +117,9 @@ def _no_colon(line: int, lines: list[str]) -> Fault:
 def _open_bracket(start_line: int, start_column: int, line: int, column: int, lines: list[str]) -> Fault:
     bracket = _at(lines, start_line, start_column)
     closing = "]" if bracket == "[" else "}"
-    if line == start_line:
+    if column and lines[line][column - 1 :].startswith("${"):
+        return Fault(line, column - 1, "this `${` has no `}` on its line")
+    if line == start_line and _at(lines, line, column):
         return Fault(line, column, f"`,` or `{closing}` is expected here")
     return Fault(start_line, start_column, f"the `{bracket}` opened here is never closed", f"`{closing}` closes it")
 
@@ -122,7 +137,9 @@ def _out_of_place(line: int, column: int, lines: list[str], in_list_at: int | No
         return Fault(line, column, "a list item stands among keys", _NEIGHBOURS)
     if column == in_list_at:
         return Fault(line, column, "a key stands among list items", "begin the line with `- `, or indent it")
-    return Fault(line, column, "the indentation of this line fits no line above it", "align it with its neighbours")
+    return _too_far(line, lines) or Fault(
+        line, column, "the indentation of this line fits no line above it", "align it with its neighbours"
+    )
 
 
 def _indentation(line: str) -> int:
