@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -25,6 +26,10 @@ _OURS = {
     "PYTHONSAFEPATH": "1",
     "PYTHONUNBUFFERED": "1",
 }
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -88,6 +93,7 @@ class Child:
                 cwd=directory,
                 pass_fds=(parent.reading_end, *descriptors),
                 process_group=0,
+                preexec_fn=_end_with(os.getpid()) if sys.platform == "linux" else None,
             )
         except BaseException:
             os.close(reading_end)
@@ -119,6 +125,22 @@ class Child:
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """For a child that has not begun yet: end with its parent from the first moment on.
+
+    Children tie themselves to us too, but only once their interpreter is up, which takes seconds on a busy machine.
+    Between fork and exec nothing may need a lock that another thread held, so all is looked up before.
+    """
+    prctl, getppid, leave, kill_signal = _libc.prctl, os.getppid, os._exit, int(signal.SIGKILL)
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, kill_signal, 0, 0, 0)
+        if getppid() != parent:  # it ended before the line above took effect
+            leave(1)
+
+    return tie
 
 
 async def _read_lines(descriptor: int, on_line: Callable[[str], None]) -> None:

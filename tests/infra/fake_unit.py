@@ -9,16 +9,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from services.process import open_socket, start
+time.sleep(float(os.environ.get("FAKE_IMPORT_S", "0")))  # what a heavy library takes, before anything of ours runs
+
+from services.process import open_socket, start  # noqa: E402 - it is what comes late
 
 READY_PATH = "/readyz"
 
 
 def main() -> None:
-    """Knobs: import_s, print, flood_bytes, exit, kill, crash_marker, crash_count, unready, ignore_term, child."""
+    """Knobs: print, flood_bytes, exit, kill, crash_marker, crash_count, unready, ignore_term, child."""
     arguments = start()
     knobs: dict[str, Any] = json.loads(arguments.settings.read_text())
-    time.sleep(knobs.get("import_s", 0))
     for line in knobs.get("print", []):
         os.write(1, f"{line}\n".encode())
     if "flood_bytes" in knobs:

@@ -24,6 +24,7 @@ def fake_unit(
     prepare: dict[str, Any] | None = None,
     start_timeout_s: float = 30,
     stop_timeout_s: float = 5,
+    import_s: float = 0,
     **knobs: Any,
 ) -> Unit:
     """A unit of `tests.infra.fake_unit`; the knobs are its own."""
@@ -35,7 +36,7 @@ def fake_unit(
         address=UnixAddress(str(sockets / f"{name}.sock")) if kind == "task" else TcpAddress("127.0.0.1", 0),
         ready_path="/readyz",
         prepare=("tests.infra.fake_prepare", json.dumps(prepare)) if prepare else None,
-        environment=IMPORTABLE,
+        environment={**IMPORTABLE, "FAKE_IMPORT_S": str(import_s)},
         prepare_environment=IMPORTABLE,
         start_timeout_s=start_timeout_s,
         stop_timeout_s=stop_timeout_s,

@@ -15,6 +15,7 @@ async def main(folder: Path, mark: str) -> None:
         replace(unit, environment={**unit.environment, "TEST_MARK": mark})
         for unit in (
             fake_unit("chat", folder, import_s=0.4),
+            fake_unit("heavy", folder, import_s=60),
             fake_unit("crashing", folder, exit=3),
             fake_unit("router", folder, kind="router"),
         )
