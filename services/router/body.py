@@ -82,17 +82,27 @@ def _too_large(max_bytes: int) -> ServiceError:
     )
 
 
+class _FormParser(MultiPartParser):
+    """Knows whether the last boundary came, without which a part may be missing."""
+
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
 async def _load_form(headers: Headers, body: bytes) -> dict[str, Any]:
     async def chunks() -> AsyncGenerator[bytes, None]:
         yield body
 
     try:
-        form = await MultiPartParser(
-            headers, chunks(), max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS, max_part_size=len(body)
-        ).parse()
+        parser = _FormParser(headers, chunks(), max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS, max_part_size=len(body))
+        form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):
         raise _bad_form("it is cut off, or its boundary does not fit") from None
     try:
+        if not parser.complete:
+            raise _bad_form("it is cut off")
         value = nested(form)
         body.decode("utf-8")
     except UnicodeDecodeError as error:

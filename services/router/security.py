@@ -93,7 +93,7 @@ class Guard:
         preflight = shared and scope["method"] == "OPTIONS"
         if self._token is not None and scope["path"] not in self._open_paths and not preflight:
             scheme, _, token = headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token):
+            if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode("latin-1"), self._token):
                 raise ServiceError(
                     401,
                     "token_required",

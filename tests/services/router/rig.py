@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from services.router.settings import (
     WorkflowSettings,
 )
 
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Making one takes httpx longer than anything else it does here."""
 REPOSITORY = Path(__file__).parents[3]
 ECHO = REPOSITORY / "tests" / "echo.py"
 CHAT_FIELDS = {
@@ -65,13 +68,24 @@ class Service:
 
     def counters(self) -> dict[str, int]:
         """An echo task's counters."""
-        with httpx.Client(transport=httpx.HTTPTransport(uds=self.address.removeprefix("unix:"))) as client:
+        transport = httpx.HTTPTransport(verify=_NO_TLS, uds=self.address.removeprefix("unix:"))
+        with httpx.Client(transport=transport, timeout=20) as client:
             return dict(client.get("http://localhost/counters").json())
 
     def stop(self) -> int:
         """SIGTERM, then wait; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
+
+
+def http(method: str, url: str, **options: Any) -> httpx.Response:
+    """One request over a new connection."""
+    with httpx.Client(verify=_NO_TLS, timeout=30, trust_env=False) as client:
+        return client.request(method, url, **options)
+
+
+def async_http() -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=_NO_TLS, timeout=30, trust_env=False)
 
 
 @contextmanager
@@ -122,7 +136,7 @@ def router(folder: Path, settings: RouterSettings) -> Iterator[Service]:
         with launched(command, listener, folder / "router.log", {}) as process:
             listener.close()
             service = Service(process, f"http://127.0.0.1:{port}", folder / "router.log")
-            httpx.get(f"{service.address}/livez", timeout=20).raise_for_status()
+            http("GET", f"{service.address}/livez").raise_for_status()
             yield service
 
 
@@ -136,10 +150,10 @@ class Stack:
 
     def post(self, body: Any, **options: Any) -> httpx.Response:
         """`POST /workflows/runs`."""
-        return httpx.post(f"{self.base}/workflows/runs", json=body, timeout=30, **options)
+        return http("POST", f"{self.base}/workflows/runs", json=body, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"{self.base}{path}", timeout=30, **options)
+        return http("GET", f"{self.base}{path}", **options)
 
 
 @contextmanager
