@@ -17,27 +17,11 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from compose.nodes import Entry, Mapping, Node, Scalar, Sequence, mark_at, merge, repeated_keys
+from compose.nodes import Entry, Mapping, Node, Scalar, Sequence
 from compose.problems import Mark, Problem, SourceError, split_lines
 from compose.scalars import Value, construct, resolve, shown_tag
 from compose.scanner import EventParser
 from compose.syntax import explain
-
-__all__ = [
-    "Entry",
-    "Mapping",
-    "Mark",
-    "Node",
-    "Problem",
-    "Scalar",
-    "Sequence",
-    "SourceError",
-    "decode",
-    "mark_at",
-    "merge",
-    "read_yaml",
-    "repeated_keys",
-]
 
 MAX_BYTES: Final = 1_000_000
 MAX_ALIASES: Final = 100
