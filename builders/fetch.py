@@ -2,7 +2,9 @@
 
 import argparse
 import os
+import signal
 from pathlib import Path
+from typing import NoReturn
 
 from builders.convert import convert
 from builders.download import choose, download
@@ -14,9 +16,14 @@ from infra.errors import UserError
 from services.process import tie_to_parent
 
 
+class _TerminatedError(BaseException):
+    """SIGTERM came; what is half done is cleared away on the way out."""
+
+
 def run(options: argparse.Namespace) -> int:
     """Carry out `python -m builders.weights fetch`; returns the exit status."""
     tie_to_parent(os.getppid())
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         with Progress() as progress:
             if options.repository is None:
@@ -26,7 +33,14 @@ def run(options: argparse.Namespace) -> int:
     except UserError as error:
         print_error(error)
         return int(error.exit_code)
+    except _TerminatedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     return 0
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _TerminatedError
 
 
 def _fetch(options: argparse.Namespace, progress: Progress) -> None:

@@ -69,7 +69,7 @@ class HubCache:
 def hub_cache(environ: Mapping[str, str], cache_dir: Path | None = None) -> HubCache:
     """The user's cache: `cache_dir`, else HF_HUB_CACHE, else `hub` in HF_HOME; as huggingface_hub finds it."""
     if cache_dir is not None:
-        return HubCache(cache_dir.expanduser())
+        return HubCache(cache_dir.expanduser().absolute())
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if environ.get(name):
             return HubCache(_expanded(environ[name]))
@@ -93,7 +93,7 @@ def _user_cache(environ: Mapping[str, str]) -> Path:
 
 
 def _expanded(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser()
+    return Path(os.path.expandvars(path)).expanduser().absolute()
 
 
 @contextmanager

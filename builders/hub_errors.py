@@ -56,10 +56,7 @@ def _explain_answer(error: BaseException, endpoint: str, repository: str, revisi
         case errors.DisabledRepoError():
             return _problem(f"{endpoint} has disabled {repository}.", "Choose another model.")
         case errors.RepositoryNotFoundError():
-            return _problem(
-                f"No such model: {repository} does not exist on {endpoint}, or it is private.",
-                "Check the spelling; for a private model `hf auth login` or set HF_TOKEN.",
-            )
+            return _no_such_model(endpoint, repository)
         case errors.RemoteEntryNotFoundError():
             return _problem(f"{repository} lacks a file that it lists.", "Try again, or choose another `revision`.")
         case errors.HfHubHTTPError():
@@ -67,7 +64,16 @@ def _explain_answer(error: BaseException, endpoint: str, repository: str, revisi
     return None
 
 
+def _no_such_model(endpoint: str, repository: str) -> UserError:
+    return _problem(
+        f"No such model: {repository} does not exist on {endpoint}, or it is private.",
+        "Check the spelling; for a private model `hf auth login` or set HF_TOKEN.",
+    )
+
+
 def _explain_status(status: int, endpoint: str, repository: str) -> UserError:
+    if status == 404:  # from a mirror, which does not say what it is that is not found
+        return _no_such_model(endpoint, repository)
     if status in (401, 403):
         return _problem(
             f"{endpoint} does not accept the token for {repository}.",

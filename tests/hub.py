@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import struct
+import sys
 import termios
 import threading
 import time
@@ -22,6 +23,9 @@ from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_tokenForTheFakeHub"
 """The token that opens private and gated repositories."""
+
+CDN = "localhost"
+"""Where large files are redirected to: the same server under another name."""
 
 Kind = Literal["private", "gated", "status", "cut", "reset", "wrong-hash", "slow", "huge"]
 
@@ -64,6 +68,7 @@ class Request:
     path: str
     token: str | None
     range: str | None
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,12 @@ class FakeHub:
     """`with FakeHub({"HuggingFaceTB/SmolLM3-3B": folder}, faults={"HuggingFaceTB/SmolLM3-3B": Fault("cut")}) as hub:`
 
     hub.url: for HF_ENDPOINT. hub.requests: everything asked so far, in order.
+    cdn: large files are redirected to another host, as the real hub does.
     """
 
     folders: Mapping[str, Path]
     faults: Mapping[str, Fault] = field(default_factory=dict)
+    cdn: bool = False
     requests: list[Request] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -164,7 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         self.token = token if scheme == "Bearer" else None
-        self.server.hub.requests.append(Request(self.command, path, self.token, self.headers.get("Range")))
+        self.server.hub.requests.append(
+            Request(self.command, path, self.token, self.headers.get("Range"), self.headers.get("Host", ""))
+        )
         if match := _API.fullmatch(path):
             self._with_repository(match["name"], match["revision"] or "main", "", match["what"] or "revision")
         elif match := _FILE.fullmatch(path):
@@ -176,10 +185,12 @@ class _Handler(BaseHTTPRequestHandler):
         hub = self.server.hub
         fault = hub.faults.get(name)
         repository = hub.repositories.get(name)
-        if repository is None or (fault and fault.kind == "private" and self.token != TOKEN):
+        # A redirection to the other host carries its own permission.
+        admitted = self.token == TOKEN or self._host()[0] == CDN
+        if repository is None or (fault and fault.kind == "private" and not admitted):
             # The hub hides what exists: without a token everything unknown is 401.
             self._refuse(401 if self.token is None else 404, "RepoNotFound", "Repository not found")
-        elif fault and fault.kind == "gated" and what == "file" and self.token != TOKEN:
+        elif fault and fault.kind == "gated" and what == "file" and not admitted:
             self._refuse(403 if self.token else 401, "GatedRepo", f"Access to model {name} is restricted.")
         elif fault and fault.kind == "status" and fault.strikes(path):
             self._refuse(fault.status, None, "Try again", {"Retry-After": "0"})
@@ -202,8 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             start = int(match[1])
         body = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
+        host, port = self._host()
+        redirected = self.server.hub.cdn and repository.is_large(path) and host != CDN
+        self.send_response(302 if redirected else 206 if start else 200)
+        if redirected:
+            self.send_header("Location", f"http://{CDN}:{port}{self.path}")
+            body = b""
+        elif start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("ETag", f'"{repository.etag(path)}"')
         if repository.is_large(path):
@@ -213,8 +229,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command == "GET" and not redirected:
             self._send_body(body, fault, path)
+
+    def _host(self) -> tuple[str, str]:
+        host, _, port = self.headers.get("Host", "").partition(":")
+        return host, port
 
     def _send_body(self, body: bytes, fault: Fault | None, path: str) -> None:
         if fault and fault.kind in ("cut", "reset") and fault.strikes(path):
@@ -233,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         """End the connection with a reset, once the other side's kernel has what was sent."""
         unsent = array.array("i", [1])
-        while unsent[0]:
+        while sys.platform == "linux" and unsent[0]:
             fcntl.ioctl(self.connection, termios.TIOCOUTQ, unsent)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())

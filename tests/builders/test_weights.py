@@ -14,7 +14,7 @@ from builders.download import check_space
 from builders.weights import ModelSource, Resolved, resolve
 from infra.errors import ExitCode, UserError
 from tests.builders.conftest import MakeFolder, safetensors
-from tests.hub import TOKEN, FakeHub, Fault
+from tests.hub import CDN, TOKEN, FakeHub, Fault
 
 pytestmark = pytest.mark.server
 
@@ -197,6 +197,14 @@ GATED = (
             "Make a new one with read access: `hf auth login`, or set HF_TOKEN.\n"
             "exit 4",
         ),
+        (Fault("status", status=404), None, NO_SUCH_MODEL),
+        (
+            Fault("status", status=200),
+            None,
+            "HuggingFaceTB/SmolLM3-1.7B cannot be fetched: HUB does not answer as a model hub does.\n"
+            "Check HF_ENDPOINT, and whether a proxy or a login page stands in between.\n"
+            "exit 4",
+        ),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence_and_a_remedy(
@@ -221,6 +229,15 @@ def test_a_token_opens_private_and_gated_models_and_stands_in_one_place_only(
         assert TOKEN not in repr((resolved.path, resolved.prepare))
         status, lines = prepare(resolved)
         assert (status, TOKEN in repr(lines)) == (0, False)
+
+
+def test_a_token_stays_with_the_hub(make_folder: MakeFolder, environ: dict[str, str]) -> None:
+    with FakeHub({NAME: make_folder()}, {NAME: Fault("gated")}, cdn=True) as hub:
+        environ.update(HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN)
+        resolved = resolve(ModelSource(repository=NAME), task="chat-completion", environ=environ)
+        assert prepare(resolved)[0] == 0
+        seen = {(request.host.partition(":")[0], request.token) for request in hub.requests}
+        assert seen == {("127.0.0.1", TOKEN), (CDN, None)}
 
 
 def test_a_stored_login_is_used(make_folder: MakeFolder, environ: dict[str, str]) -> None:
