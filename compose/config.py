@@ -12,25 +12,25 @@ from infra.secrets import REDACTED, Redactor, is_secret_name
 
 def resolved_yaml(loaded: Loaded) -> str:
     """YAML text that loads as the same spec, but for the secrets; what the user left to the defaults is left out."""
-    text = yaml.dump(_shown(loaded.spec), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return Redactor(loaded.env)(text)
+    data = _shown(loaded.spec, Redactor(loaded.env))
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, redact: Redactor) -> Any:
     """Plain data without nulls."""
     match value:
         case Spec():
             fields = {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
-            shown = {name: _shown(item) for name, item in (fields | (value.model_extra or {})).items()}
+            shown = {name: _shown(item, redact) for name, item in (fields | (value.model_extra or {})).items()}
             return _without_secrets({name: item for name, item in shown.items() if item is not None})
         case tuple() | list():
-            return [_shown(item) for item in value]
+            return [_shown(item, redact) for item in value]
         case dict():
-            return {str(key): _shown(item) for key, item in value.items()}
+            return {str(key): _shown(item, redact) for key, item in value.items()}
         case float() if value.is_integer():
             return int(value)
         case str():
-            return str(value)
+            return redact(value)
     return value
 
 

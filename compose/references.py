@@ -72,6 +72,8 @@ def _check_component(component: ModelComponentSpec, here: Location, findings: Fi
     if component.chat_template is not None and "messages" not in TASKS[component.task].fields:
         findings.warn((*here, "chat_template"), f"`chat_template` means nothing to {component.task}")
     actions = (*here, "actions")
+    if not component.actions:
+        findings.error(actions, "the component has no action", "leave `actions` out for one that says nothing")
     _check_names("action", [action.id for action in component.actions], actions, findings)
     _check_default("action", [action.default for action in component.actions], actions, findings)
     for index, action in enumerate(component.actions):
@@ -130,7 +132,7 @@ _Called = tuple[ModelComponentSpec, ActionSpec]
 
 def _nothing_chosen(kind: str, names: Sequence[str], here: Location, choices: Location, findings: Findings) -> None:
     """A job names none of several; one that the file leaves out cannot be written to."""
-    if findings.partial:
+    if findings.partial or not names:
         return
     listed = ", ".join(f"`{name}`" for name in names)
     written = node_at(findings.root, here) is not None

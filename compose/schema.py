@@ -5,11 +5,10 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from compose.dialect import ACTION_FIELDS, OLDER_KEYS
+from compose.dialect import OLDER_KEYS
 from compose.spec import ComposeSpec
 from services.catalog import ROLES, TASKS, Field
 
@@ -38,7 +37,8 @@ def build_schema() -> Json:
     controller, component, action = blocks["ControllerSpec"], blocks["ModelComponentSpec"], blocks["ActionSpec"]
     adapter, workflow, job = blocks["AdapterSpec"], blocks["WorkflowSpec"], blocks["JobSpec"]
 
-    fields = {name: _field(field) for name, field in sorted(_fields()) if name in ACTION_FIELDS}
+    blocks |= {f"fields.{name}": _field(field) for name, field in _fields().items()}
+    fields = {name: _ref(f"fields.{name}") for name in _fields()}
     params = {"type": "object", "additionalProperties": False, "properties": fields}
     action["properties"] |= {**fields, "params": params}
     action["additionalProperties"] = False
@@ -56,6 +56,7 @@ def build_schema() -> Json:
     _one_or_many(controller, "adapter", "AdapterSpec")
     _one_or_many(component, "action", "ActionSpec")
     _one_or_many(workflow, "job", "JobSpec")
+    component["properties"]["task"] = {"anyOf": [{"enum": list(TASKS)}, _EXPRESSION]}
     component["properties"]["model"] = {"anyOf": [{"type": "string"}, _ref("ModelSpec")]}
     for block in (controller, component):
         block["properties"]["runtime"] = {"anyOf": [{"type": "string"}, _ref("RuntimeSpec")]}
@@ -70,24 +71,34 @@ def build_schema() -> Json:
 
 
 def _bare(value: Any) -> Any:
-    """Without pydantic's titles, the programmers' docstrings, and defaults that repeat whole blocks."""
+    """Without pydantic's titles, the programmers' docstrings, and defaults that repeat whole blocks.
+
+    A closed set takes an expression too.
+    """
     match value:
         case dict():
             dropped = {"title"} if isinstance(value.get("title"), str) else set()
             if value.get("type") == "object" or "$ref" in value:
                 dropped.add("description")
-            if isinstance(value.get("default"), dict | list):
+            if value.get("default", ()) is None or isinstance(value.get("default"), dict | list):
                 dropped.add("default")
-            return {key: _bare(item) for key, item in value.items() if key not in dropped}
+            choices = {key: value[key] for key in ("const", "enum") if key in value}
+            if choices:
+                dropped |= {"const", "enum", "type"}
+            bare = {key: _bare(item) for key, item in value.items() if key not in dropped}
+            return {"anyOf": [choices, _EXPRESSION], **bare} if choices else bare
         case list():
             return [_bare(item) for item in value]
     return value
 
 
-def _fields() -> Iterable[tuple[str, Field]]:
-    for task in TASKS.values():
-        yield from task.fields.items()
-        yield from task.parameters.items()
+def _fields() -> dict[str, Field]:
+    """What actions may say, over all tasks."""
+    tasks = TASKS.values()
+    fields = {
+        name: field for task in tasks for table in (task.fields, task.parameters) for name, field in table.items()
+    }
+    return dict(sorted(fields.items()))
 
 
 def _field(field: Field) -> Json:

@@ -26,7 +26,8 @@ def plain(value: Any) -> Any:
 
 def _reads_as(read: Callable[[Any], Any], written: Any) -> BeforeValidator:
     """A setting that `read` makes of its plain value; `written` is what the JSON schema lets people write."""
-    return BeforeValidator(lambda value: read(plain(value)), json_schema_input_type=written | _Reference)
+    writable = written if written is str else written | _Reference
+    return BeforeValidator(lambda value: read(plain(value)), json_schema_input_type=writable)
 
 
 def _text(value: Any) -> str:

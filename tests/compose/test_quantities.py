@@ -6,7 +6,7 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    "text, seconds",
+    ("text", "seconds"),
     [
         ("500ms", 0.5),
         ("1s", 1),
@@ -24,7 +24,7 @@ def test_a_duration_is_read_in_seconds(text: object, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, count", [("10MB", 10_000_000), ("512 KiB", 524_288), (2048, 2048), ("1gb", 10**9), ("3b", 3)]
+    ("text", "count"), [("10MB", 10_000_000), ("512 KiB", 524_288), (2048, 2048), ("1gb", 10**9), ("3b", 3)]
 )
 def test_a_size_is_read_in_bytes(text: object, count: int) -> None:
     assert size_bytes(text) == count

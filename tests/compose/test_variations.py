@@ -17,7 +17,7 @@ CHAT_MESSAGES = [
 
 
 @pytest.mark.parametrize(
-    "first, second, task",
+    ("first", "second", "task"),
     [
         ("microsoft/DialoGPT-medium", "HuggingFaceH4/zephyr-7b-beta", "chat-completion"),
         ("microsoft/DialoGPT-small", "EleutherAI/gpt-neo-1.3B", "text-generation"),
@@ -214,7 +214,7 @@ COMPONENTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("text, expected", COMPONENTS.values(), ids=COMPONENTS)
+@pytest.mark.parametrize(("text", "expected"), COMPONENTS.values(), ids=COMPONENTS)
 def test_a_component_alone_is_a_whole_file(tmp_path: Path, text: str, expected: dict[str, Any]) -> None:
     loaded = load(tmp_path, text)
     assert fields(loaded) == expected

@@ -1,0 +1,205 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compose.plan import ModelState, make_plan
+from infra.unit import TcpAddress, Unit, UnixAddress
+from tests.compose.loading import load, observe, plan, router
+
+pytestmark = pytest.mark.unit
+
+MODEL = "type: model, task: chat-completion, model: acme/tiny"
+TWO = """
+controller:
+  name: Two Models
+  port: 9000
+  webui: {port: 9001}
+  max_concurrent_count: 4
+  max_queue_length: 9
+  max_body_size: 1MB
+  run_timeout: 2m
+  retention: 1h
+  shutdown_timeout: 10
+  allowed_hosts: [box.local]
+  auth: {token: "${env.API_TOKEN}"}
+  runtime: {start_timeout: 5m, environment: {OMP_NUM_THREADS: 1, SHARED: yes}}
+components:
+  - id: chatter
+    type: model
+    task: chat-completion
+    model: {repository: acme/chat, revision: v1, token: "${env.HF_TOKEN}"}
+    device: cuda:0
+    precision: bfloat16
+    max_concurrent_count: 8
+    default: true
+    runtime: {stop_timeout: 3s, environment: {SHARED: mine}}
+    messages: {role: user, content: "${env.GREETING | Hello} ${input.name}"}
+  - id: writer
+    type: model
+    task: text-generation
+    model: ./writer
+    prompt: ${input.prompt}
+    streaming: ${env.STREAMING as boolean | true}
+workflows:
+  - {id: chat, title: Chat, default: true}
+  - {id: write, title: Write, component: writer, private: true}
+"""
+ENVIRONMENT = {"API_TOKEN": "very-secret", "HF_TOKEN": "hf_very_secret", "UNUSED": "1", "GREETING": "Hi"}
+
+
+def units(folder: Path, text: str, **environ: str) -> dict[str, Unit]:
+    return {unit.name: unit for unit in plan(load(folder, text, **environ)).units}
+
+
+def settings(unit: Unit) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(unit.settings)
+    return parsed
+
+
+def test_a_plan_prints_each_step_with_its_cause(tmp_path: Path) -> None:
+    loaded = load(tmp_path, TWO, **ENVIRONMENT)
+    fetched = ModelState(
+        Path("/cache/chat"), ("builders.weights", "fetch"), {"HF_TOKEN": "x"}, 6_150_000_000, "0123456789abcdef"
+    )
+    assert str(make_plan(loaded, observe(loaded, chatter=fetched))) == (
+        "1. fetch chatter: acme/chat at 0123456789ab (6.2 GB), because it is not complete on this machine\n"
+        "2. start chatter: chat-completion with acme/chat at 0123456789ab, because the file has component chatter\n"
+        "3. start writer: text-generation with ./writer, because the file has component writer\n"
+        "4. start router: http://127.0.0.1:9000/api, "
+        "because the file's components are reached through its 2 workflows\n"
+        "5. start page: http://127.0.0.1:9001, because controller.webui asks for it"
+    )
+
+
+def test_a_component_alone_gets_a_router_and_a_page(tmp_path: Path) -> None:
+    assert str(plan(load(tmp_path, f"component: {{{MODEL}}}"))) == (
+        "1. start chat-completion: chat-completion with acme/tiny, because the file has this component\n"
+        "2. start router: http://127.0.0.1:8080/api, because the file's components are reached through its workflow\n"
+        "3. start page: http://127.0.0.1:8081, because a file without a controller gets the page"
+    )
+
+
+@pytest.mark.parametrize(
+    ("controller", "has_page"),
+    [("", True), ("controller:", False), ("controller: {port: 9000}", False), ("controller: {webui: }", True)],
+)
+def test_the_page_is_there_when_asked_for_or_when_nothing_is_said(
+    tmp_path: Path, controller: str, has_page: bool
+) -> None:
+    planned = plan(load(tmp_path, f"{controller}\ncomponent: {{{MODEL}}}"))
+    assert ("page" in [unit.name for unit in planned.units]) is has_page
+    assert planned.page_url == ("http://127.0.0.1:8081" if has_page else None)
+
+
+def test_a_task_is_told_all_it_needs_and_no_secret(tmp_path: Path) -> None:
+    unit = units(tmp_path, TWO, **ENVIRONMENT)["chatter"]
+    assert settings(unit) == {
+        "id": "chatter",
+        "task": "chat-completion",
+        "model": "acme/chat",
+        "model_path": "/models/here",
+        "device": "cuda:0",
+        "precision": "bfloat16",
+        "quantization": None,
+        "chat_template": None,
+        "fast_tokenizer": True,
+        "max_concurrent_count": 8,
+        "max_queue_length": 64,
+        "threads": None,
+    }
+    assert unit.environment == {
+        "OMP_NUM_THREADS": "1",
+        "SHARED": "mine",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_TOKEN": "",
+        "HUGGING_FACE_HUB_TOKEN": "",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    }
+    assert replace(unit, settings="", environment={}) == Unit(
+        name="chatter",
+        kind="task",
+        module="services.entry",
+        settings="",
+        address=UnixAddress("/sockets/chatter.sock"),
+        ready_path="/readyz",
+        start_timeout_s=300,
+        stop_timeout_s=3,
+    )
+
+
+def test_a_download_has_its_own_environment(tmp_path: Path) -> None:
+    loaded = load(tmp_path, f"component: {{{MODEL}}}")
+    state = ModelState(Path("/cache"), ("builders.weights", "fetch", "acme/tiny"), {"HF_TOKEN": "hf_secret"})
+    planned = make_plan(loaded, observe(loaded, **{"chat-completion": state}))
+    unit = planned.units[0]
+    assert unit.prepare == ("builders.weights", "fetch", "acme/tiny")
+    assert unit.prepare_environment["HF_TOKEN"] == "hf_secret"
+    assert "HF_HUB_OFFLINE" not in unit.prepare_environment
+    assert "hf_secret" not in str(unit.environment) + unit.settings
+
+
+def test_the_router_is_told_what_the_file_says(tmp_path: Path) -> None:
+    told = router(load(tmp_path, TWO, **ENVIRONMENT))
+    assert told.model_dump(exclude={"components", "workflows"}) == {
+        "name": "Two Models",
+        "host": "127.0.0.1",
+        "port": 9000,
+        "base_path": "/api",
+        "origins": (),
+        "allowed_hosts": ("box.local",),
+        "auth_token": "very-secret",
+        "max_concurrent_count": 4,
+        "max_queue_length": 9,
+        "max_body_bytes": 1_000_000,
+        "run_timeout_s": 120,
+        "retention_s": 3600,
+        "shutdown_timeout_s": 10,
+        "env": {"GREETING": "Hi"},
+        "stages_path": "/project/.model-compose/stages.json",
+    }
+    chatter, writer = told.components
+    assert (chatter.endpoint, chatter.default, chatter.max_concurrent_count) == ("unix:/sockets/chatter.sock", True, 8)
+    assert chatter.actions[0].fields == {
+        "messages": [{"role": "user", "content": "${env.GREETING | Hello} ${input.name}"}]
+    }
+    assert (writer.default, writer.actions[0].default, writer.actions[0].streaming) == (False, True, True)
+    assert [(item.id, item.title, item.default, item.private) for item in told.workflows] == [
+        ("chat", "Chat", True, False),
+        ("write", "Write", False, True),
+    ]
+    assert [item.jobs[0].component for item in told.workflows] == ["chatter", "writer"]
+
+
+def test_the_router_has_time_to_drain_and_the_page_knows_the_router(tmp_path: Path) -> None:
+    found = units(tmp_path, TWO, **ENVIRONMENT)
+    assert (found["router"].address, found["router"].ready_path) == (TcpAddress("127.0.0.1", 9000), "/livez")
+    assert found["router"].stop_timeout_s == 15
+    assert settings(found["page"]) == {
+        "host": "127.0.0.1",
+        "port": 9001,
+        "title": "Two Models",
+        "api_url": "http://127.0.0.1:9000/api",
+        "auth_token": "very-secret",
+        "allowed_hosts": ["box.local"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:8080"), ("::", "http://127.0.0.1:8080"), ("::1", "http://[::1]:8080")],
+)
+def test_an_address_that_can_be_called_is_named(tmp_path: Path, host: str, url: str) -> None:
+    text = f"controller: {{host: '{host}', base_path: /, auth: {{insecure: true}}}}\ncomponent: {{{MODEL}}}"
+    assert plan(load(tmp_path, text)).api_url == url
+
+
+def test_services_depend_on_those_before_them(tmp_path: Path) -> None:
+    assert list(units(tmp_path, TWO, **ENVIRONMENT)) == ["chatter", "writer", "router", "page"]
