@@ -104,7 +104,8 @@ def _repeated_keys(node: Node) -> Iterator[Problem]:
         case Mapping():
             for key, entry in node.entries.items():
                 if entry.repeated:
-                    lines = " and ".join(f"line {mark.line}" for mark in entry.repeated)
-                    message = f"`{key}` stands on {lines} already; the value on line {entry.key_mark.line} counts"
+                    others = " and ".join(str(mark.line) for mark in entry.repeated)
+                    what = f"line {others} does not" if len(entry.repeated) == 1 else f"lines {others} do not"
+                    message = f"`{key}` stands here again: line {entry.key_mark.line} counts, {what}"
                     yield Problem(entry.key_mark, message)
                 yield from _repeated_keys(entry.value)

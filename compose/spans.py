@@ -1,4 +1,4 @@
-"""Where expressions end in a text that is not YAML's yet, in the words of their own parser."""
+"""Where expressions end on a line that YAML has not read yet; their own parser agrees, and reads them later."""
 
 import re
 from dataclasses import dataclass

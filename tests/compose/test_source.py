@@ -109,8 +109,8 @@ def test_a_repeated_key_is_a_warning_that_names_the_lines() -> None:
     root = read_yaml(text, "f.yml")
     assert to_data(root, {}).data == {"component": {"model": "c", "n": [{"x": 2}]}}
     assert [str(warning) for warning in repeated_keys(root)] == [
-        "f.yml:5:3: `model` stands on line 2 and line 4 already; the value on line 5 counts",
-        "f.yml:6:14: `x` stands on line 6 already; the value on line 6 counts",
+        "f.yml:5:3: `model` stands here again: line 5 counts, lines 2 and 4 do not",
+        "f.yml:6:14: `x` stands here again: line 6 counts, line 6 does not",
     ]
 
 
