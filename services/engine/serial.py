@@ -150,7 +150,10 @@ def _warm_up(decoder: "Decoder") -> None:
     from services.engine.base import Prompt
     from services.engine.sampling import Sampling
 
-    decoder.run(Prompt((0,), max_new=2), Sampling(do_sample=False), 0, lambda _pieces: None)
+    try:
+        decoder.run(Prompt((0,), max_new=2), Sampling(do_sample=False), 0, lambda _pieces: None)
+    except ServiceError as error:  # each request will be told so
+        _log.warning("the model loads, but does not work: %s", error.message)
 
 
 def _explain_failure(error: Exception) -> LoadError:
