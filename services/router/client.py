@@ -5,6 +5,7 @@ import errno
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -19,6 +20,7 @@ OnDelta = Callable[[Delta], Awaitable[None]]
 _PROBE_TIMEOUT_S = 1.0
 _KEEP_ALIVE_S = 4.0
 """Below the five seconds after which servers close idle connections, so that a pooled one is rarely stale."""
+_LAST_BYTES_S = 1.0
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _LONGEST_RETRY_S = 60
 
@@ -107,7 +109,7 @@ class TaskClient:
                         if on_delta is not None:
                             await on_delta(frame)
                     case Done():
-                        await response.read()  # only the end of the body is left; then the connection can be reused
+                        await _read_end(response)
                         return frame
                     case Failed():
                         raise self._error(frame.error)
@@ -133,14 +135,19 @@ class TaskClient:
         raise AssertionError("unreachable")
 
     async def _frames(self, response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
-        rest = b""
+        begun: list[bytes] = []  # the pieces of a line whose end has not come
+        size = 0
         async for chunk in response.content.iter_any():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                if line:
-                    yield self._frame(line)
-            if len(rest) > _MAX_LINE_BYTES:
+            begun.append(chunk)
+            size += len(chunk)
+            if size > _MAX_LINE_BYTES:
                 raise self._garbled()
+            if b"\n" in chunk:
+                *lines, rest = b"".join(begun).split(b"\n")
+                begun, size = [rest], len(rest)
+                for line in lines:
+                    if line:
+                        yield self._frame(line)
 
     def _frame(self, line: bytes) -> Frame:
         try:
@@ -170,9 +177,12 @@ class TaskClient:
 
     def _error(self, wire: dict[str, Any]) -> ServiceError:
         try:
-            return ServiceError.from_wire(wire)
+            error = ServiceError.from_wire(wire)
         except (KeyError, ValueError, TypeError):
             return self._garbled()
+        if error.status in (429, 503) and error.retry_after_s is None:
+            error.retry_after_s = 1
+        return error if 400 <= error.status < 600 else self._garbled()
 
     def _not_ready(self, readiness: Readiness) -> ServiceError:
         retry_after_s = min(max(math.ceil(readiness.seconds_left or 2), 1), _LONGEST_RETRY_S)
@@ -204,6 +214,13 @@ class TaskClient:
             f'The service "{self._component}" gave an answer that cannot be read.',
             hint="Its log may say more.",
         )
+
+
+async def _read_end(response: aiohttp.ClientResponse) -> None:
+    """Read the end of a body that holds nothing more, so that its connection can be used again."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_LAST_BYTES_S):
+            await response.read()
 
 
 def _nothing_was_read(error: Exception) -> bool:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from services.catalog import Field
 from services.errors import ServiceError
 from services.router.client import TaskCaller
 from services.router.expression import ConversionError, Tree, render
-from services.router.fields import LONGEST_MESSAGE, choose_seed, render_fields, render_input, with_history
+from services.router.fields import LONGEST_MESSAGE, choose_seed, coerce, render_fields, render_input, with_history
 from services.router.graph import Component, Graph, Job, Workflow
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest, RunStatus
@@ -18,7 +19,7 @@ from services.wire import Delta, Done, TaskRequest
 OnText = Callable[[str, str], Awaitable[None]]
 """Awaited with a path in the output and the text that comes next there; the empty path is the output itself."""
 
-MAX_REPEATS = 1000
+_REPEAT_COUNT = Field("repeat_count", "integer", "parallel runs of one job", minimum=1, maximum=1000)
 REPEATS_AT_ONCE = 32
 """Of one job, where its component sets no number itself: enough to fill a batch, too few to fill a queue."""
 
@@ -141,7 +142,7 @@ class _Execution:
     async def _run_job(self, job: Job) -> Any:
         scope = self._scope()
         repeats = self._repeats(job, scope)
-        if repeats is None or repeats == 1:
+        if repeats == 1:
             result = await self._call(job, {**scope, "index": 0}, 0, "")
         else:
             limit = asyncio.Semaphore(job.work.component.max_concurrent_count or REPEATS_AT_ONCE)
@@ -153,23 +154,11 @@ class _Execution:
             result = await _gather([repeat(index) for index in range(repeats)])
         return result if job.output is None else _map_output(job.output, {**scope, "output": result})
 
-    def _repeats(self, job: Job, scope: Mapping[str, Any]) -> int | None:
-        """None without `repeat_count`; text that reads as a whole number is one."""
+    def _repeats(self, job: Job, scope: Mapping[str, Any]) -> int:
         if job.work.repeat_count is None:
-            return None
-        value = render_input(job.work.repeat_count, scope, "repeat_count")
-        try:
-            count = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else -1
-        except ValueError:
-            count = -1
-        if not 1 <= count <= MAX_REPEATS:
-            raise ServiceError(
-                422,
-                "invalid_parameter",
-                f'"repeat_count" must be a whole number from 1 to {MAX_REPEATS}, not {_shown(value)}.',
-                field="repeat_count",
-            )
-        return count
+            return 1
+        value = render_input(job.work.repeat_count, scope, _REPEAT_COUNT.name)
+        return cast(int, coerce(_REPEAT_COUNT, value))
 
     async def _call(self, job: Job, scope: dict[str, Any], index: int, place: str) -> Any:
         """One request to a task. place: the repeat's own part of a path in the output."""
@@ -230,10 +219,6 @@ def _map_output(tree: Tree, scope: Mapping[str, Any]) -> Any:
             f"The result does not fit the file's output: {error.message[:LONGEST_MESSAGE]}.",
             hint="Change the `output` of the workflow, job or action.",
         ) from None
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:40]
 
 
 def _unique(warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from services.catalog import Field
 from services.errors import ServiceError
 from services.router.expression import ConversionError, Tree, render
 from services.router.graph import Action, Component
@@ -29,13 +30,17 @@ def render_fields(component: Component, action: Action, scope: Mapping[str, Any]
         field = component.task.field(name)
         if field is None:
             raise KeyError(name)  # the graph has checked every name
-        try:
-            fields[name] = field.coerce(value)
-        except ValueError as error:
-            raise ServiceError(
-                422, "invalid_parameter", f'"{name}" {str(error)[:LONGEST_MESSAGE]}.', field=name
-            ) from None
+        fields[name] = coerce(field, value)
     return fields
+
+
+def coerce(field: Field, value: Any) -> Any:
+    """The value in the field's type; raises ServiceError 422 that names field and value."""
+    try:
+        return field.coerce(value)
+    except ValueError as error:
+        message = f'"{field.name}" {str(error)[:LONGEST_MESSAGE]}.'
+        raise ServiceError(422, "invalid_parameter", message, field=field.name) from None
 
 
 def with_history(messages: list[dict[str, str]], history: tuple[Mapping[str, str], ...]) -> list[dict[str, str]]:

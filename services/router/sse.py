@@ -1,7 +1,6 @@
 """A run as server-sent events: bounded buffering, a sign of life in silence, always a last event."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +8,6 @@ from starlette.types import Send
 
 from services.router.answers import to_json
 from services.router.messages import Run, RunStatus
-
-log = logging.getLogger(__name__)
 
 MAX_BUFFERED = 64 * 1024
 """Characters that wait for a slow reader before the task behind them is held back."""

@@ -8,6 +8,8 @@ from typing import Protocol
 from services.router.messages import Run
 
 LAST_RUNS = 1000
+MOST_KEPT = 10_000
+"""Asynchronous runs that have ended, however young, so that a flood of them does not fill the memory."""
 
 
 class RunStore(Protocol):
@@ -59,6 +61,6 @@ class MemoryStore:
 
     def _forget(self) -> None:
         now = self._clock()
-        while self._ends and next(iter(self._ends.values())) <= now:
+        while self._ends and (len(self._ends) > MOST_KEPT or next(iter(self._ends.values())) <= now):
             task_id, _ = self._ends.popitem(last=False)
             del self._kept[task_id]

@@ -1,0 +1,99 @@
+"""Events are written so that their text comes back, buffered within bounds, and never end without a last one."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.errors import ServiceError
+from services.router import sse
+from services.router.messages import Run, RunStatus
+from services.router.sse import MAX_BUFFERED, Channel, event_of_text, send_events
+from ui.sse import read_events
+
+pytestmark = pytest.mark.unit
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), min_size=1)
+
+
+async def events_of(text: str) -> list[str]:
+    async def chunks() -> Any:
+        yield text.encode()
+
+    return [event.data async for event in read_events(chunks())]
+
+
+@given(TEXT)
+async def test_any_text_comes_back(text: str) -> None:
+    assert await events_of(event_of_text(text)) == [text]
+
+
+async def test_carriage_returns_become_line_feeds() -> None:
+    assert await events_of(event_of_text("a\r\nb\rc")) == ["a\nb\nc"]
+
+
+class Client:
+    """Takes what is sent; `stuck` takes nothing."""
+
+    def __init__(self, stuck: bool = False) -> None:
+        self.body = ""
+        self.stuck = stuck
+        self.complete = False
+        self.commented_twice = asyncio.Event()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.body":
+            if self.stuck:
+                await asyncio.Event().wait()
+            self.body += message["body"].decode()
+            self.complete = not message["more_body"]
+            if self.body.count(": still working\n\n") == 2:
+                self.commented_twice.set()
+
+
+def run_of() -> Run:
+    run = Run("T", "w", "R", kept=False)
+    run.status, run.output = RunStatus.COMPLETED, "ab"
+    return run
+
+
+async def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "COMMENT_EVERY_S", 0.01)
+    channel, client = Channel(), Client()
+    sending = asyncio.create_task(send_events(client.send, channel, run_of()))
+    await client.commented_twice.wait()
+    await channel.put("", "ab")
+    channel.end()
+    await sending
+    assert client.body.endswith('data: ab\n\nevent: done\ndata: {"task_id":"T","output":"ab"}\n\n')
+    assert client.complete
+
+
+async def test_a_failed_run_ends_with_its_error() -> None:
+    channel, client, run = Channel(), Client(), run_of()
+    run.fail(ServiceError(502, "task_crashed", "It ended."))
+    channel.end()
+    await send_events(client.send, channel, run)
+    assert client.body.startswith("event: error\ndata: {")
+    assert '"error":{"code":"task_crashed","message":"It ended.","request_id":"R"}' in client.body
+
+
+async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "STUCK_AFTER_S", 0.01)
+    channel = Channel()
+    await channel.put("", "x")
+    with pytest.raises(TimeoutError):
+        await send_events(Client(stuck=True).send, channel, run_of())
+
+
+async def test_a_full_buffer_holds_the_writer_back_until_it_is_taken() -> None:
+    channel = Channel()
+    await channel.put("", "x" * MAX_BUFFERED)
+    writer = asyncio.create_task(channel.put("a", "y"))
+    await asyncio.sleep(0.01)
+    assert not writer.done()
+    assert len(channel.take()) > MAX_BUFFERED
+    await writer
+    assert channel.take() == 'data: {"path":"a","delta":"y"}\n\n'
