@@ -153,7 +153,7 @@ class _Bar:
     def set_postfix_str(self, *_: Any, **__: Any) -> None:
         """Nothing is shown."""
 
-    set_transfer_postfix_str = set_description_str = set_description = refresh = set_postfix_str
+    set_transfer_postfix_str = set_postfix_str
 
     def close(self) -> None:
         """Nothing is held."""

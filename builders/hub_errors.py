@@ -103,10 +103,20 @@ def _explain_failure(error: BaseException, endpoint: str, repository: str) -> Us
                 f"{repository} cannot be fetched: {endpoint} does not answer as a model hub does.",
                 "Check HF_ENDPOINT, and whether a proxy or a login page stands in between.",
             )
-        case httpx2.HTTPError() | httpx2.InvalidURL() | OSError(errno=None):
+        case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError() | httpx2.InvalidURL():
             return _problem(
-                f"{repository} cannot be fetched: {endpoint} cannot be reached, or the connection broke.",
-                "Check the network and the proxy settings; HF_ENDPOINT names another hub. What has come is kept.",
+                f"{repository} cannot be fetched: {endpoint} cannot be reached.",
+                "Check the network and the proxy settings; HF_ENDPOINT names another hub.",
+            )
+        case httpx2.UnsupportedProtocol():
+            return _problem(
+                f"{repository} cannot be fetched: {endpoint} is not an address of a hub.",
+                "Let HF_ENDPOINT begin with https://, or unset it.",
+            )
+        case httpx2.HTTPError() | OSError(errno=None):
+            return _problem(
+                f"{repository} could not be fetched: the connection to {endpoint} broke or stalled.",
+                "Repeat the command; what has come is kept.",
             )
     return None
 

@@ -276,10 +276,29 @@ def test_without_network_the_sentence_says_so(environ: dict[str, str]) -> None:
         closed.bind(("127.0.0.1", 0))
         url = environ["HF_ENDPOINT"] = f"http://127.0.0.1:{closed.getsockname()[1]}"
         assert printed(refusal(ModelSource(repository=NAME), environ)) == (
-            f"HuggingFaceTB/SmolLM3-3B cannot be fetched: {url} cannot be reached, or the connection broke.\n"
-            "Check the network and the proxy settings; HF_ENDPOINT names another hub. What has come is kept.\n"
+            f"HuggingFaceTB/SmolLM3-3B cannot be fetched: {url} cannot be reached.\n"
+            "Check the network and the proxy settings; HF_ENDPOINT names another hub.\n"
             "exit 4"
         )
+
+
+def test_an_address_without_a_scheme_is_no_hub(environ: dict[str, str]) -> None:
+    environ["HF_ENDPOINT"] = "hub.example.org"
+    assert printed(refusal(ModelSource(repository=NAME), environ)) == (
+        "HuggingFaceTB/SmolLM3-3B cannot be fetched: hub.example.org is not an address of a hub.\n"
+        "Let HF_ENDPOINT begin with https://, or unset it.\n"
+        "exit 4"
+    )
+
+
+def test_finding_a_model_that_is_here_loads_no_library(make_folder: MakeFolder) -> None:
+    script = (
+        "import sys; from pathlib import Path; from builders.weights import ModelSource, resolve\n"
+        f"resolve(ModelSource(path=Path({str(make_folder())!r})), task='chat-completion', environ={{}})\n"
+        "print(sorted({'huggingface_hub', 'httpx2', 'torch', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
