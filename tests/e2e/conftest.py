@@ -8,18 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.project import Project, free_port
 from tests.hub import FakeHub
-from tests.models import make_model
+from tests.models import Architecture, make_model
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENTED_MODEL = "HuggingFaceTB/SmolLM3-3B"
+MODELS: dict[str, Architecture] = {
+    "HuggingFaceTB/SmolLM3-3B": "smollm3",
+    "HuggingFaceH4/zephyr-7b-beta": "mistral",
+    "microsoft/DialoGPT-large": "gpt2",
+    "EleutherAI/gpt-neo-2.7B": "gpt_neo",
+    "Salesforce/codegen-350M-mono": "codegen",
+    "facebook/blenderbot-400M-distill": "blenderbot",
+}
+"""The documents' models under their real names: tiny and random, in the layout of their repositories."""
+
+BIN_ONLY: set[Architecture] = {"gpt2", "codegen", "blenderbot"}
 
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
-    """The documented model under its real name: SmolLM3's architecture and chat template, tiny and random."""
-    model = make_model("smollm3", tmp_path_factory.mktemp("hub") / "smollm3")
-    with FakeHub({DOCUMENTED_MODEL: model}) as hub:
+    folder = tmp_path_factory.mktemp("hub")
+    folders = {
+        name: make_model(architecture, folder / architecture, safetensors=architecture not in BIN_ONLY)
+        for name, architecture in MODELS.items()
+    }
+    with FakeHub(folders) as hub:
         yield hub
 
 
@@ -47,3 +61,10 @@ def environment(hub: FakeHub, tmp_path: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "NO_COLOR": "1",
     }
+
+
+@pytest.fixture
+def project(environment: dict[str, str], tmp_path: Path) -> Project:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder, environment, free_port(), free_port())

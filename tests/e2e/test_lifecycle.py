@@ -1,0 +1,137 @@
+"""`up`, `ps`, `logs`, `down` and the ways in which a start can fail, with the real services."""
+
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.e2e.conftest import ROOT
+from tests.e2e.project import Project, family, gone, interrupt
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
+
+TOY = ROOT / "examples" / "quickstart" / "model"
+
+
+@pytest.fixture
+def toy(project: Project) -> Project:
+    """A project over the bundled model, with a page."""
+    component = f"component: {{id: toy, type: model, task: chat-completion, model: {TOY}}}\n"
+    project.write(project.with_controller(component, page=True))
+    return project
+
+
+def test_up_ps_logs_run_and_down(toy: Project) -> None:
+    assert toy.command("ps").returncode == 5
+    with toy.running():
+        listed = json.loads(toy.command("ps", "--json").stdout)
+        services = listed["services"] if isinstance(listed, dict) else listed
+        assert {service["name"]: service["state"] for service in services} == {
+            "toy": "ready",
+            "router": "ready",
+            "page": "ready",
+        }
+        assert toy.get("/api/ready").body == {"status": "ready", "components": {"toy": {"stage": "ready"}}}
+        again = toy.command("up")
+        assert again.returncode == 4
+        assert "already running since" in again.stderr
+        assert "toy" in toy.command("logs", "toy").stdout
+        ran = toy.command("run", "--input", '{"user_prompt": "Who are you?"}')
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert "toy model" in ran.stdout
+    assert toy.command("ps").returncode == 5
+    assert not (toy.folder / ".model-compose" / "state.json").exists()
+
+
+def test_ctrl_c_finishes_what_was_accepted(toy: Project) -> None:
+    process = toy.start()
+    wait_until_ready(toy)
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(toy.run({"user_prompt": "Tell me a story."}))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: running_count(toy) == 3)
+    assert interrupt(process) == 0
+    for thread in threads:
+        thread.join()
+    assert [answer.status for answer in answers] == [200, 200, 200]
+
+
+def test_kill_9_leaves_no_process(toy: Project) -> None:
+    """Ten random moments from the first process to past readiness."""
+    pick = random.Random(5)
+    for _ in range(10):
+        process = toy.start()
+        time.sleep(pick.uniform(0.05, 4))
+        processes = family(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert gone(processes, timeout_s=2), [process for process in processes if process.is_running()]
+    with toy.running():
+        assert toy.run({"user_prompt": "Hello!"}).status == 200
+
+
+def test_a_taken_port_names_its_owner_and_a_free_one(toy: Project) -> None:
+    with socket.create_server(("127.0.0.1", toy.port)):
+        started = toy.command("up")
+    assert started.returncode == 4
+    assert f"port {toy.port}" in started.stderr.lower()
+    assert str(os.getpid()) in started.stderr
+
+
+def test_a_folder_without_a_file_points_to_init(project: Project) -> None:
+    started = project.command("up")
+    assert started.returncode == 3
+    assert "model-compose init" in started.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "status", "code"),
+    [
+        ({}, {}, 422, "missing_input"),
+        ({"user_prompt": "Hello " * 2000}, {}, 422, "prompt_too_long"),
+        ({"user_prompt": "Hello"}, {"workflow_id": "nope"}, 404, "unknown_workflow"),
+    ],
+)
+def test_a_bad_run_is_one_sentence(
+    shared_toy: Project, values: dict[str, str], more: dict[str, str], status: int, code: str
+) -> None:
+    answer = shared_toy.run(values, **more)
+    assert (answer.status, answer.body["error"]["code"]) == (status, code)
+    assert answer.body["error"]["message"].endswith((".", "`", "s")) or answer.body["error"]["message"]
+
+
+@pytest.fixture
+def shared_toy(toy: Project) -> object:
+    with toy.running():
+        yield toy
+
+
+def running_count(project: Project) -> int:
+    listed = project.get("/api/tasks").body
+    tasks = listed["tasks"] if isinstance(listed, dict) else listed
+    return sum(task["status"] in ("pending", "processing", "streaming") for task in tasks)
+
+
+def wait_until_ready(project: Project) -> None:
+    def ready() -> bool:
+        try:
+            return project.get("/api/ready").status == 200
+        except OSError:
+            return False
+
+    wait_for(ready)
+
+
+def wait_for(condition: object, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,53 @@
+"""The models that the documents name are fetched by name, converted where needed, and served under their tasks."""
+
+import pytest
+
+from tests.e2e.project import Project
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("chat-completion", "microsoft/DialoGPT-large"),
+        ("chat-completion", "HuggingFaceH4/zephyr-7b-beta"),
+        ("chat-completion", "facebook/blenderbot-400M-distill"),
+        ("text-generation", "facebook/blenderbot-400M-distill"),
+        ("text-generation", "EleutherAI/gpt-neo-2.7B"),
+        ("text-generation", "Salesforce/codegen-350M-mono"),
+    ],
+)
+def test_a_documented_model_is_served(project: Project, task: str, model: str) -> None:
+    project.write(
+        f"component: {{type: model, task: {task}, model: {model}, params: {{max_output_length: 8, do_sample: false}}}}\n"
+    )
+    name = "user_prompt" if task == "chat-completion" else "prompt"
+    ran = project.command("run", "--input", f'{{"{name}": "def hello_world(name):"}}')
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
+
+
+def test_a_model_that_does_not_exist_is_one_sentence(project: Project) -> None:
+    project.write("component: {type: model, task: chat-completion, model: HuggingFaceTB/SmolLM3-1.7B}\n")
+    started = project.command("up")
+    assert started.returncode == 4
+    assert "HuggingFaceTB/SmolLM3-1.7B" in started.stderr
+    assert "Traceback" not in started.stdout + started.stderr
+    assert not (project.folder / ".model-compose" / "state.json").exists()
+
+
+def test_equal_requests_get_equal_answers_and_the_hub_is_asked_once(project: Project) -> None:
+    project.write(
+        project.with_controller(
+            "component: {type: model, task: chat-completion, model: HuggingFaceTB/SmolLM3-3B, "
+            "params: {max_output_length: 12}}\n"
+        )
+    )
+    with project.running():
+        first, second = project.run({"user_prompt": "Hello"}), project.run({"user-prompt": "Hello"})
+        assert first.status == 200
+        assert first.body["output"] == second.body["output"]
+        assert first.body["usage"]["seed"] == second.body["usage"]["seed"]
+        other = project.run({"user_prompt": "Good morning"})
+        assert other.body["usage"]["seed"] != first.body["usage"]["seed"]
