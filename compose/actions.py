@@ -5,11 +5,12 @@ from typing import Any
 from compose.blocks import Location
 from compose.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
 from compose.findings import Findings
-from compose.spec import ActionSpec, ModelComponentSpec, Template
+from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant, is_constant
+from compose.written import Template
 from services.catalog import ROLES, TASKS, Field, TaskType
+from services.router.expression import ExpressionError, Tree, compile_tree
 from services.router.expression import Template as Parsed
-from services.router.expression import Tree, compile_tree
 from services.router.names import closest
 
 _ALWAYS = {"input": None, "env": None, "context": None, "index": None}
@@ -40,7 +41,10 @@ def result_shape(component: ModelComponentSpec, action: ActionSpec) -> Shape:
     result = _own_result(TASKS[component.task], action)
     if action.output is None:
         return result
-    return shape_of(compile_tree(action.output), {"result": result, "output": result})
+    try:
+        return shape_of(compile_tree(action.output), {"result": result, "output": result})
+    except ExpressionError:
+        return None
 
 
 def check_value(field: Field, value: Template, location: Location, place: Place, findings: Findings) -> None:
@@ -116,7 +120,13 @@ def _own_result(task: TaskType, action: ActionSpec) -> Shape:
     """A text, unless the action may be asked for several."""
     if task.result != "text":
         return None
-    several = "num_return_sequences" in action.fields or any(
-        field.kind == "text-or-list" for field in task.fields.values()
-    )
+    inputs = [name for name, field in task.fields.items() if field.kind == "text-or-list" and name in action.fields]
+    several = "num_return_sequences" in action.fields or not all(_is_one_text(action.fields[name]) for name in inputs)
     return TEXTS if several else TEXT
+
+
+def _is_one_text(value: Template) -> bool:
+    try:
+        return shape_of(compile_tree(value), {}) == TEXT
+    except ExpressionError:
+        return False

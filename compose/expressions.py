@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from compose.blocks import Location
 from compose.findings import Findings
-from compose.spec import Template
+from compose.written import Template
 from services.router.expression import Expression, ExpressionError, Step, Tree, Use, compile_tree, parse, walk
 from services.router.expression import Template as Parsed
 from services.router.names import closest

@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from compose.hosts import url
-from compose.spec import ActionSpec, ComposeSpec, ControllerSpec, JobSpec, ModelComponentSpec, RuntimeSpec, WorkflowSpec
-from compose.templates import constant, environment_read, is_constant, typed, with_defaults
+from compose.routing import router_settings
+from compose.spec import ComposeSpec, ControllerSpec, ModelComponentSpec, RuntimeSpec
 from infra.unit import Address, TcpAddress, Unit, UnixAddress
-from services.catalog import GENERATION, TASKS
-from services.router.settings import (
-    ActionSettings,
-    ComponentSettings,
-    JobSettings,
-    RouterSettings,
-    WorkflowSettings,
-)
+from services.router.settings import RouterSettings
 from services.settings import TaskSettings
 from services.wire import LIVE_PATH, READY_PATH
 from ui.settings import PageSettings
@@ -41,7 +34,6 @@ _OFFLINE: Final = {
 }
 """A task reads a local folder: it needs no network and is given no token."""
 
-_FLAG: Final = GENERATION["streaming"]
 _START_TIMEOUT_S: Final = 600.0
 _STOP_TIMEOUT_S: Final = 30.0
 _DRAIN_MARGIN_S: Final = 5.0
@@ -106,7 +98,8 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
     units = [_task_unit(component, controller, observed) for component in spec.components]
     steps = [step for component in spec.components for step in _task_steps(component, observed)]
 
-    settings = router_settings(loaded, observed)
+    endpoints = {component.name: f"unix:{_socket(component, observed)}" for component in spec.components}
+    settings = router_settings(loaded, endpoints, observed.directory / STAGES_FILE)
     units.append(_router_unit(settings, controller))
     count = len(spec.workflows)
     workflows = "its workflow" if count == 1 else f"its {count} workflows"
@@ -117,88 +110,6 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
         asked = "controller.webui asks for it" if _has_controller(spec) else "a file without a controller gets the page"
         steps.append(Step("start", "page", page_url, asked))
     return Plan(tuple(units), tuple(steps), api_url, page_url, loaded.digest)
-
-
-def router_settings(loaded: "Loaded", observed: ObservedState) -> RouterSettings:
-    """Everything that the router reads at start."""
-    spec = loaded.spec
-    controller = spec.controller
-    adapter = controller.adapter
-    templates = [spec.model_dump(include={"components", "workflows"})]
-    return RouterSettings(
-        name=controller.name,
-        host=adapter.host,
-        port=adapter.port,
-        base_path=adapter.base_path,
-        origins=adapter.origins,
-        allowed_hosts=controller.allowed_hosts,
-        auth_token=controller.auth.token,
-        max_concurrent_count=controller.max_concurrent_count,
-        max_queue_length=controller.max_queue_length,
-        max_body_bytes=controller.max_body_size,
-        run_timeout_s=controller.run_timeout,
-        retention_s=controller.retention,
-        shutdown_timeout_s=controller.shutdown_timeout,
-        components=tuple(_component(component, spec, observed) for component in spec.components),
-        workflows=tuple(_workflow(workflow, spec) for workflow in spec.workflows),
-        env={name: loaded.env[name] for name in sorted(environment_read(templates)) if name in loaded.env},
-        stages_path=str(observed.directory / STAGES_FILE),
-    )
-
-
-def _component(component: ModelComponentSpec, spec: ComposeSpec, observed: ObservedState) -> ComponentSettings:
-    return ComponentSettings(
-        id=component.name,
-        task=component.task,
-        model=component.model.name,
-        endpoint=f"unix:{_socket(component, observed)}",
-        default=component.default or len(spec.components) == 1,
-        actions=tuple(_action(action, component) for action in component.actions),
-        max_concurrent_count=component.max_concurrent_count,
-        max_queue_length=component.max_queue_length,
-    )
-
-
-def _action(action: ActionSpec, component: ModelComponentSpec) -> ActionSettings:
-    task = TASKS[component.task]
-    fields = typed(task, with_defaults(task, action.fields))
-    streaming = is_constant(fields.get("streaming")) and _FLAG.coerce(constant(fields.pop("streaming", False)))
-    return ActionSettings(
-        id=action.id,
-        default=action.default or len(component.actions) == 1,
-        fields=fields,
-        output=action.output,
-        streaming=streaming,
-    )
-
-
-def _workflow(workflow: WorkflowSpec, spec: ComposeSpec) -> WorkflowSettings:
-    return WorkflowSettings(
-        id=workflow.id,
-        name=workflow.name,
-        title=workflow.title,
-        description=workflow.description,
-        default=workflow.default or len(spec.workflows) == 1,
-        private=workflow.private,
-        jobs=tuple(_job(job, spec) for job in workflow.jobs),
-        output=workflow.output,
-    )
-
-
-def _job(job: JobSpec, spec: ComposeSpec) -> JobSettings:
-    component = spec.component(job.component)
-    assert component is not None, "the loader has checked the references"
-    action = component.action(job.action)
-    assert action is not None, "the loader has checked the references"
-    return JobSettings(
-        id=job.id,
-        component=component.name,
-        action=action.id,
-        input=job.input,
-        output=job.output,
-        repeat_count=job.repeat_count,
-        depends_on=job.depends_on,
-    )
 
 
 def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observed: ObservedState) -> Unit:
@@ -270,7 +181,7 @@ def _page_unit(spec: ComposeSpec, api_url: str) -> Unit:
         port=controller.webui.port,
         title=controller.name if named else titles[0],
         api_url=api_url,
-        auth_token=controller.auth.token,
+        auth_token=controller.auth.token or None,
         allowed_hosts=controller.allowed_hosts,
     )
     address: Address = TcpAddress(settings.host, settings.port)

@@ -148,10 +148,7 @@ def _job_result(called: "_Called | None", job: JobSpec) -> Shape:
     """What is known of what a job's action answers, over all its repeats."""
     if called is None or called[0].task not in TASKS:
         return None
-    try:
-        result = result_shape(*called)
-    except ExpressionError:
-        return None
+    result = result_shape(*called)
     if job.repeat_count is None:
         return result
     return TEXTS if result in (TEXT, TEXTS) else None
@@ -240,9 +237,8 @@ def _check_names(kind: str, names: Sequence[str], here: Location, findings: Find
         if first < index:
             at = (*here, index, "id")
             named = node_at(findings.root, at) is not None
-            message = f"two {kind}s are called `{name}`" if named else f"a second {kind} has no `id` of its own"
-            hint = f"the first one is on line {findings.mark((*here, first)).line}; give each an `id`"
-            findings.error(at, message, hint)
+            message = f"two {kind}s are called `{name}`" if named else f"this {kind} needs an `id` of its own"
+            findings.error(at, message, f"the other one is on line {findings.mark((*here, first)).line}")
 
 
 def _check_default(kind: str, defaults: Iterable[bool], here: Location, findings: Findings) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from compose.interpolation import EnvText
-from compose.spec import JobSpec, Template
+from compose.spec import JobSpec
+from compose.written import Template
 from services.catalog import Field, TaskType
 from services.router.expression import Use, compile_tree, walk
 

@@ -122,7 +122,7 @@ components:
 def test_what_is_accepted_but_doubtful_is_a_warning(tmp_path: Path) -> None:
     assert load(tmp_path, WARNED).warnings == (
         "model-compose.yml:5:44: the action reads no input `promt`; did you mean `prompt`?",
-        "model-compose.yml:5:51: the type `tekst` is not known: the value stays as it is",
+        "model-compose.yml:5:52: the type `tekst` is not known: the value stays as it is",
         "model-compose.yml:10:27: with `max_concurrent_count: 1` requests run one after the other, never in a batch; "
         "leave it out to let the engine decide",
         "model-compose.yml:11:20: `chat_template` means nothing to text-generation",

@@ -1,0 +1,103 @@
+"""What the router is told of the file: components, workflows, and the variables that their templates read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from compose.spec import ActionSpec, ComposeSpec, JobSpec, ModelComponentSpec, WorkflowSpec
+from compose.templates import constant, environment_read, is_constant, typed, with_defaults
+from services.catalog import GENERATION, TASKS
+from services.router.settings import (
+    ActionSettings,
+    ComponentSettings,
+    JobSettings,
+    RouterSettings,
+    WorkflowSettings,
+)
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+
+_FLAG: Final = GENERATION["streaming"]
+
+
+def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path: Path) -> RouterSettings:
+    """Everything that the router reads at start. endpoints: where each component's service listens, by its name."""
+    spec = loaded.spec
+    controller = spec.controller
+    adapter = controller.adapter
+    templates = [spec.model_dump(include={"components", "workflows"})]
+    return RouterSettings(
+        name=controller.name,
+        host=adapter.host,
+        port=adapter.port,
+        base_path=adapter.base_path,
+        origins=adapter.origins,
+        allowed_hosts=controller.allowed_hosts,
+        auth_token=controller.auth.token or None,
+        max_concurrent_count=controller.max_concurrent_count,
+        max_queue_length=controller.max_queue_length,
+        max_body_bytes=controller.max_body_size,
+        run_timeout_s=controller.run_timeout,
+        retention_s=controller.retention,
+        shutdown_timeout_s=controller.shutdown_timeout,
+        components=tuple(_component(component, spec, endpoints[component.name]) for component in spec.components),
+        workflows=tuple(_workflow(workflow, spec) for workflow in spec.workflows),
+        env={name: loaded.env[name] for name in sorted(environment_read(templates)) if name in loaded.env},
+        stages_path=str(stages_path),
+    )
+
+
+def _component(component: ModelComponentSpec, spec: ComposeSpec, endpoint: str) -> ComponentSettings:
+    return ComponentSettings(
+        id=component.name,
+        task=component.task,
+        model=component.model.name,
+        endpoint=endpoint,
+        default=component.default or len(spec.components) == 1,
+        actions=tuple(_action(action, component) for action in component.actions),
+        max_concurrent_count=component.max_concurrent_count,
+        max_queue_length=component.max_queue_length,
+    )
+
+
+def _action(action: ActionSpec, component: ModelComponentSpec) -> ActionSettings:
+    task = TASKS[component.task]
+    fields = typed(task, with_defaults(task, action.fields))
+    streaming = is_constant(fields.get("streaming")) and _FLAG.coerce(constant(fields.pop("streaming", False)))
+    return ActionSettings(
+        id=action.id,
+        default=action.default or len(component.actions) == 1,
+        fields=fields,
+        output=action.output,
+        streaming=streaming,
+    )
+
+
+def _workflow(workflow: WorkflowSpec, spec: ComposeSpec) -> WorkflowSettings:
+    return WorkflowSettings(
+        id=workflow.id,
+        name=workflow.name,
+        title=workflow.title,
+        description=workflow.description,
+        default=workflow.default or len(spec.workflows) == 1,
+        private=workflow.private,
+        jobs=tuple(_job(job, spec) for job in workflow.jobs),
+        output=workflow.output,
+    )
+
+
+def _job(job: JobSpec, spec: ComposeSpec) -> JobSettings:
+    component = spec.component(job.component)
+    assert component is not None, "the loader has checked the references"
+    action = component.action(job.action)
+    assert action is not None, "the loader has checked the references"
+    return JobSettings(
+        id=job.id,
+        component=component.name,
+        action=action.id,
+        input=job.input,
+        output=job.output,
+        repeat_count=job.repeat_count,
+        depends_on=job.depends_on,
+    )
