@@ -17,7 +17,7 @@ READY_PATH = "/readyz"
 
 
 def main() -> None:
-    """Knobs: print, flood_bytes, exit, kill, crash_marker, crash_count, unready, ignore_term, child."""
+    """Knobs: print, flood_bytes, exit, kill, crash_marker, crash_count, unready, ignore_term, child, answers."""
     arguments = start()
     knobs: dict[str, Any] = json.loads(arguments.settings.read_text())
     for line in knobs.get("print", []):
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def serve(listener: Any, knobs: dict[str, Any]) -> None:
-    """Answers /readyz; GET /crash ends the process, GET /pid and /environment tell about it."""
+    """Answers /readyz and what the knobs say; GET /crash ends the process, /pid, /cwd, /environment tell about it."""
     unready = list(knobs.get("unready", []))
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,6 +47,7 @@ def serve(listener: Any, knobs: dict[str, Any]) -> None:
             if self.path == "/crash":
                 os._exit(3)
             answers = {
+                **knobs.get("answers", {}),
                 "/environment": dict(os.environ),
                 "/cwd": [path.name for path in Path.cwd().iterdir()],
                 "/pid": os.getpid(),
@@ -71,7 +72,6 @@ def serve(listener: Any, knobs: dict[str, Any]) -> None:
     server = HTTPServer(("", 0), Handler, bind_and_activate=False)
     server.socket.close()
     server.socket = listener
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
     server.serve_forever()
 
 
