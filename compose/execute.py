@@ -68,7 +68,7 @@ def require_process_runtime(runtime: str | None) -> None:
 def load(selection: Selection, console: Console) -> "Loaded":
     """Read the files and pass on the warnings; from here on the file's secrets stay out of the terminal."""
     loaded = selection.load()
-    console.redact = Redactor(os.environ, loaded.env)
+    console.redact = Redactor(loaded.env)
     for warning in loaded.warnings:
         console.warn(warning)
     return loaded
@@ -80,7 +80,7 @@ def plan_for(loaded: "Loaded", folder: RunFolder, sockets: Path, console: Consol
 
     console.status("looking for the models")
     plan = make_plan(loaded, observe(loaded, folder.root.parent, sockets))
-    console.redact = Redactor(os.environ, loaded.env, *(unit.prepare_environment for unit in plan.units))
+    console.redact = Redactor(loaded.env, *(unit.prepare_environment for unit in plan.units))
     console.status("")
     return plan
 
