@@ -24,7 +24,7 @@ STORAGE_SECRET = "model-compose"  # noqa: S105 - obscures, protects nothing: the
 
 
 class Chat:
-    """One chat tab. Put it together with `build()` where it is to stand; call `restore` when the page loads."""
+    """One chat tab. Make it outside of every tab, for in a hidden one what the browser kept is not read; then build."""
 
     def __init__(self, workflow: Workflow, message: Input, client: ApiClient, live: LiveRuns) -> None:
         self._workflow = workflow
@@ -33,10 +33,11 @@ class Chat:
         self._client = client
         self._live = live
         self._name = f"chat:{workflow.id}"
+        self._kept = gr.BrowserState([], storage_key=f"model-compose:{self._name}", secret=STORAGE_SECRET)
 
     def build(self, page: gr.Blocks) -> None:
+        """Put the tab's content here and wire it; the conversation comes back when `page` is loaded."""
         describe(self._workflow)
-        turns = gr.BrowserState([], storage_key=f"model-compose:{self._name}", secret=STORAGE_SECRET)
         chatbot = gr.Chatbot(
             show_label=False,
             height="55vh",
@@ -48,64 +49,76 @@ class Chat:
             placeholder="Say something to begin.",
             elem_classes=["conversation"],
         )
+        text = gr.Textbox(
+            label="Message",
+            show_label=False,
+            placeholder=self._message.description or "Your message",
+            lines=1,
+            max_lines=8,
+            submit_btn=True,
+            elem_classes=["message"],
+        )
+        with gr.Row():
+            stop_button = gr.Button("Stop", size="sm", scale=0, min_width=112, interactive=False)
+            retry_button = gr.Button("Retry", size="sm", scale=0, min_width=112)
         status = make_status()
-        with gr.Row():
-            text = gr.Textbox(
-                show_label=False,
-                placeholder=self._message.description or "Your message",
-                lines=1,
-                max_lines=8,
-                scale=8,
-                submit_btn=True,
-                autofocus=True,
-                elem_classes=["message"],
-            )
-        with gr.Row():
-            stop_button = gr.Button("Stop", size="sm", interactive=False)
-            retry_button = gr.Button("Retry", size="sm")
-            clear_button = gr.Button("Clear", size="sm")
         settings: list[Any] = []
         if self._settings:
             with gr.Accordion("Settings", open=False):
                 settings = [make_field(item) for item in self._settings]
 
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        changed = [text, chatbot, turns, stop_button, retry_button, clear_button, status]
-        text.submit(self._send, [text, turns, *settings], changed, **quiet)
-        retry_button.click(self._retry, [turns, *settings], changed, **quiet)
+        changed = [text, chatbot, self._kept, stop_button, retry_button, status]
+        buttons = [stop_button, retry_button]
+        # the browser takes no new message before a turn has wholly ended, so the buttons change back only then
+        for turn in (
+            text.submit(self._send, [text, self._kept, *settings], changed, **quiet),
+            retry_button.click(self._retry, [self._kept, *settings], changed, **quiet),
+        ):
+            turn.then(lambda: _RESTING, None, buttons, **quiet)
         stop_button.click(self._stop, **quiet)
-        clear_button.click(lambda: ([], [], say("")), None, [chatbot, turns, status], **quiet)
-        page.load(lambda kept: _pictures(_turns(kept)), turns, chatbot, **quiet)
+        chatbot.clear(lambda: ([], say("")), None, [self._kept, status], **quiet)
+        page.load(lambda kept: _pictures(_turns(kept)), self._kept, chatbot, **quiet)
 
     async def _send(self, request: gr.Request, message: str, kept: Any, *values: Any) -> AsyncGenerator[Updates, None]:
         if not message.strip():
-            yield (*_same(6), say("Write a message first.", "error"))
+            yield (*_same(5), say("Write a message first.", "error"))
             return
-        async for updates in self._turn(request, message, _turns(kept), values):
+        history = _turns(kept)
+        async for updates in self._turn(request, message, history, values, (message, history)):
             yield updates
 
     async def _retry(self, request: gr.Request, kept: Any, *values: Any) -> AsyncGenerator[Updates, None]:
         """Ask the last question again, without its answer; a seed among the settings becomes a drawn one."""
-        turns = _turns(kept)
+        before = _turns(kept)
+        turns = [*before]
         while turns and turns[-1]["role"] == "assistant":
             turns.pop()
         if not turns:
-            yield (*_same(6), say("There is nothing to retry yet.", "error"))
+            yield (*_same(5), say("There is nothing to retry yet.", "error"))
             return
         message = turns.pop()["content"]
-        async for updates in self._turn(request, message, turns, values, seed="random"):
+        async for updates in self._turn(request, message, turns, values, ("", before), seed="random"):
             yield updates
 
     def _stop(self, request: gr.Request) -> None:
         self._live.stop(str(request.session_hash), self._name)
 
     async def _turn(
-        self, request: gr.Request, message: str, history: Turns, values: tuple[Any, ...], seed: str | None = None
+        self,
+        request: gr.Request,
+        message: str,
+        history: Turns,
+        values: tuple[Any, ...],
+        before: tuple[str, Turns],
+        *,
+        seed: str | None = None,
     ) -> AsyncGenerator[Updates, None]:
+        """One question and its answer. before: the message box and the conversation to go back to without answer."""
         try:
             given = collect(self._settings, values)
         except InputError as error:
-            yield (*_same(6), say(f"{error} (See Settings.)", "error"))
+            yield (*_same(5), say(f"{error} (See Settings.)", "error"))
             return
         given[self._message.name] = message
         if seed is not None and any(item.name == "seed" for item in self._settings):
@@ -114,24 +127,25 @@ class Chat:
         asked = [*history, {"role": "user", "content": message}]
         yield ("", _pictures(asked, ""), asked, *_BUSY, say("Answering …"))
         events = self._client.stream(self._workflow.id, given, session_id=session, history=history)
-        unsent = ""
+        failed = False
         try:
             async for _ in self._live.follow(session, self._name, events, answer):
-                yield (gr.skip(), _pictures(asked, answer.text()), *_same(5))
+                yield (gr.skip(), _pictures(asked, answer.text()), *_same(4))
         except StoppedError:
             end = say("Stopped.")
         except ApiError as error:
-            end = say(sentence(error), "error")
-            unsent = "" if answer.text() else message
+            failed, end = True, say(sentence(error), "error")
         else:
             end = say("", warnings=answer.finished.warnings if answer.finished else ())
-        said = answer.text()
-        turns = [*asked, {"role": "assistant", "content": said}] if said else history if unsent else asked
-        yield (unsent or gr.skip(), _pictures(turns), turns, *_RESTING, end)
+        if said := answer.text():
+            unsent, turns = "", [*asked, {"role": "assistant", "content": said}]
+        else:
+            unsent, turns = before if failed else ("", asked)
+        yield (unsent or gr.skip(), _pictures(turns), turns, *_same(2), end)
 
 
-_BUSY: Updates = (gr.update(interactive=True), gr.update(interactive=False), gr.update(interactive=False))
-_RESTING: Updates = (gr.update(interactive=False), gr.update(interactive=True), gr.update(interactive=True))
+_BUSY: Updates = (gr.update(interactive=True), gr.update(interactive=False))
+_RESTING: Updates = (gr.update(interactive=False), gr.update(interactive=True))
 
 
 def _same(count: int) -> Updates:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import gradio as gr
 
 from ui.schema import Input
-from ui.text import plain
 
 MEDIA = ("image", "audio", "video", "file")
 _JSON = ("json", "object", "list")
@@ -25,14 +25,18 @@ def make_field(item: Input) -> gr.components.Component:
     """The component for one input, with its default in it. Call it where the component is to stand."""
     common: dict[str, Any] = {
         "label": f"{item.label} *" if item.required else item.label,
-        "info": plain(item.description) if item.description else None,
+        "info": item.description,
         "elem_classes": [f"input-{item.name}"],
         "interactive": True,
     }
     match item.type:
         case "number" | "integer":
-            precision = 0 if item.type == "integer" else None
-            return gr.Number(value=_number(item.default), precision=precision, **common)
+            default = _number(item.default)
+            if default is not None:
+                return gr.Number(value=default, **common)
+            # Gradio's number field turns "nothing" into 0, which is not the same to a model
+            kind = "A whole number" if item.type == "integer" else "A number"
+            return gr.Textbox(placeholder=kind, **common)
         case "boolean":
             return gr.Checkbox(value=item.default is True, **common)
         case "select" if item.options:
@@ -74,12 +78,28 @@ def _convert(item: Input, value: Any) -> Any:
     match item.type:
         case "boolean":
             return value if value or item.default is not None else None
+        case "number" | "integer":
+            return _parse_number(item, value)
         case "json" | "object" | "list":
             return _parse_json(item, value)
         case "image" | "audio" | "video" | "file":
             return _data_url(Path(value))
         case _:
             return value
+
+
+def _parse_number(item: Input, value: Any) -> int | float:
+    """From a number field or from a text field; whole numbers stay whole."""
+    try:
+        number = float(value)
+        if number.is_integer():
+            return int(value) if isinstance(value, str) and value.strip().lstrip("+-").isdigit() else int(number)
+        if item.type == "number" and math.isfinite(number):
+            return number
+    except ValueError:
+        pass
+    kind = "a whole number" if item.type == "integer" else "a number"
+    raise InputError(f"“{item.label}” must be {kind}, not {value}.")
 
 
 def _parse_json(item: Input, text: str) -> Any:

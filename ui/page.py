@@ -1,5 +1,6 @@
 """The whole page as one Gradio application: a tab a workflow, a chat tab beside each chat, and the router's state."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from ui.schema import Workflow
 from ui.style import CSS, make_theme
 from ui.text import plain, sentence
 
-STATE_INTERVAL_S = 3
+NEWS_INTERVAL_S = 3
+OUTDATED = "The workflows have changed. Reload this page to see them."
 
 
 def make_page(
@@ -26,14 +28,15 @@ def make_page(
     auth: `(user name, password) -> bool`; None: no login.
     """
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
-        _router_state(client)
+        _news(workflows, client)
+        chats = {item.id: Chat(item, item.message, client, live) for item in workflows if item.message is not None}
         with gr.Tabs():
             for workflow in workflows:
                 with gr.Tab(workflow.label):
                     run_panel(workflow, client, live)
-                if workflow.message is not None:
+                if chat := chats.get(workflow.id):
                     with gr.Tab("Chat" if len(workflows) == 1 else f"{workflow.label}: chat"):
-                        Chat(workflow, workflow.message, client, live).build(blocks)
+                        chat.build(blocks)
         blocks.unload(_leave(live))
     blocks.queue(default_concurrency_limit=None, api_open=False)
     site = fastapi.FastAPI(openapi_url=None)
@@ -42,7 +45,7 @@ def make_page(
         blocks,
         path="/",
         auth=auth,
-        auth_message="Any user name; the password is the token of `controller.auth` in the file.",
+        auth_message="Any user name; the password is the token under controller.auth in the file.",
         footer_links=[],
         run_history=False,
         show_error=False,
@@ -69,18 +72,21 @@ def _leave(live: LiveRuns) -> Any:
     return leave
 
 
-def _router_state(client: ApiClient) -> None:
-    """A line at the top while the router cannot be reached or its models are not ready."""
-    line = gr.Markdown(visible=False, elem_classes=["router-state"], latex_delimiters=[])
-    said = gr.State("")
+def _news(workflows: Sequence[Workflow], client: ApiClient) -> None:
+    """A line at the top while something keeps this page from working. Built first: see `version`.
 
-    async def look(before: str) -> tuple[Any, Any]:
-        text = await describe_router(client)
-        if text == before:
-            return gr.skip(), gr.skip()
-        return gr.update(value=plain(text), visible=bool(text)), text
+    A page that stays open may come to speak with a process that shows other workflows. It knows its functions by
+    number only, and this is number 0 in every version; so it can tell the page that it is old.
+    """
+    current = hashlib.sha256(repr(tuple(workflows)).encode()).hexdigest()
+    line = gr.Markdown(visible=False, elem_classes=["news"], latex_delimiters=[])
+    version = gr.Textbox(current, visible=False)
 
-    gr.Timer(STATE_INTERVAL_S).tick(look, said, [line, said], show_progress="hidden", api_visibility="private")
+    async def look(shown: str | None, version: str) -> Any:
+        text = plain(await describe_router(client) if version == current else OUTDATED)
+        return gr.skip() if text == (shown or "") else gr.update(value=text, visible=bool(text))
+
+    gr.Timer(NEWS_INTERVAL_S).tick(look, [line, version], line, show_progress="hidden", api_visibility="private")
 
 
 async def describe_router(client: ApiClient) -> str:

@@ -26,15 +26,15 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
             with gr.Row():
                 run_button = gr.Button("Run Workflow", variant="primary")
                 cancel_button = gr.Button("Cancel", interactive=False)
+            status = make_status()
         with gr.Column(min_width=320):
             outputs = [make_output(output) for output in workflow.output]
-            status = make_status()
 
     async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Updates, None]:
         try:
             given = collect(workflow.input, values)
         except InputError as error:
-            yield (*_RESTING, say(str(error), "error"), *_unchanged(workflow))
+            yield (*_SAME, say(str(error), "error"), *_unchanged(workflow))
             return
         session, began = str(request.session_hash), time.monotonic()
         answer = Answer(workflow.output)
@@ -42,7 +42,7 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
         events = client.stream(workflow.id, given, session_id=session)
         try:
             async for _ in live.follow(session, workflow.id, events, answer):
-                yield (gr.skip(), gr.skip(), gr.skip(), *_shown(workflow, answer))
+                yield (*_SAME, gr.skip(), *_shown(workflow, answer))
         except StoppedError:
             end = say("Cancelled.")
         except ApiError as error:
@@ -51,19 +51,21 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
             finished = answer.finished
             assert finished is not None, "a stream ends with Finished or ApiError"
             end = say(summary(finished, time.monotonic() - began), warnings=finished.warnings)
-        yield (*_RESTING, end, *_shown(workflow, answer))
+        yield (*_SAME, end, *_shown(workflow, answer))
 
     def cancel(request: gr.Request) -> None:
         live.stop(str(request.session_hash), workflow.id)
 
-    run_button.click(
-        run, fields, [run_button, cancel_button, status, *outputs], show_progress="hidden", api_visibility="private"
-    )
-    cancel_button.click(cancel, show_progress="hidden", api_visibility="private")
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    buttons = [run_button, cancel_button]
+    # the browser takes no new click before a run has wholly ended, so the buttons wake up only then
+    run_button.click(run, fields, [*buttons, status, *outputs], **quiet).then(lambda: _RESTING, None, buttons, **quiet)
+    cancel_button.click(cancel, **quiet)
 
 
-_RESTING: Updates = (gr.update(interactive=True), gr.update(interactive=False))
+_SAME: Updates = (gr.skip(), gr.skip())
 _BUSY: Updates = (gr.update(interactive=False), gr.update(interactive=True))
+_RESTING: Updates = (gr.update(interactive=True), gr.update(interactive=False))
 
 
 def describe(workflow: Workflow) -> None:

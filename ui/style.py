@@ -9,26 +9,32 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono
 
 
 def make_theme() -> Any:
-    """Gradio's Soft theme with fonts that are on the machine already, for a page must ask no other host."""
-    return gr.themes.Soft(
-        primary_hue="indigo",
-        neutral_hue="slate",
-        radius_size="md",
-        font=_FONT,
-        font_mono=_MONO,
+    """Gradio's own theme with fonts that are on the machine already, for the page asks no other host."""
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", radius_size="md", font=_FONT, font_mono=_MONO)
+    return theme.set(
+        body_background_fill="*neutral_50",
+        body_text_color_subdued="*neutral_500",
+        block_info_text_color="*neutral_500",
+        block_border_width="1px",
+        block_shadow="none",
+        block_label_text_color="*neutral_600",
+        block_title_text_weight="600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_text_color="white",
     )
 
 
 CSS = """
-.gradio-container { max-width: 1080px !important; margin: 0 auto !important; }
-.about h2 { margin-bottom: 0.25rem; }
-.about p { color: var(--body-text-color-subdued); margin-top: 0; }
-.status { min-height: 1.5rem; color: var(--body-text-color-subdued); }
-.status.error { color: var(--error-text-color); }
+.gradio-container > main, .gradio-container { width: 100%; max-width: 1100px !important; margin: 0 auto !important; }
+.about h2 { margin: 0.5rem 0 0.25rem; }
+.about p { color: var(--body-text-color-subdued); margin: 0 0 0.5rem; max-width: 44rem; }
+.status { min-height: 1.5rem; }
+.status p { color: var(--body-text-color-subdued); margin: 0 0 0.25rem; }
+.status.error p { color: var(--error-text-color); }
 .json-field textarea { font-family: var(--font-mono); }
-.router-state {
-  padding: var(--spacing-md) var(--spacing-lg); border-radius: var(--radius-md);
-  background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary);
+.news {
+  padding: var(--spacing-lg); border-radius: var(--radius-lg);
+  background: var(--block-background-fill); border: 1px solid var(--border-color-accent);
 }
-footer { display: none !important; }
 """

@@ -1,6 +1,5 @@
 """A router of the tests: speaks the runs API and does what a small script says, with no model behind it."""
 
-import asyncio
 import json
 import queue
 import socket
@@ -117,15 +116,18 @@ class FakeApi:
         return JSONResponse(first.output if body.get("output_only") else {"task_id": "01TASK", "output": first.output})
 
     async def _stream(self, body: Json, first: StreamEvent, events: AsyncIterator[StreamEvent]) -> AsyncIterator[str]:
+        ended = False
         try:
             yield ": a comment\n\n" + _wire(first)
             async for event in events:
                 yield _wire(event)
+            ended = True
         except Broken as broken:
+            ended = True
             yield f"event: error\ndata: {json.dumps({'error': broken.error})}\n\n"
-        except asyncio.CancelledError:
-            self.left.put(body)
-            raise
+        finally:
+            if not ended:
+                self.left.put(body)
 
 
 def _wire(event: StreamEvent) -> str:
