@@ -27,7 +27,7 @@ class LiveRun:
 
     def cancel(self) -> None:
         """End the run soon; without effect on one that has ended."""
-        if not self.task.done() and self.run.status is not RunStatus.CANCELLING:
+        if not self.run.status.finished and self.run.status is not RunStatus.CANCELLING:
             self.run.status = RunStatus.CANCELLING
             self.task.cancel()
 

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -178,3 +179,21 @@ def test_a_large_body_that_is_fine_is_read(shared: Stack) -> None:
     text = "[{,:" * 2_000_000
     answer = shared.post({"workflow_id": "text", "input": {"prompt": json.dumps({"text": "ok", "pad": text})}})
     assert (answer.status_code, answer.json()["output"]) == (200, "ok")
+
+
+def test_others_are_answered_while_large_bodies_are_read(shared: Stack) -> None:
+    bodies = [
+        b'["' + b"x" * 9_000_000 + b'"]',
+        b"[" + b"1," * 90_000 + b"1]",
+        b"[" * 9_000_000,
+        b'"' + b'\\"' * 4_000_000,
+    ]
+    with ThreadPoolExecutor() as pool:
+        sent = [pool.submit(send, shared, body) for body in bodies]
+        slowest = 0.0
+        while not all(answer.done() for answer in sent):
+            began = time.monotonic()
+            assert shared.get("/health").status_code == 200
+            slowest = max(slowest, time.monotonic() - began)
+        assert [answer.result().status_code for answer in sent] == [422, 422, 413, 400]
+    assert slowest < 0.5
