@@ -167,8 +167,8 @@ def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | 
     """Start what the file describes, and show the addresses."""
     common.console.status("reading the file")
     from compose.detach import background_half, start_in_background
-    from compose.execute import Wishes, require_process_runtime
-    from compose.execute import up as start
+    from compose.up import Wishes, require_process_runtime
+    from compose.up import up as start
 
     require_process_runtime(runtime)
     leave_terminal = background_half()

@@ -73,8 +73,7 @@ async def _ask_own_server(selection: Selection, question: Question, console: Con
         async with serving as supervisor:
             await supervisor.settled()
             console.status("")
-            failure = next((s.failure for s in supervisor.services.values() if s.state == "failed"), None)
-            if failure is not None:
+            for failure in supervisor.failures:
                 raise UserError(failure.message, hint=failure.hint, exit_code=failure.exit_code)
             base_path = loaded.spec.controller.adapter.base_path
             url = address_text(supervisor.services["router"].address) + base_path

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from typing import Any
 
 from infra import net
+from infra.errors import ExitCode
 from infra.files import write_private
 from infra.folder import RunFolder
 from infra.journal import Journal, Listener
 from infra.process import ParentPipe
 from infra.secrets import Redactor
-from infra.service import Service, Surroundings
+from infra.service import Failure, Service, Surroundings
 from infra.state import RunState, ServiceState
 from infra.unit import Unit
 
@@ -49,6 +50,17 @@ class Supervisor:
     def snapshot(self) -> tuple[ServiceState, ...]:
         """How all services are now."""
         return tuple(service.snapshot() for service in self.services.values())
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Why services have failed, in the order of the units."""
+        failed = (service for service in self.services.values() if service.state == "failed")
+        return tuple(service.failure for service in failed if service.failure is not None)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """OK unless a service has failed; then what the first failure asks for."""
+        return self.failures[0].exit_code if self.failures else ExitCode.OK
 
     async def settled(self) -> None:
         """Until each service is ready or failed, or somebody asked for a stop."""

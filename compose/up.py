@@ -1,0 +1,184 @@
+"""`up`: start everything that the file describes, show where it is, and keep it until somebody wants it stopped."""
+
+import asyncio
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compose.execute import load, plan_for, serving, socket_directory
+from compose.init import renew_schema
+from compose.output import Console, megabytes, table
+from compose.state import Selection, digests, memory_bytes, tool_version
+from infra.errors import ExitCode, UserError
+from infra.net import get
+from infra.state import RunState, ServiceState, this_process
+from infra.supervisor import Supervisor, stop_timeout_s
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+    from compose.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How `up` was asked for. leave_terminal: called with the exit code of the start by a run in the background."""
+
+    wait_timeout_s: float | None = None
+    leave_terminal: Callable[[ExitCode], None] | None = None
+
+    @property
+    def detached(self) -> bool:
+        return self.leave_terminal is not None
+
+
+def require_process_runtime(runtime: str | None) -> None:
+    """Raises UserError when `--runtime` or MODEL_COMPOSE_RUNTIME asks for another one than processes."""
+    asked = runtime or os.environ.get("MODEL_COMPOSE_RUNTIME") or "process"
+    if asked != "process":
+        raise UserError(
+            f"runtime `{asked}` is not supported yet" if asked == "docker" else f"there is no runtime `{asked}`",
+            hint="leave it out, or use `process`",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+
+
+def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
+    """Returns when a signal has ended it, or at once when nothing of it works."""
+    loaded = load(selection, console)
+    folder = selection.run_folder
+    renew_schema(folder)
+    with folder.hold(), socket_directory() as sockets:
+        try:
+            plan = plan_for(loaded, folder, sockets, console)
+            console.say(str(plan))
+            state = _run_state(selection, loaded, plan, sockets)
+            return asyncio.run(_keep_up(selection, plan, state, wishes, console))
+        finally:
+            folder.remove_state()
+
+
+def _run_state(selection: Selection, loaded: "Loaded", plan: "Plan", sockets: Path) -> RunState:
+    env_files = selection.env_files or (selection.directory / ".env",)
+    return RunState(
+        tool_version=tool_version(),
+        supervisor=this_process(),
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        spec_digest=plan.spec_digest,
+        files=digests([*loaded.files, *env_files]),
+        api_url=plan.api_url,
+        page_url=plan.page_url,
+        socket_directory=str(sockets),
+        stop_timeout_s=stop_timeout_s(plan.units),
+    )
+
+
+async def _keep_up(selection: Selection, plan: "Plan", state: RunState, wishes: Wishes, console: Console) -> ExitCode:
+    folder = selection.run_folder
+    async with serving(plan, folder, console, state=state, show_logs=not wishes.detached) as supervisor:
+        code = await _started(supervisor, wishes, console)
+        stop = supervisor.stop_requests.orderly
+        if stop.is_set():
+            console.say("stopping")
+            return ExitCode.FAILED if wishes.detached else code
+        if not _is_useful(supervisor) or (code == ExitCode.TIMEOUT and not wishes.detached):
+            return code
+        if code != ExitCode.TIMEOUT:
+            await _show_table(supervisor, plan, selection, console)
+        if wishes.leave_terminal is not None:
+            wishes.leave_terminal(code)
+        await stop.wait()
+        console.say("stopping; Ctrl-C again hurries")
+        return supervisor.exit_code
+
+
+async def _started(supervisor: Supervisor, wishes: Wishes, console: Console) -> ExitCode:
+    """Wait until it is known how the start went, and say what went wrong."""
+    try:
+        async with asyncio.timeout(wishes.wait_timeout_s):
+            await supervisor.settled()
+    except TimeoutError:
+        console.error(_late(supervisor, wishes))
+        return ExitCode.TIMEOUT
+    _show_failures(supervisor.snapshot(), console)
+    return supervisor.exit_code
+
+
+def _late(supervisor: Supervisor, wishes: Wishes) -> UserError:
+    late = [service.name for service in supervisor.snapshot() if service.state not in ("ready", "failed")]
+    return UserError(
+        f"{' and '.join(late)} not ready within {wishes.wait_timeout_s:g} s",
+        hint="it goes on in the background: `model-compose ps` shows how far it is, `model-compose down` stops it"
+        if wishes.detached
+        else "allow more time with --wait-timeout",
+        exit_code=ExitCode.TIMEOUT,
+    )
+
+
+def _is_useful(supervisor: Supervisor) -> bool:
+    """Whether anybody can be served: the router lives, and at least one task."""
+    alive = {service.unit.kind for service in supervisor.services.values() if service.state != "failed"}
+    return {"router", "task"} <= alive
+
+
+def _show_failures(services: tuple[ServiceState, ...], console: Console) -> None:
+    """Each failed service: why, what to do, and the end of its log."""
+    for service in services:
+        if service.state == "failed":
+            message = service.last_error or "failed"
+            named = message if message.startswith(service.name) else f"{service.name}: {message}"
+            console.error(UserError(named, hint=service.hint, exit_code=ExitCode.FAILED))
+            for line in service.last_lines:
+                console.say(f"  {line}")
+
+
+async def _show_table(supervisor: Supervisor, plan: "Plan", selection: Selection, console: Console) -> None:
+    addresses = {"router": plan.api_url, "page": plan.page_url or ""}
+    rows = [
+        (
+            service.name,
+            service.state,
+            addresses.get(service.kind, service.address),
+            megabytes(memory_bytes(service.process)),
+        )
+        for service in supervisor.snapshot()
+    ]
+    console.result(table(("SERVICE", "STATE", "ADDRESS", "MEMORY"), rows))
+    if (command := await _run_command(supervisor, selection)) is not None:
+        console.result(f"\n{command}")
+
+
+async def _run_command(supervisor: Supervisor, selection: Selection) -> str | None:
+    """A `run` line to copy, with an input that the first workflow really has; None when the router does not say."""
+    import json
+
+    router = next(service for service in supervisor.services.values() if service.unit.kind == "router")
+    settings = json.loads(router.unit.settings)
+    headers = (f"Authorization: Bearer {settings['auth_token']}",) if settings.get("auth_token") else ()
+    try:
+        async with asyncio.timeout(2):
+            path = f"{settings['base_path']}/workflows?include_schema=true"
+            answer = await get(router.address, path, headers=headers)
+    except (OSError, ValueError):
+        return None
+    workflows = answer.body.get("workflows") if isinstance(answer.body, dict) else answer.body
+    if not workflows:
+        return None
+    return shlex.join(["model-compose", *_file_options(selection), "run", *_run_arguments(workflows)])
+
+
+def _run_arguments(workflows: list[dict[str, Any]]) -> list[str]:
+    import json
+
+    workflow = workflows[0]
+    inputs = workflow.get("input") or []
+    name = next((field["name"] for field in inputs if field.get("required")), inputs[0]["name"] if inputs else None)
+    chosen = [workflow["workflow_id"]] if len(workflows) > 1 else []
+    return [*chosen, *(["--input", json.dumps({name: "Hello"})] if name else [])]
+
+
+def _file_options(selection: Selection) -> list[str]:
+    return [part for file in selection.files for part in ("-f", str(file))]
