@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-READY = "http://127.0.0.1:8080/readyz"
+READY = "http://127.0.0.1:8080/api/ready"
 
 
 def shell_blocks(document: Path) -> list[str]:

@@ -67,17 +67,21 @@ class Project:
             stopped = self.command("down")
         assert stopped.returncode == 0, stopped.stderr
 
-    def start(self) -> subprocess.Popen[str]:
-        """`up` in the foreground, both of its streams in one pipe."""
-        return subprocess.Popen(
-            [COMMAND, "up"],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self) -> subprocess.Popen[bytes]:
+        """`up` in the foreground of a terminal of its own; what it prints goes to `terminal_log`."""
+        with self.terminal_log.open("wb") as log:
+            return subprocess.Popen(
+                [COMMAND, "up"],
+                cwd=self.folder,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def terminal_log(self) -> Path:
+        return self.folder.with_name("terminal.log")
 
     def get(self, path: str) -> Answer:
         return ask(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}"))
@@ -130,7 +134,7 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if psutil.pid_exists(process.pid)]
 
 
-def interrupt(process: subprocess.Popen[str]) -> int:
+def interrupt(process: subprocess.Popen[bytes]) -> int:
     """Ctrl-C; the exit status."""
     os.killpg(process.pid, signal.SIGINT)
     return process.wait(timeout=60)

@@ -19,9 +19,8 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
     ],
 )
 def test_a_documented_model_is_served(project: Project, task: str, model: str) -> None:
-    project.write(
-        f"component: {{type: model, task: {task}, model: {model}, params: {{max_output_length: 8, do_sample: false}}}}\n"
-    )
+    params = "{max_output_length: 8, do_sample: false}"
+    project.write(f"component: {{type: model, task: {task}, model: {model}, params: {params}}}\n")
     name = "user_prompt" if task == "chat-completion" else "prompt"
     ran = project.command("run", "--input", f'{{"{name}": "def hello_world(name):"}}')
     assert ran.returncode == 0, ran.stderr
