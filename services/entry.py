@@ -34,6 +34,7 @@ GRACE_S = 25
 def main(arguments: process.Arguments) -> int:
     """Serve until SIGTERM; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("bentoml").setLevel(logging.WARNING)
     try:
         settings = TaskSettings.model_validate_json(arguments.settings.read_bytes())
         listening = process.open_socket(arguments)

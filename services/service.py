@@ -12,11 +12,13 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from services.catalog import TASKS
 from services.engine.checkpoint import read_checkpoint
+from services.engine.machine import resident_bytes
 from services.engine.serial import SerialEngine
 from services.routes import Routes
 from services.settings import TaskSettings
@@ -49,6 +51,7 @@ class TaskWorker:
 
     def __init__(self, settings: TaskSettings) -> None:
         self._settings = settings
+        self._started_s = 0.0
         self._engine = SerialEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
         self._task: Task = importlib.import_module(TASKS[settings.task].module).Task(settings, self._engine)
 
@@ -58,6 +61,7 @@ class TaskWorker:
 
     def start(self) -> None:
         """Begin to load; a second call does nothing."""
+        self._started_s = time.monotonic()
         os.environ.update(_QUIET)
         for name in _SECRETS:
             os.environ.pop(name, None)
@@ -72,6 +76,15 @@ class TaskWorker:
 
         model = load_model(self._settings, checkpoint)
         self._task.setup(model)
+        seconds, megabytes = time.monotonic() - self._started_s, resident_bytes() / 1e6
+        _log.info(
+            "%s: %s on %s, in %.1f s, %.0f MB",
+            self._settings.id,
+            self._settings.model,
+            model.placement,
+            seconds,
+            megabytes,
+        )
         gc.collect()
         gc.freeze()  # the libraries stay; looking through them again and again costs tens of milliseconds
         return model

@@ -4,7 +4,6 @@ Import it in the engine's thread only: it imports torch and transformers.
 """
 
 import logging
-import time
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +32,7 @@ class LoadedModel:
     """A network ready to generate, and what tasks need to know about it.
 
     generation_defaults: the repository's generation_config.json, only what it says.
+    placement: device, precision and threads, for the log.
     """
 
     network: Any
@@ -41,11 +41,11 @@ class LoadedModel:
     room: Room
     eos_token_ids: tuple[int, ...]
     generation_defaults: dict[str, Any]
+    placement: str
 
 
 def load_model(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel:
     """`checkpoint` describes the settings' folder. Raises LoadError with a sentence for the user."""
-    started = time.monotonic()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if settings.threads is not None:
@@ -59,18 +59,8 @@ def load_model(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel:
     network = _load_network(settings, checkpoint, device, dtype)
     if settings.quantization == "int8":
         network = _quantize(network, device)
-    model = _describe(network, tokenizer)
-    _log.info(
-        "%s: %s on %s in %s%s, %d threads, loaded in %.1f s",
-        settings.id,
-        settings.model,
-        device,
-        str(dtype).removeprefix("torch."),
-        " quantised to int8" if settings.quantization else "",
-        torch.get_num_threads(),
-        time.monotonic() - started,
-    )
-    return model
+    precision = settings.quantization or str(dtype).removeprefix("torch.")
+    return _describe(network, tokenizer, f"{device}, {precision}, {torch.get_num_threads()} threads")
 
 
 def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:
@@ -177,12 +167,12 @@ def _quantize(network: Any, device: torch.device) -> Any:
     if device.type != "cpu":
         raise LoadError(f"quantization: int8 runs on the processor only, not on {device}", MODEL_UNFIT)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torchao's int8 is slower on a processor
+        warnings.simplefilter("ignore")  # torch announces torchao as the successor, whose int8 is slower on processors
         quantize: Any = torch.ao.quantization.quantize_dynamic
         return quantize(network, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
 
 
-def _describe(network: Any, tokenizer: Any) -> LoadedModel:
+def _describe(network: Any, tokenizer: Any, placement: str) -> LoadedModel:
     generation = network.generation_config
     if generation.eos_token_id is None:
         generation.eos_token_id = tokenizer.eos_token_id
@@ -204,4 +194,5 @@ def _describe(network: Any, tokenizer: Any) -> LoadedModel:
         room=Room(positions, positions if encoder_decoder else None, encoder_decoder),
         eos_token_ids=eos_token_ids,
         generation_defaults=defaults,
+        placement=placement,
     )

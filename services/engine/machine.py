@@ -1,5 +1,7 @@
-"""What this machine has: memory that is free, and whether its processor computes bfloat16 itself."""
+"""What this machine has: memory that is free or ours, and whether its processor computes bfloat16 itself."""
 
+import resource
+import sys
 from pathlib import Path
 
 _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -13,6 +15,12 @@ def has_fast_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
     lines = (line.partition(":") for line in text.splitlines())
     return any(_FAST_BFLOAT16 & set(value.split()) for name, _, value in lines if name.strip() in ("flags", "Features"))
+
+
+def resident_bytes() -> int:
+    """The most memory this process held so far; mapped weights count once they were read."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def available_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:

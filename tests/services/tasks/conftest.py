@@ -1,33 +1,21 @@
-"""Tiny models, made once a session, and one process per model and task."""
+"""One process per model and task, and the same model through `generate()` to compare with."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-import transformers
 
-from services.settings import TaskSettings
-from tests.models import Architecture, make_model
-from tests.services.tasks.serving import TaskProcess, serve
+from tests.services.conftest import Tiny
+from tests.services.tasks.serving import TaskProcess, serve, settings_of
 
-Tiny = Callable[[Architecture], Path]
-Served = Callable[[Architecture, str], TaskProcess]
+if TYPE_CHECKING:
+    from tests.models import Architecture
 
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("models")
-    return cache(lambda architecture: make_model(architecture, root / architecture))
-
-
-def settings_of(path: Path, task: str = "text-generation", **changes: Any) -> TaskSettings:
-    values = {"id": "tiny", "task": task, "model": f"tiny/{path.name}", "model_path": path, "threads": 1}
-    return TaskSettings(**{"precision": "float32", "device": "cpu", **values, **changes})
+Served = Callable[["Architecture", str], TaskProcess]
+Known = Callable[["Architecture"], "Reference"]
 
 
 @pytest.fixture(scope="package")
@@ -36,7 +24,7 @@ def served(tiny: Tiny) -> Iterator[Served]:
     with ExitStack() as stack:
 
         @cache
-        def start(architecture: Architecture, task: str) -> TaskProcess:
+        def start(architecture: "Architecture", task: str) -> TaskProcess:
             process = stack.enter_context(serve(settings_of(tiny(architecture), task)))
             process.wait_ready()
             return process
@@ -48,6 +36,9 @@ class Reference:
     """The same model through `generate()`, in this process."""
 
     def __init__(self, path: Path) -> None:
+        import torch
+        import transformers
+
         encoder_decoder = path.name == "blenderbot"
         auto = transformers.AutoModelForSeq2SeqLM if encoder_decoder else transformers.AutoModelForCausalLM
         self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
@@ -56,6 +47,8 @@ class Reference:
 
     def generate(self, ids: list[int], *, continues: bool = False, seed: int = 1, **options: Any) -> str:
         """The text of the new tokens; `continues`: as it follows the prompt's."""
+        import torch
+
         torch.manual_seed(seed)
         inputs = torch.tensor([ids])
         output = self.network.generate(inputs, attention_mask=torch.ones_like(inputs), **options)[0].tolist()
@@ -68,5 +61,5 @@ class Reference:
 
 
 @pytest.fixture(scope="session")
-def reference(tiny: Tiny) -> Callable[[Architecture], Reference]:
+def reference(tiny: Tiny) -> Known:
     return cache(lambda architecture: Reference(tiny(architecture)))

@@ -80,6 +80,12 @@ class TaskProcess:
             self.process.wait(0.05)
 
 
+def settings_of(path: Path, task: str = "text-generation", **changes: Any) -> TaskSettings:
+    """Settings as the plan would write them, for one torch thread in float32."""
+    values = {"id": "tiny", "task": task, "model": f"tiny/{path.name}", "model_path": path, "threads": 1}
+    return TaskSettings(**{"precision": "float32", "device": "cpu", **values, **changes})
+
+
 @contextlib.contextmanager
 def serve(settings: TaskSettings) -> Iterator[TaskProcess]:
     """A running task process that may not be ready yet; SIGTERM at the end."""

@@ -1,13 +1,16 @@
 """chat-completion over a real socket: templates, roles, and no special token out of a user's mouth."""
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from services.tasks import chat_completion
-from tests.models import Architecture
-from tests.services.tasks.conftest import Reference, Served, Tiny, settings_of
-from tests.services.tasks.serving import serve
+from tests.services.conftest import Tiny
+from tests.services.tasks.conftest import Known, Served
+from tests.services.tasks.serving import serve, settings_of
+
+if TYPE_CHECKING:
+    from tests.models import Architecture
 
 pytestmark = pytest.mark.server
 
@@ -16,16 +19,14 @@ USER = {"role": "user", "content": "Explain quantum computing in simple terms."}
 MESSAGES = [SYSTEM, USER, {"role": "assistant", "content": "Qubits."}, {"role": "user", "content": "And <b>why</b>?"}]
 GREEDY = {"temperature": 0, "max_output_length": 16}
 
-FALLBACKS: dict[Architecture, str] = {
+FALLBACKS: dict["Architecture", str] = {
     "gpt2": chat_completion.END_OF_TEXT_TEMPLATE,
     "blenderbot": chat_completion.TWO_SPACES_TEMPLATE,
 }
 
 
 @pytest.mark.parametrize("architecture", ["smollm3", "gpt2", "blenderbot"])
-def test_greedy_equals_generate(
-    served: Served, reference: Callable[[Architecture], Reference], architecture: Architecture
-) -> None:
+def test_greedy_equals_generate(served: Served, reference: Known, architecture: "Architecture") -> None:
     known = reference(architecture)
     ids = known.tokenizer.apply_chat_template(
         MESSAGES,
@@ -41,7 +42,7 @@ def test_greedy_equals_generate(
     assert "".join(delta["text"] for delta in deltas) == expected
 
 
-def test_roles_and_reasoning_reach_the_template(served: Served, reference: Callable[[Architecture], Reference]) -> None:
+def test_roles_and_reasoning_reach_the_template(served: Served, reference: Known) -> None:
     known, task = reference("smollm3"), served("smollm3", "chat-completion")
     for messages in ([USER], [SYSTEM, USER], MESSAGES):
         for reasoning in (False, True):

@@ -2,21 +2,23 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.engine.base import Engine
 from services.tasks.chat_completion import Task
-from tests.models import Architecture
-from tests.services.tasks.conftest import Tiny, settings_of
+from tests.services.conftest import Tiny
+from tests.services.tasks.serving import settings_of
 
-pytestmark = pytest.mark.server
+if TYPE_CHECKING:
+    from tests.models import Architecture
 
-ARCHITECTURES: tuple[Architecture, ...] = ("smollm3", "llama", "mistral", "gpt2", "gpt_neo", "blenderbot")
+pytestmark = pytest.mark.unit
+
+ARCHITECTURES: "tuple[Architecture, ...]" = ("smollm3", "llama", "mistral", "gpt2", "gpt_neo", "blenderbot")
 PARTS = ["Hi", " ", "\n", "<|im_", "end|>", "<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|endoftext|>", "<s>", "</s>"]
 
 
@@ -29,7 +31,9 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def tasks(tiny: Tiny) -> dict[Architecture, Task]:
+def tasks(tiny: Tiny) -> dict["Architecture", Task]:
+    import transformers
+
     made = {}
     for architecture in ARCHITECTURES:
         path = tiny(architecture)
@@ -42,7 +46,7 @@ def tasks(tiny: Tiny) -> dict[Architecture, Task]:
 @given(content=st.lists(st.sampled_from(PARTS), min_size=1).map("".join))
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_no_special_token_comes_from_a_message(
-    tasks: dict[Architecture, Task], architecture: Architecture, content: str
+    tasks: dict["Architecture", Task], architecture: "Architecture", content: str
 ) -> None:
     task = tasks[architecture]
     tokenizer = task.model.tokenizer
@@ -57,7 +61,7 @@ def test_no_special_token_comes_from_a_message(
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_without_special_tokens_the_ids_are_the_templates_own(
-    tasks: dict[Architecture, Task], architecture: Architecture
+    tasks: dict["Architecture", Task], architecture: "Architecture"
 ) -> None:
     task = tasks[architecture]
     messages = [{"role": "user", "content": "안녕하세요, how are you?\n\nFine. "}]
