@@ -257,7 +257,7 @@ def _content_type(response: "httpx.Response") -> str:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _bad_answer() from None
 
 
@@ -266,7 +266,7 @@ def _chunk(data: str) -> Chunk:
     if data.startswith("{"):
         try:
             parts = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             parts = None
         match parts:
             case {"path": str(path), "delta": str(delta), **others} if not others:
@@ -290,7 +290,7 @@ def _raise_answer(response: "httpx.Response") -> NoReturn:
     """The API's own error when the answer holds one, else ours."""
     try:
         answer = json.loads(response.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     raise _failure(response.status_code, answer)
 

@@ -105,7 +105,7 @@ def _parse_number(item: Input, value: Any) -> int | float:
 def _parse_json(item: Input, text: str) -> Any:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         place = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"“{item.label}” is not valid JSON{place}.") from None
     wanted = {"list": (list, "a list, [...]"), "object": (dict, "an object, {...}")}.get(item.type)

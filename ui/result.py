@@ -9,7 +9,7 @@ import gradio as gr
 
 from ui.client import Chunk, Finished, StreamEvent
 from ui.schema import Output
-from ui.text import safe_markdown
+from ui.text import plain, safe_markdown
 
 _JSON = ("json", "object", "list")
 _FIRST_NAME = re.compile(r"[^.\[]*")
@@ -58,9 +58,8 @@ def make_output(output: Output) -> gr.components.Component:
     """The component that shows one output. Call it where the component is to stand."""
     label = "Output" if output.name is None else output.name.replace("_", " ").capitalize()
     if output.type == "markdown":
+        gr.Markdown(f"#### {plain(label)}")  # this component has no label of its own
         return gr.Markdown(
-            label=label,
-            show_label=True,
             container=True,
             sanitize_html=True,
             latex_delimiters=[],
@@ -70,7 +69,10 @@ def make_output(output: Output) -> gr.components.Component:
         )
     if output.type in _JSON:
         return gr.JSON(label=label, elem_classes=["output"])
-    return gr.Textbox(label=label, lines=10, max_lines=30, interactive=False, buttons=["copy"], elem_classes=["output"])
+    lines = 1 if output.type in ("number", "integer", "boolean") else 10
+    return gr.Textbox(
+        label=label, lines=lines, max_lines=30, interactive=False, buttons=["copy"], elem_classes=["output"]
+    )
 
 
 def show(output: Output, value: Any) -> Any:

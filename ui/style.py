@@ -33,7 +33,7 @@ CSS = """
 .status p { color: var(--body-text-color-subdued); margin: 0 0 0.25rem; }
 .status.error p { color: var(--error-text-color); }
 .json-field textarea { font-family: var(--font-mono); }
-.news {
+.block.news {
   padding: var(--spacing-lg); border-radius: var(--radius-lg);
   background: var(--block-background-fill); border: 1px solid var(--border-color-accent);
 }

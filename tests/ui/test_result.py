@@ -1,0 +1,65 @@
+"""An answer as it comes: chunks by path, then the finished output, each shown by its type."""
+
+from typing import Any
+
+import pytest
+
+from ui.client import Chunk, Finished
+from ui.result import Answer, as_text, show, summary
+from ui.schema import Output
+
+pytestmark = pytest.mark.unit
+
+
+def test_chunks_gather_under_the_output_that_their_path_begins_with() -> None:
+    answer = Answer([Output(name="story"), Output(name="all"), Output(name="later")])
+    chunks = [("One", "story"), ("a", "all[0].text"), (" two", "story"), ("b", "all[1].text"), ("c", "all[0].text")]
+    for text, path in chunks:
+        answer.take(Chunk(text, path))
+    assert answer.values() == ["One two", ["ac", "b"], None]
+    assert answer.text() == "One two"
+    assert answer.changed == 5
+
+
+def test_an_output_without_name_takes_everything() -> None:
+    answer = Answer([Output()])
+    answer.take(Chunk("One"))
+    answer.take(Chunk(" two", None))
+    assert answer.values() == ["One two"]
+    answer.take(Finished(["One two", "three"]))
+    assert answer.values() == [["One two", "three"]]
+    assert answer.text() == "One two\n\nthree"
+
+
+def test_the_finished_output_replaces_the_chunks() -> None:
+    answer = Answer([Output(name="story"), Output(name="count", type="integer")])
+    answer.take(Chunk("On", "story"))
+    answer.take(Finished({"story": "One.", "count": 1}))
+    assert answer.values() == ["One.", 1]
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "expected"),
+    [
+        ("text", "<b>", "<b>"),
+        ("text", None, ""),
+        ("text", {"a": "é"}, '{\n  "a": "é"\n}'),
+        ("markdown", "<b> **x**", "&lt;b> **x**"),
+        ("boolean", True, "true"),
+        ("json", {"a": 1}, '{"a": 1}'),
+        ("json", "text", '"text"'),
+        ("list", None, None),
+    ],
+)
+def test_values_are_shown_by_type(type: str, value: Any, expected: Any) -> None:  # noqa: A002 - the schema's own word
+    assert show(Output(type=type), value) == expected
+
+
+def test_lists_of_texts_stand_one_below_the_other() -> None:
+    assert as_text(["one", "two"]) == "one\n\ntwo"
+    assert as_text([]) == "[]"
+
+
+def test_a_summary_names_the_tokens_that_were_made() -> None:
+    assert summary(Finished("", {"completion_tokens": 12}), 1.234) == "Done in 1.2 s, 12 tokens."
+    assert summary(Finished(""), 61) == "Done in 61.0 s."

@@ -1,0 +1,39 @@
+"""The router's schema as the page reads it."""
+
+from typing import Any
+
+import pytest
+
+from ui.schema import Input, Workflow
+
+pytestmark = pytest.mark.unit
+
+
+def chat(*inputs: dict[str, Any], task: str | None = "chat-completion") -> Workflow:
+    return Workflow.model_validate({"workflow_id": "talk", "title": None, "task": task, "input": inputs})
+
+
+def test_names_read_like_words() -> None:
+    assert Input(name="system-prompt").label == "System prompt"
+    assert Input(name="URL_of_page").label == "URL of page"
+    assert chat().label == "talk"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([{"name": "system_prompt"}, {"name": "question", "required": True}], "question"),
+        ([{"name": "user-prompt", "default": "Hi"}, {"name": "style"}], "user-prompt"),
+        ([{"name": "system"}, {"name": "question", "default": "Hi"}], "question"),
+        ([{"name": "history", "type": "json", "required": True}], None),
+        ([], None),
+    ],
+)
+def test_a_chat_fills_the_input_of_the_last_user_message(inputs: list[dict[str, Any]], message: str | None) -> None:
+    found = chat(*inputs).message
+    assert (found and found.name) == message
+
+
+@pytest.mark.parametrize("task", ["text-generation", None])
+def test_other_workflows_are_no_chats(task: str | None) -> None:
+    assert chat({"name": "user_prompt", "required": True}, task=task).message is None
