@@ -67,7 +67,7 @@ class Page:
             routes=[Route("/livez", self._live), Route("/readyz", self._ready), Mount("/", self._serve)],
             lifespan=self._lifespan,
         )
-        self.app = Guard(site, (*settings.allowed_hosts, settings.host))
+        self.app = Guard(site, settings.host, settings.allowed_hosts)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:

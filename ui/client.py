@@ -99,10 +99,9 @@ class ApiClient:
     async def workflows(self) -> list[JsonObject]:
         """The public workflows with their schemas, in the file's order."""
         answer = await self._ask("GET", "/workflows", params={"include_schema": "true"})
-        found = answer.get("workflows") if isinstance(answer, dict) else answer
-        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
             raise _bad_answer()
-        return found
+        return answer
 
     async def ready(self) -> JsonObject:
         """`{status, components: {id: {stage, progress, seconds_left}}}`, also while something is not ready."""

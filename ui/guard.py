@@ -2,15 +2,13 @@
 
 import base64
 import hashlib
+import ipaddress
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _PAGES = ("/", "/login", "/logout", "/config", "/theme.css", "/favicon.ico", "/robots.txt", "/manifest.json")
 _FOLDERS = ("/assets/", "/static/")
@@ -32,13 +30,15 @@ _INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
 class Guard:
     """ASGI middleware: refuses other sites' requests, hides what the page does not need, sets security headers.
 
-    allowed_hosts: names for the Host header beside the loopback ones.
+    host: where the page listens. On loopback only loopback names and `allowed_hosts` may stand in the Host header: a
+        foreign name there means that a web site reached us through its own DNS.
     uploads: whether the page has file fields.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], *, uploads: bool = False) -> None:
+    def __init__(self, app: ASGIApp, host: str, allowed_hosts: Iterable[str], *, uploads: bool = False) -> None:
         self._app = app
-        self._hosts = {*LOOPBACK, *(host.lower() for host in allowed_hosts)}
+        self._check_host = _is_loopback(host)
+        self._allowed_hosts = {name.lower() for name in allowed_hosts}
         self.uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,12 +50,12 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        host, origin = headers.get("Host", ""), headers.get("Origin")
-        if urlsplit(f"//{host}").hostname not in self._hosts:
+        hosts, origin = headers.getlist("Host"), headers.get("Origin")
+        if self._check_host and not (len(hosts) == 1 and self._is_known(hosts[0])):
             await _refuse(403, "This host name is not allowed here.", "Add it to `controller.allowed_hosts`.")(
                 scope, receive, send
             )
-        elif origin is not None and urlsplit(origin).netloc != host:
+        elif origin is not None and [origin.partition("://")[2]] != hosts:
             await _refuse(403, "Requests from other web sites are not allowed here.")(scope, receive, send)
         elif not self._exists(scope["path"]):
             await _refuse(404, "There is nothing at this address.")(scope, receive, send)
@@ -64,11 +64,22 @@ class Guard:
                 scope = {**scope, "headers": [item for item in scope["headers"] if item[0] != b"accept-encoding"]}
             await self._app(scope, receive, _secured(send))
 
+    def _is_known(self, host: str) -> bool:
+        name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+        return _is_loopback(name) or name.lower() in self._allowed_hosts
+
     def _exists(self, path: str) -> bool:
         if path in (*_PAGES, "/livez", "/readyz") or path.startswith(_FOLDERS):
             return True
         names = (*_GRADIO, *_UPLOADS) if self.uploads else _GRADIO
         return path.startswith(tuple(f"/gradio_api/{name}" for name in names))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refuse(status: int, message: str, hint: str | None = None) -> JSONResponse:

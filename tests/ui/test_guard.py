@@ -24,7 +24,7 @@ SITE = Starlette(routes=[Route("/{path:path}", page, methods=["GET", "POST"])])
 
 
 async def ask(path: str, host: str, method: str = "GET", origin: str | None = None, *, uploads: bool = False) -> int:
-    guard = Guard(SITE, ["page", "Models.example.com"], uploads=uploads)
+    guard = Guard(SITE, "127.0.0.1", ["page", "Models.example.com"], uploads=uploads)
     headers = {"Host": host} | ({"Origin": origin} if origin else {})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://server") as client:
         return (await client.request(method, path, headers=headers)).status_code
@@ -34,6 +34,14 @@ async def ask(path: str, host: str, method: str = "GET", origin: str | None = No
 async def test_known_hosts_are_answered(host: str) -> None:
     assert await ask("/", host) == 200
     assert await ask("/login", host, "POST", f"http://{host}") == 200
+
+
+async def test_beyond_loopback_every_host_is_answered_but_no_other_site() -> None:
+    guard = Guard(SITE, "0.0.0.0", [])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://192.168.1.5:8081") as client:
+        assert (await client.get("/")).status_code == 200
+        assert (await client.post("/login", headers={"Origin": "http://192.168.1.5:8081"})).status_code == 200
+        assert (await client.post("/login", headers={"Origin": "http://evil.example"})).status_code == 403
 
 
 HOSTS = ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8081", "0.0.0.0:8081", "", "localhost@evil"]
@@ -74,7 +82,7 @@ async def test_only_what_the_page_needs_exists(path: str, without_files: int, wi
 
 
 async def test_the_policy_names_the_inline_scripts_of_the_answer() -> None:
-    guard = Guard(SITE, [])
+    guard = Guard(SITE, "localhost", [])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://localhost") as client:
         answer = await client.get("/")
     assert answer.text == HTML
