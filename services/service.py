@@ -51,7 +51,7 @@ class TaskWorker:
 
     def __init__(self, settings: TaskSettings) -> None:
         self._settings = settings
-        self._started_s = 0.0
+        self._made_s = time.monotonic()
         self._engine = SerialEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
         self._task: Task = importlib.import_module(TASKS[settings.task].module).Task(settings, self._engine)
 
@@ -61,7 +61,6 @@ class TaskWorker:
 
     def start(self) -> None:
         """Begin to load; a second call does nothing."""
-        self._started_s = time.monotonic()
         os.environ.update(_QUIET)
         for name in _SECRETS:
             os.environ.pop(name, None)
@@ -76,7 +75,7 @@ class TaskWorker:
 
         model = load_model(self._settings, checkpoint)
         self._task.setup(model)
-        seconds, megabytes = time.monotonic() - self._started_s, resident_bytes() / 1e6
+        seconds, megabytes = time.monotonic() - self._made_s, resident_bytes() / 1e6
         _log.info(
             "%s: %s on %s, in %.1f s, %.0f MB",
             self._settings.id,

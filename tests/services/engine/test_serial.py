@@ -1,0 +1,124 @@
+"""One request's misfortune is its own: the engine's thread lives on, and what hangs is noticed."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from typing import Any
+
+import pytest
+
+from services.engine import serial
+from services.engine.base import Finished, GenerationRequest, Piece, Prompt
+from services.engine.failure import UNEXPECTED
+from services.engine.sampling import Sampling
+from services.engine.serial import SerialEngine
+from services.errors import ServiceError
+from tests.services.conftest import Tiny
+from tests.services.engine.test_loading import load
+
+pytestmark = pytest.mark.unit
+
+REQUEST = GenerationRequest((Prompt((5, 6, 7), max_new=4),), Sampling(do_sample=False), seed=1)
+ENDLESS = GenerationRequest((Prompt((5, 6, 7), max_new=200, min_new=200),), Sampling(do_sample=False), seed=1)
+
+
+class Rig:
+    """An engine over a tiny model, and the exit codes it asked for."""
+
+    def __init__(self, tiny: Tiny) -> None:
+        self.model = load(tiny, "gpt2")
+        self.ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.engine = SerialEngine(lambda: self.model, max_queue_length=4, on_end=self.ended.put)
+
+    def fail_once(self, error: Exception) -> None:
+        """The next generation raises, the ones after it do not."""
+        network: Any = self.model.network
+        generate = network.generate
+
+        def fail(*_: Any, **__: Any) -> None:
+            network.generate = generate
+            raise error
+
+        network.generate = fail
+
+
+@pytest.fixture
+async def rig(tiny: Tiny) -> Rig:
+    rig = Rig(tiny)
+    rig.engine.start()
+    rig.engine.start()
+    while rig.engine.readiness.stage != "ready":  # noqa: ASYNC110 - the engine tells its state, not its changes
+        await asyncio.sleep(0.01)
+    return rig
+
+
+async def answer(rig: Rig, request: GenerationRequest = REQUEST) -> Finished:
+    events = [event async for event in rig.engine.submit(request).events()]
+    *pieces, finished = events
+    assert isinstance(finished, Finished)
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Piece)) == finished.texts[0][0]
+    return finished
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (MemoryError(), 503, "out_of_memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+            503,
+            "out_of_memory",
+        ),
+        (RuntimeError("a secret of the library"), 500, "generation_failed"),
+    ],
+)
+async def test_a_failed_request_leaves_the_engine_alive(rig: Rig, error: Exception, status: int, code: str) -> None:
+    before = await answer(rig)
+    rig.fail_once(error)
+    with pytest.raises(ServiceError) as caught:
+        await answer(rig)
+    assert (caught.value.status, caught.value.code) == (status, code)
+    assert "secret" not in caught.value.message
+    assert (caught.value.retry_after_s is not None) == (status == 503)
+    assert await answer(rig) == before
+    assert rig.ended.empty()
+
+
+async def test_a_cancelled_request_stops_and_one_that_waits_is_forgotten(rig: Rig) -> None:
+    running, waiting = rig.engine.submit(ENDLESS), rig.engine.submit(ENDLESS)
+    async with contextlib.aclosing(running.events()) as events:
+        assert isinstance(await anext(events), Piece)
+        waiting.cancel()
+    assert (await answer(rig)).completion_tokens == 4
+
+
+async def test_a_computation_that_ignores_its_end_ends_the_process(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial, "HANG_S", 0)
+    inside, leave = threading.Event(), threading.Event()
+
+    def hang(*_: Any, **__: Any) -> None:
+        inside.set()
+        leave.wait()
+
+    monkeypatch.setattr(rig.model.network, "generate", hang)
+    generation = rig.engine.submit(REQUEST)
+    await asyncio.to_thread(inside.wait)
+    generation.cancel()
+    assert await asyncio.to_thread(rig.ended.get) == UNEXPECTED
+    leave.set()
+
+
+async def test_a_model_that_cannot_be_loaded() -> None:
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def fail() -> Any:
+        raise RuntimeError("a secret of the library")
+
+    engine = SerialEngine(fail, max_queue_length=4, on_end=ended.put)
+    engine.start()
+    assert await asyncio.to_thread(ended.get) == UNEXPECTED
+    message = "the model could not be loaded; the lines above say where"
+    assert (engine.readiness.stage, engine.readiness.message) == ("failed", message)
+    with pytest.raises(ServiceError, match="the model is not ready: failed"):
+        engine.submit(REQUEST)
