@@ -32,7 +32,7 @@ def test_every_command_works(document: Path, checkout: Path, environment: dict[s
                 continue
             output = reader.run(block)
             if "curl" in block:
-                answer = json.loads(next(line for line in output.splitlines() if line.startswith("{")))
+                answer, _ = json.JSONDecoder().raw_decode(output[output.index('{"task_id"') :])
                 assert answer["status"] == "completed", answer
                 assert answer["output"]["generated"], answer
             elif "model-compose run" in block:
