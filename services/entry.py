@@ -79,7 +79,7 @@ class BentoApplication:
     def __init__(self, settings: TaskSettings, worker: TaskWorker) -> None:
         self._settings = settings
         self._worker = worker
-        self._app: asyncio.Future[Application]
+        self._app: asyncio.Task[Application]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -90,18 +90,18 @@ class BentoApplication:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._app = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as stack:
-            starting = asyncio.create_task(self._start(stack))
+            self._app = asyncio.create_task(self._start(stack))
             await send({"type": "lifespan.startup.complete"})
             await receive()
-            await starting
+            await self._app
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _start(self, stack: contextlib.AsyncExitStack) -> Application:
         app = await asyncio.to_thread(self._make)
         await stack.enter_async_context(app.router.lifespan_context(app))
-        self._app.set_result(app)
+        made: Application = app
+        return made
 
     def _make(self) -> Any:
         return make_service(self._settings, self._worker).to_asgi()

@@ -71,4 +71,4 @@ class Engine(Protocol):
         """Begin to load, in the background; a second call does nothing."""
 
     def submit(self, request: GenerationRequest) -> Generation:
-        """Take a place in the queue, from the event loop; raises ServiceError 503 when not ready or full."""
+        """Take a place in the queue, from the event loop; raises ServiceError 503 when it is full."""

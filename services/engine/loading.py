@@ -183,7 +183,7 @@ def _describe(network: Any, tokenizer: Any, placement: str) -> LoadedModel:
     defaults = {name: value for name, value in generation.to_dict().items() if value is not None}
     # These are resolved by us; what stays in the network's own configuration is filled in by generate().
     generation.max_length = generation.max_new_tokens = generation.min_length = generation.min_new_tokens = None
-    generation.stop_strings = None
+    generation.stop_strings = generation.return_dict_in_generate = None
     text = network.config.get_text_config(decoder=True)
     positions = getattr(text, "max_position_embeddings", None)
     encoder_decoder = bool(network.config.is_encoder_decoder)

@@ -111,11 +111,13 @@ def _stop(fields: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, ...
     return tuple(text for text in wanted if text)
 
 
-def resolve_length(fields: Mapping[str, Any], model: Mapping[str, Any], *, prompt: int, room: Room) -> Length:
+def resolve_length(
+    fields: Mapping[str, Any], model: Mapping[str, Any], *, prompt: int, room: Room, field: str | None = None
+) -> Length:
     """How long the answer to a prompt of `prompt` tokens may be.
 
     `max_length` counts the prompt, except in an encoder-decoder model, whose decoder begins with one token of its own.
-    Raises ServiceError 422 with the numbers when nothing fits.
+    field: what the prompt came from, for the error. Raises ServiceError 422 with the numbers when nothing fits.
     """
     given = _given(fields)
     used = 1 if room.encoder_decoder else prompt
@@ -126,6 +128,7 @@ def resolve_length(fields: Mapping[str, Any], model: Mapping[str, Any], *, promp
             "prompt_too_long",
             f"the prompt has {prompt} tokens and the model holds {room.decoder}, so there is no room for an answer",
             hint="shorten the prompt, or set max_input_length",
+            field=field,
         )
     asked = _asked(given, used)
     wanted = asked if asked is not None else _default(model, used)

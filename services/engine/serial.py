@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
-from services.engine.base import Finished, GenerationRequest, Piece
+from services.engine.base import Finished, GenerationRequest, Piece, Prompt
 from services.engine.failure import NO_MEMORY, UNEXPECTED, LoadError
+from services.engine.sampling import Sampling
 from services.errors import ServiceError
 from services.wire import Readiness
 
@@ -59,13 +60,9 @@ class SerialEngine:
                 self._thread.start()
 
     def submit(self, request: GenerationRequest) -> "_Generation":
-        if self._readiness.stage != "ready":
-            raise ServiceError(
-                503, "not_ready", f"the model is not ready: {self._readiness.stage}", retry_after_s=self._retry_after()
-            )
         generation = _Generation(request, self)
         with self._changed:
-            if self._running is not None and len(self._waiting) >= self._max_queue_length:
+            if len(self._waiting) >= self._max_queue_length and self._running is not None:
                 raise ServiceError(
                     503,
                     "overloaded",
@@ -147,9 +144,6 @@ def _run(decoder: "Decoder", generation: "_Generation") -> Finished:
 
 def _warm_up(decoder: "Decoder") -> None:
     """Libraries import the rest of themselves at the first call; have that behind us."""
-    from services.engine.base import Prompt
-    from services.engine.sampling import Sampling
-
     try:
         decoder.run(Prompt((0,), max_new=2), Sampling(do_sample=False), 0, lambda _pieces: None)
     except ServiceError as error:  # each request will be told so

@@ -74,8 +74,9 @@ class GenerationTask(ABC):
         """The request's texts as token ids; raises ServiceError 422."""
 
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
-        if self._engine.readiness.stage != "ready":
-            raise ServiceError(503, "not_ready", "the model is still loading", retry_after_s=1)
+        stage = self._engine.readiness.stage
+        if stage != "ready":
+            raise ServiceError(503, "not_ready", f"the model is not ready: {stage}", retry_after_s=1)
         prepared = await asyncio.get_running_loop().run_in_executor(self._reader, self._prepare, request)
         return _frames(self._engine.submit(prepared.request), prepared, stream=request.stream)
 
@@ -87,7 +88,9 @@ class GenerationTask(ABC):
         echoes = []
         for item in inputs.items:
             fitted, cut = _cut(item, fields, model.room, inputs.field)
-            length = resolve_length(fields, model.generation_defaults, prompt=len(fitted.ids), room=model.room)
+            length = resolve_length(
+                fields, model.generation_defaults, prompt=len(fitted.ids), room=model.room, field=inputs.field
+            )
             prompts.append(_prompt(fitted, length))
             echoes.append(self.decode(fitted.ids) if cut and item.echo else item.echo)
             warnings += [*cut, *length.warnings]

@@ -143,19 +143,6 @@ def foreign_kernel(folder: Path) -> None:
     write_config(folder, _attn_implementation_internal="someone/kernel")
 
 
-def no_generator(folder: Path) -> None:
-    write_config(folder, model_type="bert", architectures=["BertForMaskedLM"])
-
-
-def lacking_weights(folder: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
-    tensors.pop("transformer.ln_f.weight")
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
 @pytest.mark.parametrize(
     ("damage", "changes", "code", "message"),
     [
@@ -169,19 +156,6 @@ def lacking_weights(folder: Path) -> None:
             "tiny/gpt2: config.json sets _attn_implementation_internal, which brings in foreign code",
         ),
         (foreign_type, {}, 78, "tiny/gpt2 runs code from its repository, which is never done here"),
-        (
-            no_generator,
-            {},
-            78,
-            "tiny/gpt2 is a BertForMaskedLM, which does not generate text, so it does not fit text-generation",
-        ),
-        (lacking_weights, {}, 78, "tiny/gpt2 lacks 1 of its weights"),
-        (
-            lambda folder: None,
-            {"task": "chat-completion", "chat_template": "{% if %}"},
-            78,
-            "chat_template is not valid Jinja, line 1",
-        ),
         pytest.param(
             lambda folder: None,
             {"device": "cuda:0"},

@@ -1,11 +1,14 @@
 """What a folder becomes in memory: precision, device, room, ends."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from services.engine.checkpoint import Checkpoint, read_checkpoint
-from services.engine.failure import NO_MEMORY, LoadError
+from services.engine.failure import MODEL_UNFIT, NO_MEMORY, LoadError
 from services.engine.sampling import Room
 from tests.services.conftest import Tiny
 from tests.services.tasks.serving import settings_of
@@ -45,6 +48,41 @@ def test_int8_is_opt_in(tiny: Tiny) -> None:
     model = load(tiny, "llama", quantization="int8")
     assert model.placement == "cpu, int8, 1 threads"
     assert str(model.network.model.layers[0].mlp.up_proj).startswith("DynamicQuantizedLinear")
+
+
+def test_code_of_a_known_type_is_ignored(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("llama"), tmp_path / "llama")
+    canary = tmp_path / "canary"
+    (folder / "evil.py").write_text(f"open({str(canary)!r}, 'w')")
+    for name, classes in {
+        "config.json": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
+        "tokenizer_config.json": {"AutoTokenizer": ["evil.Tokenizer", None]},
+    }.items():
+        written = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps({**written, "auto_map": classes}), encoding="utf-8")
+    assert type(load(lambda _architecture: folder, "llama").network).__name__ == "LlamaForCausalLM"
+    assert not canary.exists()
+
+
+def test_a_model_that_generates_no_text_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny("gpt2"), tmp_path / "bert")
+    config = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(LoadError) as caught:
+        load(lambda _architecture: folder, "gpt2")
+    message = "tiny/bert is a BertForMaskedLM, which does not generate text, so it does not fit text-generation"
+    assert (caught.value.message, caught.value.exit_code) == (message, MODEL_UNFIT)
+
+
+def test_a_model_that_lacks_weights_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny("gpt2"), tmp_path / "gpt2")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["transformer.ln_f.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(LoadError, match="tiny/gpt2 lacks 1 of its weights"):
+        load(lambda _architecture: folder, "gpt2")
 
 
 def test_a_model_larger_than_the_free_memory_is_refused_before_it_is_read(tiny: Tiny) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a message says, only the chat template opens and closes turns."""
+"""Whatever a message says, only the chat template opens and closes turns; and the template must be one."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.engine.base import Engine
+from services.engine.failure import LoadError
+from services.errors import ServiceError
 from services.tasks.chat_completion import Task
 from tests.services.conftest import Tiny
 from tests.services.tasks.serving import settings_of
@@ -73,3 +75,17 @@ def test_without_special_tokens_the_ids_are_the_templates_own(
         return_dict=False,
     )
     assert task.read({"messages": messages}).items[0].ids == expected
+
+
+def test_a_template_that_is_no_jinja_is_refused_at_load(tasks: dict["Architecture", Task], tiny: Tiny) -> None:
+    task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template="{% if %}"), cast("Engine", None))
+    with pytest.raises(LoadError, match="chat_template is not valid Jinja, line 1"):
+        task.setup(tasks["gpt2"].model)
+
+
+def test_a_template_that_writes_without_end_is_stopped(tasks: dict["Architecture", Task], tiny: Tiny) -> None:
+    bomb = "{% for i in range(2000) %}{{ 'x' * 1000 * messages | length }}{% endfor %}"
+    task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template=bomb), cast("Engine", None))
+    task.setup(tasks["gpt2"].model)
+    with pytest.raises(ServiceError, match="the model's chat template wrote more than it may"):
+        task.read({"messages": [{"role": "user", "content": "Hi"}]})
