@@ -10,9 +10,13 @@ import hmac
 import html
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
@@ -34,7 +38,12 @@ log = logging.getLogger(__name__)
 FIRST_QUESTION_INTERVAL_S = 0.2
 QUESTION_TIMEOUT_S = 2
 
-OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "100",  # its own statistics, kept in memory and summed up again and again
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+}
 """Set before Gradio is imported: it asks for versions and counts uses otherwise."""
 
 _WAITING = """<!doctype html>
@@ -77,7 +86,7 @@ class Page:
             preparing.cancel()
 
     async def _prepare(self) -> None:
-        await asyncio.to_thread(__import__, "ui.page")
+        await asyncio.to_thread(import_module, "ui.page")
         self._imported = True
         while self._gradio is None:
             await self._ask_router()
@@ -127,7 +136,8 @@ class Page:
         application = make_page(self._settings.title, workflows, self._client, LiveRuns(), auth)
         self.end_streams()  # pages of the old application reload when their stream ends
         await self._lifetime.enter_async_context(application.router.lifespan_context(application))
-        self._end_streams = application.routes[-1].app.stop_event.set  # type: ignore[attr-defined]  # the mounted Gradio
+        mounted: Any = next(route.app for route in application.routes if isinstance(route, Mount))
+        self._end_streams = mounted.stop_event.set
         self.app.uploads = takes_files(workflows)
         self._workflows, self._gradio = workflows, application
 
@@ -166,7 +176,9 @@ def main() -> None:
     """Serve the page that the command line describes, until told to stop."""
     arguments = start()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    os.environ.update(OFFLINE)
+    if find_spec("gradio") is None:
+        sys.exit("The page needs Gradio, which is not installed. Install it with: pip install 'model-compose[page]'")
+    os.environ.update(ENVIRONMENT)
     settings = PageSettings.model_validate_json(arguments.settings.read_bytes())
     with open_socket(arguments) as listening:
         _Server(Page(settings)).run(sockets=[listening])

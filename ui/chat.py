@@ -52,7 +52,7 @@ class Chat:
         text = gr.Textbox(
             label="Message",
             show_label=False,
-            placeholder=self._message.description or "Your message",
+            placeholder="Your message",
             lines=1,
             max_lines=8,
             submit_btn=True,

@@ -81,6 +81,7 @@ class ApiClient:
             headers={"Authorization": f"Bearer {token}"} if token else None,
             timeout=httpx.Timeout(QUESTION_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=None),
+            verify=base_url.startswith("https:"),  # to load certificates takes as long as all else here
             trust_env=False,  # a proxy for the outside world must not see what is asked of the router
         )
 

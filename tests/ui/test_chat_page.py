@@ -39,7 +39,7 @@ def chat(router: FakeApi, page_url: str, visit: Visit) -> Page:
 
 def say(page: Page, text: str) -> None:
     expect(page.get_by_role("button", name="Retry")).to_be_enabled()
-    page.get_by_placeholder("What you want to say").fill(text)
+    page.get_by_placeholder("Your message").fill(text)
     page.keyboard.press("Enter")
 
 
@@ -121,7 +121,7 @@ def test_a_failed_turn_gives_the_message_back(router: FakeApi, chat: Page, pictu
     router.script = refuse
     say(chat, "Hello?")
     expect(chat.get_by_text("The model is loading. Try again in 5 s.")).to_be_visible()
-    expect(chat.get_by_placeholder("What you want to say")).to_have_value("Hello?")
+    expect(chat.get_by_placeholder("Your message")).to_have_value("Hello?")
     expect(messages(chat)).to_have_count(0)
     picture(chat, "chat-error")
 
