@@ -125,7 +125,8 @@ class Chat:
             given["seed"] = seed
         session, answer = str(request.session_hash), Answer(self._workflow.output)
         asked = [*history, {"role": "user", "content": message}]
-        yield ("", _pictures(asked, ""), asked, *_BUSY, say("Answering …"))
+        draft = gr.skip() if seed is not None else ""  # a retry leaves alone what is being written
+        yield (draft, _pictures(asked, ""), asked, *_BUSY, say("Answering …"))
         events = self._client.stream(self._workflow.id, given, session_id=session, history=history)
         failed = False
         try:
