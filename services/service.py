@@ -7,9 +7,11 @@ A Bento's service module is two lines, and stock `bentoml serve` serves it as `s
 """
 
 import gc
+import hashlib
 import importlib
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -99,6 +101,19 @@ def _end(exit_code: int) -> None:
     os._exit(exit_code)
 
 
+def service_name(component: str) -> str:
+    """`task-` and the component's id as a DNS label of at most 50 characters; a hash keeps apart what becomes alike.
+
+    BentoML refuses services that are named like its own settings, and Kubernetes refuses dots and capitals.
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", component.lower()).strip("-")
+    name = f"task-{slug}"
+    if slug == component and len(name) <= 50:
+        return name
+    digest = hashlib.sha256(component.encode()).hexdigest()[:8]
+    return f"{name[:41].rstrip('-')}-{digest}"
+
+
 def make_service(settings: TaskSettings, worker: TaskWorker | None = None) -> Any:
     """A main `bentoml.Service`: no dependencies, no workers beside this process, access log and metrics off."""
     import bentoml
@@ -115,7 +130,7 @@ def make_service(settings: TaskSettings, worker: TaskWorker | None = None) -> An
             return served.readiness.stage == "ready"
 
     service = bentoml.service(
-        name=settings.id,
+        name=service_name(settings.id),
         workers=1,
         traffic={"timeout": 60},
         logging={"access": {"enabled": False}},
