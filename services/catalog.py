@@ -13,6 +13,9 @@ Kind = Literal[
     "text", "text-or-list", "messages", "integer", "number", "boolean", "text-list", "early-stopping", "seed"
 ]
 
+MAX_SEED = 2**53 - 1
+"""The largest whole number that every JSON reader keeps exactly."""
+
 ROLES = ("system", "user", "assistant")
 
 
@@ -97,7 +100,7 @@ GENERATION = _table(
     Field("do_sample", "boolean", "sample, or take the likeliest token"),
     Field("num_return_sequences", "integer", "answers to one input", minimum=1, maximum=64),
     Field("stop_sequences", "text-list", "texts that end the answer"),
-    Field("seed", "seed", "a whole number, or random", minimum=0, maximum=2**63 - 1),
+    Field("seed", "seed", "a whole number, or random", minimum=0, maximum=MAX_SEED),
     Field("num_beams", "integer", "beams of a beam search", minimum=1, maximum=64),
     Field("length_penalty", "number", "above 0 favours long beams"),
     Field("early_stopping", "early-stopping", "when a beam search ends: true, false or never"),

@@ -89,7 +89,7 @@ class Chat:
             yield updates
 
     async def _retry(self, request: gr.Request, kept: Any, *values: Any) -> AsyncGenerator[Updates, None]:
-        """Ask the last question again, without its answer; a seed among the settings becomes a drawn one."""
+        """Ask the last question again, without its answer, and with a seed drawn for it."""
         before = _turns(kept)
         turns = [*before]
         while turns and turns[-1]["role"] == "assistant":
@@ -121,13 +121,11 @@ class Chat:
             yield (*_same(5), say(f"{error} (See Settings.)", "error"))
             return
         given[self._message.name] = message
-        if seed is not None and any(item.name == "seed" for item in self._settings):
-            given["seed"] = seed
         session, answer = str(request.session_hash), Answer(self._workflow.output)
         asked = [*history, {"role": "user", "content": message}]
         draft = gr.skip() if seed is not None else ""  # a retry leaves alone what is being written
         yield (draft, _pictures(asked, ""), asked, *_BUSY, say("Answering …"))
-        events = self._client.stream(self._workflow.id, given, session_id=session, history=history)
+        events = self._client.stream(self._workflow.id, given, session_id=session, history=history, seed=seed)
         failed = False
         try:
             async for _ in self._live.follow(session, self._name, events, answer):

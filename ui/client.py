@@ -119,13 +119,14 @@ class ApiClient:
         output_only: bool = False,
         session_id: str | None = None,
         history: Sequence[JsonObject] | None = None,
+        seed: int | str | None = None,
     ) -> Any:
         """Run to the end, however long it takes, and return the answer, or only its output.
 
         workflow_id: None takes the file's only or default one.
-        history: earlier turns of a chat, `{role, content}`.
+        history: earlier turns of a chat, `{role, content}`. seed: for the actions that name none.
         """
-        body = _run_body(workflow_id, input, output_only=output_only, session_id=session_id, history=history)
+        body = _run_body(workflow_id, input, output_only=output_only, session_id=session_id, history=history, seed=seed)
         return await self._ask("POST", "/workflows/runs", body=body, wait=True)
 
     async def stream(
@@ -136,12 +137,13 @@ class ApiClient:
         output_only: bool = False,
         session_id: str | None = None,
         history: Sequence[JsonObject] | None = None,
+        seed: int | str | None = None,
     ) -> AsyncGenerator[StreamEvent, None]:
         """Run and give the output as it comes: any number of chunks, then one Finished.
 
         Closing the iterator before its end (`contextlib.aclosing`) closes the connection, which cancels the run.
         """
-        body = _run_body(workflow_id, input, output_only=output_only, session_id=session_id, history=history)
+        body = _run_body(workflow_id, input, output_only=output_only, session_id=session_id, history=history, seed=seed)
         async with self._open("POST", "/workflows/runs", body=body, accept="text/event-stream") as response:
             if not _content_type(response).startswith("text/event-stream"):
                 await response.aread()
@@ -236,6 +238,7 @@ def _run_body(
     output_only: bool,
     session_id: str | None,
     history: Sequence[JsonObject] | None,
+    seed: int | str | None,
 ) -> JsonObject:
     """Only what is set, so that the router's own defaults hold."""
     body: JsonObject = {"input": dict(input)}
@@ -247,6 +250,8 @@ def _run_body(
         body["session_id"] = session_id
     if history:
         body["history"] = list(history)
+    if seed is not None:
+        body["seed"] = seed
     return body
 
 

@@ -168,7 +168,7 @@ class _Execution:
         fields = render_fields(call.component, call.action, scope)
         if self.request.history and call.is_chat:
             fields["messages"] = with_history(fields["messages"], self.request.history)
-        seed = choose_seed(fields, index)
+        seed = choose_seed(fields, index, self.request.seed)
         streamed = self.on_text is not None and bool(job.pipes)
         done = await self._predict(
             call.component,

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from services.catalog import Field
+from services.catalog import MAX_SEED, Field
 from services.errors import ServiceError
 from services.router.expression import ConversionError, Tree, render
 from services.router.graph import Action, Component
@@ -50,13 +50,18 @@ def with_history(messages: list[dict[str, str]], history: tuple[Mapping[str, str
     return [*messages[:place], *(dict(turn) for turn in history), *messages[place:]]
 
 
-def choose_seed(fields: dict[str, Any], index: int) -> int:
-    """63 bits: equal requests get equal seeds, each repeat its own; `seed: random` is taken out and drawn."""
-    if fields.get("seed") == "random":
-        del fields["seed"]
-        return secrets.randbits(63)
+def choose_seed(fields: dict[str, Any], index: int, asked: int | str | None = None) -> int:
+    """At most MAX_SEED: equal requests get equal seeds, each repeat its own; `seed: random` is taken out and drawn.
+
+    asked: the run's own `seed`, for an action that names none.
+    """
+    if fields.get("seed", asked) == "random":
+        fields.pop("seed", None)
+        return secrets.randbelow(MAX_SEED + 1)
+    if isinstance(asked, int):
+        return (asked + index) & MAX_SEED
     canonical = json.dumps([fields, index], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return int.from_bytes(hashlib.sha256(canonical.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(hashlib.sha256(canonical.encode()).digest()[:8], "big") & MAX_SEED
 
 
 def render_input(tree: Tree, scope: Mapping[str, Any], field: str) -> Any:

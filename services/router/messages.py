@@ -5,10 +5,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from ulid import ULID
 
+from services.catalog import GENERATION
 from services.errors import ServiceError
 from services.router.names import did_you_mean
 
@@ -38,6 +39,7 @@ class RunRequest:
 
     workflow_id: None takes the default workflow.
     history: earlier turns, oldest first, that go before the last user message of the workflow's chat action.
+    seed: for every action that names none; `random` draws one, None derives it from the rendered request.
     """
 
     workflow_id: str | None = None
@@ -47,6 +49,7 @@ class RunRequest:
     session_id: str | None = None
     metadata: Mapping[str, Any] | None = None
     history: tuple[Mapping[str, str], ...] = ()
+    seed: int | Literal["random"] | None = None
 
 
 KEYS = tuple(RunRequest.__dataclass_fields__)
@@ -74,6 +77,7 @@ def parse_run_request(body: Any) -> RunRequest:
         session_id=_text(body, "session_id"),
         metadata=_object(body, "metadata"),
         history=_history(body.get("history")),
+        seed=_seed(body.get("seed")),
     )
     if request.output_only and not request.wait_for_completion:
         raise ServiceError(
@@ -139,6 +143,13 @@ def _history(value: Any) -> tuple[Mapping[str, str], ...]:
         ):
             raise _wrong_type("history", expected)
     return tuple(value)
+
+
+def _seed(value: Any) -> Any:
+    try:
+        return None if value is None else GENERATION["seed"].coerce(value)
+    except ValueError as error:
+        raise ServiceError(422, "invalid_field", f'"seed" {error}.', field="seed") from None
 
 
 @dataclass(slots=True)

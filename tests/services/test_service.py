@@ -34,7 +34,8 @@ def test_bentoml_takes_a_service_of_any_id() -> None:
     """In a process of its own, because importing BentoML warns and takes a second."""
     code = """
 from pathlib import Path
-from services.service import service_name
+from services.service import make_service, service_name
+from services.settings import TaskSettings
 for id in ("traffic", "envs", "1st", "workers", "한국어"):
     settings = TaskSettings(id=id, task="chat-completion", model="any", model_path=Path("/nowhere"))
     assert make_service(settings).name == service_name(id)

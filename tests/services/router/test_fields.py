@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.catalog import MAX_SEED
 from services.errors import ServiceError
 from services.router.fields import choose_seed, render_fields, with_history
 from services.router.graph import compile_graph
@@ -81,7 +82,7 @@ def test_equal_requests_have_equal_seeds_and_each_repeat_its_own() -> None:
     fields = {"text": "x", "temperature": 0.5}
     assert choose_seed(dict(fields), 0) == choose_seed(dict(reversed(fields.items())), 0)
     assert choose_seed(dict(fields), 0) != choose_seed(dict(fields), 1)
-    assert 0 <= choose_seed(dict(fields), 0) < 2**63
+    assert 0 <= choose_seed(dict(fields), 0) <= MAX_SEED
 
 
 def test_a_random_seed_is_drawn_and_an_explicit_one_stays() -> None:
@@ -90,3 +91,12 @@ def test_a_random_seed_is_drawn_and_an_explicit_one_stays() -> None:
     assert "seed" not in drawn
     choose_seed(explicit, 0)
     assert explicit["seed"] == 7
+
+
+def test_a_seed_of_the_run_stands_where_the_action_names_none() -> None:
+    assert [choose_seed({"text": "x"}, index, 7) for index in (0, 1)] == [7, 8]
+    assert choose_seed({"text": "x"}, 0, MAX_SEED + 1) <= MAX_SEED
+    assert choose_seed({"text": "x"}, 0, "random") != choose_seed({"text": "x"}, 0, "random")
+    pinned = {"text": "x", "seed": 5}
+    choose_seed(pinned, 0, "random")
+    assert pinned["seed"] == 5

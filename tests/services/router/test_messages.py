@@ -23,11 +23,12 @@ def test_every_documented_key_is_read() -> None:
         "session_id": "s",
         "metadata": {"k": "v"},
         "history": [{"role": "user", "content": "hi"}],
+        "seed": 7,
         "callback_url": None,
         "subscribe_task": False,
     }
     assert parse_run_request(body) == RunRequest(
-        "chat", {"a": 1}, True, True, "s", {"k": "v"}, ({"role": "user", "content": "hi"},)
+        "chat", {"a": 1}, True, True, "s", {"k": "v"}, ({"role": "user", "content": "hi"},), 7
     )
 
 
@@ -65,6 +66,7 @@ def test_text_of_a_form_counts_as_boolean() -> None:
             "output_only",
             '"output_only" needs the finished run, and "wait_for_completion": false does not wait for it.',
         ),
+        ({"seed": "warm"}, 422, "invalid_field", "seed", "\"seed\" must be a whole number, not 'warm'."),
         (
             {"history": [{"role": "system", "content": "x"}]},
             422,
