@@ -65,10 +65,13 @@ def test_ctrl_c_finishes_what_was_accepted(toy: Project) -> None:
     assert [answer.status for answer in answers] == [200, 200, 200]
 
 
-def test_kill_9_leaves_no_process(toy: Project) -> None:
-    """Ten random moments from the first process to past readiness."""
+@pytest.mark.parametrize(
+    "moments", [10, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(900)])], ids=["small", "full"]
+)
+def test_kill_9_leaves_no_process(toy: Project, moments: int) -> None:
+    """Random moments from the first process to past readiness; the next start then works."""
     pick = random.Random(5)
-    for _ in range(10):
+    for _ in range(moments):
         process = toy.start()
         time.sleep(pick.uniform(0.05, 4))
         processes = family(process.pid)

@@ -50,7 +50,7 @@ def test_from_start_to_end(tiny: Tiny) -> None:
 
 def test_bentoml_answers_everything_else(task: TaskProcess) -> None:
     status, schema = task.get("/schema.json")
-    assert (status, schema["name"]) == (200, "tiny")
+    assert (status, schema["name"]) == (200, "task-tiny")
 
 
 def test_one_line_at_start_and_no_prompts_in_the_log(task: TaskProcess) -> None:
