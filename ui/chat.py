@@ -77,7 +77,7 @@ class Chat:
         ):
             turn.then(lambda: _RESTING, None, buttons, **quiet)
         stop_button.click(self._stop, **quiet)
-        chatbot.clear(lambda: ([], say("")), None, [self._kept, status], **quiet)
+        chatbot.clear(lambda: ([], say("Cleared.")), None, [self._kept, status], **quiet)
         page.load(lambda kept: _pictures(_turns(kept)), self._kept, chatbot, **quiet)
 
     async def _send(self, request: gr.Request, message: str, kept: Any, *values: Any) -> AsyncGenerator[Updates, None]:

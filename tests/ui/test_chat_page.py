@@ -141,6 +141,7 @@ def test_the_conversation_survives_a_reload_until_it_is_cleared(router: FakeApi,
 
     chat.get_by_role("button", name="Clear").click()
     expect(messages(chat)).to_have_count(0)
+    expect(chat.get_by_text("Cleared.")).to_be_visible()
     say(chat, "Again")
     expect(messages(chat)).to_have_text(["Again", "You said Again."])
     assert "history" not in router.bodies[-1]
