@@ -10,8 +10,8 @@ A user text that is a JSON object holds knobs instead of text:
     result: any JSON, as the result without deltas
     fields: true answers with the fields as JSON, messages: true with the messages
 
-`GET /counters` tells how many requests were started, compute now and were cancelled. The environment variable
-ECHO_READY_AFTER_S delays readiness, ECHO_FAILED makes it `failed` with this reason.
+`GET /counters` tells how many requests were started, compute now and were cancelled, and how often readiness was asked
+for. The environment variable ECHO_READY_AFTER_S delays readiness, ECHO_FAILED makes it `failed` with this reason.
 """
 
 import asyncio
@@ -43,11 +43,12 @@ BROKEN = {
 
 @dataclass
 class Counters:
-    """started and cancelled count requests since the start; computing are under way."""
+    """started and cancelled count requests since the start; computing are under way; probed counts `/readyz`."""
 
     started: int = 0
     computing: int = 0
     cancelled: int = 0
+    probed: int = 0
 
 
 class Echo:
@@ -65,6 +66,7 @@ class Echo:
             case path if path == PREDICT_PATH:
                 await self.predict(receive, send)
             case path if path == READY_PATH:
+                self.counters.probed += 1
                 readiness = self.readiness()
                 await answer(send, 200 if readiness.stage == "ready" else 503, readiness.to_json())
             case path if path == LIVE_PATH:
@@ -156,9 +158,10 @@ class Lines:
 
 
 def prompts_of(fields: dict[str, Any]) -> list[str]:
-    """The last user message, or the text or texts."""
+    """The last user message, else an empty one; or the text or texts."""
     if "messages" in fields:
-        return [next(item["content"] for item in reversed(fields["messages"]) if item["role"] == "user")]
+        users = (item["content"] for item in reversed(fields["messages"]) if item["role"] == "user")
+        return [next(users, "")]
     given = fields.get("text", fields.get("prompt", ""))
     return given if isinstance(given, list) else [given]
 

@@ -70,5 +70,8 @@ class Engine(Protocol):
     def start(self) -> None:
         """Begin to load, in the background; a second call does nothing."""
 
+    def check_queue(self, coming: int = 0) -> None:
+        """Raises ServiceError 503 when the queue is full, or will be once the requests that come have joined it."""
+
     def submit(self, request: GenerationRequest) -> Generation:
         """Take a place in the queue, from the event loop; raises ServiceError 503 when it is full."""

@@ -59,17 +59,21 @@ class SerialEngine:
             if self._thread.ident is None:
                 self._thread.start()
 
+    def check_queue(self, coming: int = 0) -> None:
+        waiting = len(self._waiting) + coming
+        if waiting >= self._max_queue_length + (self._running is None):
+            raise ServiceError(
+                503,
+                "overloaded",
+                f"{waiting} requests already wait for this model",
+                hint="try again later, or raise max_queue_length",
+                retry_after_s=max(1, round(self._service_s * (waiting + 1))),
+            )
+
     def submit(self, request: GenerationRequest) -> "_Generation":
         generation = _Generation(request, self)
         with self._changed:
-            if len(self._waiting) >= self._max_queue_length and self._running is not None:
-                raise ServiceError(
-                    503,
-                    "overloaded",
-                    f"{len(self._waiting)} requests already wait for this model",
-                    hint="try again later, or raise max_queue_length",
-                    retry_after_s=self._retry_after(),
-                )
+            self.check_queue()
             self._waiting.append(generation)
             self._changed.notify()
         return generation
@@ -86,9 +90,6 @@ class SerialEngine:
         if self._running is generation:
             _log.error("the model did not stop within %g s after it was told to", HANG_S)
             self._on_end(UNEXPECTED)
-
-    def _retry_after(self) -> int:
-        return max(1, round(self._service_s * (len(self._waiting) + 1)))
 
     def _work(self) -> None:
         try:

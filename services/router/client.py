@@ -167,13 +167,13 @@ class TaskClient:
             raise self._garbled() from None
 
     async def _refused(self, response: aiohttp.ClientResponse) -> NoReturn:
-        if response.status == 503:
-            self._ready = False
         try:
             error = json.loads(await response.read())["error"]
         except (ValueError, KeyError, TypeError):
             raise self._garbled() from None
-        raise self._error(error)
+        refusal = self._error(error)
+        self._ready = refusal.code != "not_ready"  # a task that is full is ready, and to ask it again is more load
+        raise refusal
 
     def _error(self, wire: dict[str, Any]) -> ServiceError:
         try:

@@ -64,6 +64,8 @@ class GenerationTask(ABC):
         self.settings = settings
         self._engine = engine
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # long texts must not hold up the event loop
+        self._reading = 0
+        """Requests whose texts are being read, or wait for that."""
         self.model: LoadedModel
 
     def setup(self, model: "LoadedModel") -> None:
@@ -77,7 +79,12 @@ class GenerationTask(ABC):
         stage = self._engine.readiness.stage
         if stage != "ready":
             raise ServiceError(503, "not_ready", f"the model is not ready: {stage}", retry_after_s=1)
-        prepared = await asyncio.get_running_loop().run_in_executor(self._reader, self._prepare, request)
+        self._engine.check_queue(self._reading)  # to read a long text only to refuse it takes longer than to answer
+        self._reading += 1
+        try:
+            prepared = await asyncio.get_running_loop().run_in_executor(self._reader, self._prepare, request)
+        finally:
+            self._reading -= 1
         return _frames(self._engine.submit(prepared.request), prepared, stream=request.stream)
 
     def _prepare(self, request: TaskRequest) -> _Prepared:

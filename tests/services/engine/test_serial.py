@@ -93,6 +93,23 @@ async def test_a_cancelled_request_stops_and_one_that_waits_is_forgotten(rig: Ri
     assert (await answer(rig)).completion_tokens == 4
 
 
+async def test_a_full_queue_refuses_and_counts_what_comes(rig: Rig) -> None:
+    rig.engine.check_queue(4)
+    with pytest.raises(ServiceError) as refused:
+        rig.engine.check_queue(5)
+    assert (refused.value.status, refused.value.code) == (503, "overloaded")
+    running = rig.engine.submit(ENDLESS)
+    async with contextlib.aclosing(running.events()) as events:
+        await anext(events)
+        waiting = [rig.engine.submit(ENDLESS) for _ in range(3)]
+        rig.engine.check_queue()
+        with pytest.raises(ServiceError, match="4 requests already wait"):
+            rig.engine.check_queue(1)
+        for generation in waiting:
+            generation.cancel()
+        rig.engine.check_queue(3)
+
+
 async def test_a_computation_that_ignores_its_end_ends_the_process(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial, "HANG_S", 0)
     inside, leave = threading.Event(), threading.Event()

@@ -144,6 +144,14 @@ def test_what_the_task_says_or_breaks_has_its_status(shared: Stack, knobs: Any, 
     assert ("Retry-After" in answer.headers) == (status == 429)
 
 
+def test_a_task_that_is_full_is_not_asked_whether_it_is_ready(shared: Stack) -> None:
+    assert run(shared, "x").status_code == 200
+    before = shared.tasks["text"].counters()["probed"]
+    for _ in range(3):
+        assert error_of(run(shared, {"refuse": [503, "overloaded"]})) == (503, "overloaded")
+    assert shared.tasks["text"].counters()["probed"] == before
+
+
 def test_a_full_queue_refuses_at_once(make_stack: MakeStack) -> None:
     component = text(max_concurrent_count=1, max_queue_length=1)
     with make_stack([component], [workflow("text")]) as running, ThreadPoolExecutor() as pool:
