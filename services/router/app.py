@@ -281,6 +281,7 @@ def main() -> None:
     """The process: `SETTINGS (--fd N | --host H --port P) [--parent PID]`; ends well after SIGTERM or SIGINT."""
     arguments = start()
     settings = RouterSettings.model_validate_json(arguments.settings.read_bytes())
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it would tell of every bad byte in a form
     app, router = create_app(settings)
     serve(app, arguments, lambda: router.runs.drain(settings.shutdown_timeout_s))
 
