@@ -1,13 +1,15 @@
 """Times a run through router and task without a model: what the service itself costs.
 
-    python -m benchmarks.overhead [--seconds 3] [--rounds 3]
+    python -m benchmarks.overhead [--seconds 3] [--rounds 3] [--incumbent VENV]
 
-The task is the tests' echo. Clients are a closed loop over kept connections in this process, on the same machine; the
-rows `task` talk to the echo task itself, so that the router's share can be read off. Medians of the rounds.
+The task is the tests' echo; the incumbent (benchmarks/incumbent.py) runs its own trivial job, a delay of nothing.
+Clients are a closed loop over kept connections in this process, on the same machine; the rows `task` talk to the echo
+task itself, so that the router's share can be read off. Medians of the rounds.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import statistics
 import tempfile
@@ -17,12 +19,20 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks import incumbent
 from services.wire import PREDICT_PATH, TaskRequest
 from tests.services.router.rig import chat, stack, workflow
 
 RUN = json.dumps({"input": {"system-prompt": "You are brief.", "user-prompt": "Explain quantum computing."}}).encode()
 MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "Explain quantum computing."}]
 CALL = json.dumps(TaskRequest("1", {"messages": MESSAGES}, 1, stream=False).to_json()).encode()
+
+INCUMBENT_FILE = """\
+controller:
+  adapters: [{{type: http-server, port: {port}, base_path: /api}}]
+workflow:
+  job: {{type: delay, duration: 0, output: "${{input.user-prompt}}"}}
+"""
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Times a run through router and task without a model.")
     parser.add_argument("--seconds", type=float, default=3, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--incumbent", type=Path, help="virtual environment of the incumbent")
     arguments, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as others:
         output = {"generated": "${output}"}
         with stack(Path(folder), [chat()], [workflow("chat", output=output)]) as running:
             task = running.tasks["chat"].address.removeprefix("unix:")
@@ -104,6 +115,14 @@ def main() -> None:
                 Target("router", port, "/api/workflows/runs", RUN),
                 Target("task", task, PREDICT_PATH, CALL),
             ]
+            if arguments.incumbent:
+                other = incumbent.free_port()
+                place = Path(folder) / "incumbent"
+                place.mkdir()
+                others.enter_context(
+                    incumbent.serving(arguments.incumbent, place, INCUMBENT_FILE.format(port=other), other)
+                )
+                targets.append(Target("incumbent", other, "/api/workflows/runs", RUN))
             uvloop.run(compare(targets, arguments.rounds, arguments.seconds))
 
 

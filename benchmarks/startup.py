@@ -2,14 +2,12 @@
 
     python -m benchmarks.startup [--rounds 5] [--incumbent VENV]
 
-VENV is a virtual environment with `model-compose==0.4.120 torch==2.13.0 transformers accelerate gradio`.
-Rounds are interleaved; the table shows medians in seconds and, for both tools, the ratio.
+benchmarks/incumbent.py says what VENV is. Rounds are interleaved; the table shows medians in seconds and, for both
+tools, the ratio.
 """
 
 import argparse
 import os
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,9 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks import incumbent
+from benchmarks.incumbent import free_port
 
 MODEL = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
 OURS = Path(sys.executable).with_name("model-compose")
@@ -60,12 +61,6 @@ class Tool:
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": f"{self.command.parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def time_command(tool: Tool, *arguments: str) -> float:
@@ -110,23 +105,19 @@ def time_up(tool: Tool) -> float:
                 time.sleep(0.02)
             return time.perf_counter() - started
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+            incumbent.stop(process)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the command line and the start.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--incumbent", type=Path, help="virtual environment of the incumbent")
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     with tempfile.TemporaryDirectory() as temporary:
         tools = []
         for name, command, adapter in (
             ("ours", OURS, OUR_ADAPTER),
-            ("incumbent", options.incumbent and options.incumbent / "bin" / "model-compose", INCUMBENT_ADAPTER),
+            ("incumbent", options.incumbent and incumbent.command(options.incumbent), INCUMBENT_ADAPTER),
         ):
             if command:
                 folder = Path(temporary) / name
