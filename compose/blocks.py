@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from compose.nodes import Entry, Mapping, Node, Scalar, Sequence
+from compose.reading.nodes import Entry, Mapping, Node, Scalar, Sequence
 
 Location = tuple[str | int, ...]
 """Keys and indexes from the root to a node."""

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from compose.loader import Loaded
-from compose.scalars import resolve
+from compose.reading.scalars import resolve
 from compose.spec import Spec
 from infra.secrets import REDACTED, Redactor, is_secret_name
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from compose.nodes import Entry, Mapping, Node, Scalar, Sequence
-from compose.problems import Mark, Problem
+from compose.reading.nodes import Entry, Mapping, Node, Scalar, Sequence
+from compose.reading.problems import Mark, Problem
 from services.catalog import TASKS
 
 ACTION_FIELDS: Final = frozenset(name for task in TASKS.values() for name in (*task.fields, *task.parameters))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from compose.state import FOLDER_NAME
 from infra.errors import ExitCode, UserError
+from infra.files import not_writable
 from infra.folder import RunFolder
 
 FILE_NAMES = ("model-compose.yml", "model-compose.yaml")
@@ -62,11 +63,7 @@ def write_starter(folder: Path) -> str:
         write_schema(RunFolder(folder / FOLDER_NAME))
         path.write_text(STARTER, encoding="utf-8")
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}",
-            hint="name a folder that you may write to",
-            exit_code=ExitCode.ENVIRONMENT,
-        ) from None
+        raise not_writable(path, error) from None
     shown = os.path.relpath(folder)
     enter = "" if shown == "." else f"cd {shlex.quote(shown)} && "
     return f"wrote {os.path.relpath(path)}; next: {enter}model-compose up"
@@ -77,7 +74,11 @@ def write_schema(folder: RunFolder) -> None:
     from compose.schema import shipped_schema
 
     folder.make()
-    (folder.root / SCHEMA_NAME).write_text(shipped_schema(), encoding="utf-8")
+    path = folder.root / SCHEMA_NAME
+    try:
+        path.write_text(shipped_schema(), encoding="utf-8")
+    except OSError as error:
+        raise not_writable(path, error) from None
 
 
 def renew_schema(folder: RunFolder) -> None:

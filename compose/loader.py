@@ -9,16 +9,16 @@ from functools import reduce
 from pathlib import Path
 from typing import Final
 
-from compose import nodes
 from compose.blocks import CHILDREN
+from compose.checks.findings import Findings
+from compose.checks.planned import refuse
+from compose.checks.references import check_references
+from compose.checks.shape import read_shape
 from compose.dialect import modernise
-from compose.findings import Findings
-from compose.interpolation import read_env_file
-from compose.planned import refuse
-from compose.problems import Problem, SourceError, render_problems
-from compose.references import check_references
-from compose.shape import read_shape
-from compose.source import decode, read_yaml
+from compose.reading import nodes
+from compose.reading.interpolation import read_env_file
+from compose.reading.problems import Problem, SourceError, render_problems
+from compose.reading.source import decode, read_yaml
 from compose.spec import ComposeSpec
 from infra.errors import ExitCode, UserError
 

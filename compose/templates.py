@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from compose.interpolation import EnvText
+from compose.reading.interpolation import EnvText
 from compose.spec import JobSpec
 from compose.written import Template
 from services.catalog import Field, TaskType

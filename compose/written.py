@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from compose.interpolation import EnvText
 from compose.quantities import duration_s, size_bytes
+from compose.reading.interpolation import EnvText
 
 Template = Any
 """YAML-like data whose texts may hold expressions; the router renders it."""

@@ -6,9 +6,9 @@ import jsonschema
 import pytest
 import yaml
 
-from compose.planned import KEYS
+from compose.checks.planned import KEYS
+from compose.checks.shape import MODELS, accepted_keys
 from compose.schema import main, shipped_schema
-from compose.shape import MODELS, accepted_keys
 from tests.compose.test_variations import CHAT, COMPONENTS, EXAMPLES, GENERATION
 
 pytestmark = pytest.mark.unit

@@ -3,8 +3,8 @@
 from typing import Any
 
 from compose.blocks import Location
-from compose.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
-from compose.findings import Findings
+from compose.checks.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
+from compose.checks.findings import Findings
 from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant, is_constant
 from compose.written import Template

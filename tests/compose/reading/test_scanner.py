@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.interpolation import to_data
-from compose.nodes import Mapping, Scalar, Sequence
-from compose.source import read_yaml
-from compose.spans import expression_ends
+from compose.reading.interpolation import to_data
+from compose.reading.nodes import Mapping, Scalar, Sequence
+from compose.reading.source import read_yaml
+from compose.reading.spans import expression_ends
 from services.router.expression import ExpressionError, parse
 
 pytestmark = pytest.mark.unit

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.problems import SourceError, render_problems
-from compose.source import read_yaml
+from compose.reading.problems import SourceError, render_problems
+from compose.reading.source import read_yaml
 
 pytestmark = pytest.mark.unit
 

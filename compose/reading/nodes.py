@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compose.problems import Mark, Problem
-from compose.scalars import Value
+from compose.reading.problems import Mark, Problem
+from compose.reading.scalars import Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from compose.problems import Mark, Problem, SourceError, render_problems
+from compose.reading.problems import Mark, Problem, SourceError, render_problems
 
 pytestmark = pytest.mark.unit
 

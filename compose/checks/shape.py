@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from compose import nodes
 from compose.blocks import Location, kind_at, node_at, without
 from compose.dialect import OLDER_KEYS
-from compose.interpolation import to_data
-from compose.nodes import Node, mark_at
-from compose.problems import Problem
+from compose.reading import nodes
+from compose.reading.interpolation import to_data
+from compose.reading.nodes import Node, mark_at
+from compose.reading.problems import Problem
 from compose.spec import (
     ActionSpec,
     AdapterSpec,

@@ -12,7 +12,7 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 from yaml.tokens import ScalarToken
 
-from compose.spans import expression_ends
+from compose.reading.spans import expression_ends
 
 # Runs of characters that continue a plain scalar; `${` is left to expression_ends.
 _IN_BLOCK = re.compile(r"(?:[^\0 \t\n:$]|:(?![\0 \t\n])|\$(?!\{))*")

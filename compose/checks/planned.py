@@ -3,8 +3,8 @@
 from typing import Final
 
 from compose.blocks import rewrite
-from compose.nodes import Entry, Mapping, Scalar, Sequence
-from compose.problems import Mark, Problem
+from compose.reading.nodes import Entry, Mapping, Scalar, Sequence
+from compose.reading.problems import Mark, Problem
 from services.catalog import PLANNED_TASKS
 
 

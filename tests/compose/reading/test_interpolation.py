@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.interpolation import EnvText, read_env_file, to_data
-from compose.problems import SourceError, render_problems
-from compose.source import read_yaml
+from compose.reading.interpolation import EnvText, read_env_file, to_data
+from compose.reading.problems import SourceError, render_problems
+from compose.reading.source import read_yaml
 
 pytestmark = pytest.mark.unit
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from compose.interpolation import to_data
-from compose.nodes import Mapping, Scalar, mark_at, merge
-from compose.problems import Mark
-from compose.source import read_yaml
+from compose.reading.interpolation import to_data
+from compose.reading.nodes import Mapping, Scalar, mark_at, merge
+from compose.reading.problems import Mark
+from compose.reading.source import read_yaml
 
 pytestmark = pytest.mark.unit
 

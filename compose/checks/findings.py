@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from compose.blocks import Location, node_at
-from compose.nodes import Mapping, Scalar, mark_at
-from compose.problems import Mark, Problem
+from compose.reading.nodes import Mapping, Scalar, mark_at
+from compose.reading.problems import Mark, Problem
 
 
 @dataclass(frozen=True, slots=True)

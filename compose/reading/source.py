@@ -17,11 +17,11 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from compose.nodes import Entry, Mapping, Node, Scalar, Sequence
-from compose.problems import Mark, Problem, SourceError, split_lines
-from compose.scalars import Value, construct, resolve, shown_tag
-from compose.scanner import EventParser
-from compose.syntax import explain
+from compose.reading.nodes import Entry, Mapping, Node, Scalar, Sequence
+from compose.reading.problems import Mark, Problem, SourceError, split_lines
+from compose.reading.scalars import Value, construct, resolve, shown_tag
+from compose.reading.scanner import EventParser
+from compose.reading.syntax import explain
 
 MAX_BYTES: Final = 1_000_000
 MAX_ALIASES: Final = 100

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compose.interpolation import to_data
-from compose.nodes import repeated_keys
-from compose.problems import SourceError, render_problems
-from compose.source import MAX_BYTES, decode, read_yaml
+from compose.reading.interpolation import to_data
+from compose.reading.nodes import repeated_keys
+from compose.reading.problems import SourceError, render_problems
+from compose.reading.source import MAX_BYTES, decode, read_yaml
 
 pytestmark = pytest.mark.unit
 

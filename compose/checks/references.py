@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
-from compose.actions import check_action, check_value, result_shape
 from compose.blocks import Location, node_at
-from compose.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
-from compose.findings import Findings
-from compose.hosts import is_loopback
-from compose.planned import VALUES
+from compose.checks.actions import check_action, check_value, result_shape
+from compose.checks.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
+from compose.checks.findings import Findings
+from compose.checks.hosts import is_loopback
+from compose.checks.planned import VALUES
 from compose.spec import ActionSpec, ComposeSpec, ControllerSpec, JobSpec, ModelComponentSpec, WorkflowSpec
 from compose.templates import jobs_read, uses, with_defaults
 from services.catalog import TASKS, Field

@@ -7,8 +7,8 @@ from typing import Any
 
 from dotenv.parser import parse_stream
 
-from compose.nodes import Node, Scalar, Sequence
-from compose.problems import Mark, Problem, SourceError
+from compose.reading.nodes import Node, Scalar, Sequence
+from compose.reading.problems import Mark, Problem, SourceError
 from services.router.expression import ExpressionError, Template, parse, render, walk
 from services.router.names import closest
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from compose.blocks import Location
-from compose.findings import Findings
+from compose.checks.findings import Findings
 from compose.written import Template
 from services.router.expression import Expression, ExpressionError, Step, Tree, Use, compile_tree, parse, walk
 from services.router.expression import Template as Parsed
