@@ -1,9 +1,12 @@
 """Files that only their owner may read, written whole or not at all."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
+
+from infra.errors import ExitCode, UserError
 
 
 def open_private(path: Path, *, append: bool = False) -> BinaryIO:
@@ -25,3 +28,13 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def not_writable(path: Path, error: OSError) -> UserError:
+    """What a person is told who wanted `path` written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return UserError(
+        f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}",
+        hint="free some space on that disk" if full else "choose a place that you may write to",
+        exit_code=ExitCode.ENVIRONMENT,
+    )

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from infra.errors import ExitCode, UserError
-from infra.files import open_private
+from infra.files import not_writable, open_private
 from infra.state import RunState
 
 
@@ -52,11 +53,7 @@ class RunFolder:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.root / ".gitignore").write_text("*\n", encoding="ascii")
         except OSError as error:
-            raise UserError(
-                f"{self.root} cannot be written: {os.strerror(error.errno or 0).lower()}",
-                hint="run the command in a folder that you may write to",
-                exit_code=ExitCode.ENVIRONMENT,
-            ) from None
+            raise not_writable(self.root, error) from None
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -65,13 +62,19 @@ class RunFolder:
         The system releases the lock when its holder ends, however it ends; so a lock that is held is the truth.
         """
         self.make()
-        with open_private(self.lock, append=True) as lock:
+        with self._open_lock() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise self._already_running() from None
             self._clear(RunState.read(self.state))
             yield
+
+    def _open_lock(self) -> BinaryIO:
+        try:
+            return open_private(self.lock, append=True)
+        except OSError as error:
+            raise not_writable(self.lock, error) from None
 
     def running(self) -> RunState | None:
         """The state of the live run, or None; raises UserError when another version wrote it."""

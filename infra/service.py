@@ -23,8 +23,12 @@ from infra.unit import Unit, UnitState
 POLL_INTERVAL_S = 0.15
 POLL_TIMEOUT_S = 5.0
 LAST_LINES = 20
-CANNOT_LOAD = 78
-"""Exit status of a service whose last line says why it can never work; EX_CONFIG of sysexits.h."""
+_HOPELESS = {
+    os.EX_CONFIG: ExitCode.FILE,  # the model, or what the file says about it
+    os.EX_UNAVAILABLE: ExitCode.ENVIRONMENT,  # no such device
+    os.EX_TEMPFAIL: ExitCode.ENVIRONMENT,  # not enough memory
+}
+"""Exit statuses of a service whose last line says why it cannot work here, so that starting it again is in vain."""
 
 _MEMORY_HINT = "give it more memory, or use a smaller model, `precision: bfloat16` or `quantization: int8`"
 
@@ -162,7 +166,7 @@ class Service:
             if self._stopping.is_set():
                 return
             failure = self._judge(status)
-            if status == CANNOT_LOAD or self._timed_out:
+            if status in _HOPELESS or self._timed_out:
                 self._fail(failure)
                 return
             delay_s = policy.after_crash(time.monotonic(), was_ready=self.was_ready)
@@ -248,8 +252,8 @@ class Service:
         if self._timed_out:
             seconds = f"{self.unit.start_timeout_s:g} s"
             return Failure(f"{name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
-        if status == CANNOT_LOAD and self._lines:
-            return Failure(self._lines[-1])
+        if status in _HOPELESS and self._lines:
+            return Failure(self._lines[-1], exit_code=_HOPELESS[status])
         if status == -signal.SIGKILL:
             return Failure(f"{name} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
         return Failure(f"{name} {_ending(status)}")
@@ -257,7 +261,8 @@ class Service:
     def _fail(self, failure: Failure) -> None:
         self.failure = failure
         self._progress = Progress()
-        self._say(failure.message)
+        if not self._lines or self._lines[-1] != failure.message:  # or else it has said so itself
+            self._say(failure.message)
         self._become("failed")
 
     def _advance(self, message: Mapping[str, Any]) -> None:

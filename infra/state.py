@@ -80,11 +80,13 @@ class RunState:
 
     @classmethod
     def read(cls, path: Path) -> "RunState | None":
-        """None when there is none; raises UserError for one that another version of the tool wrote."""
+        """None when there is none; raises UserError for one that is not ours to read or that another version wrote."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise _not_readable(path, error) from None
         except ValueError:
             data = {}
         if not isinstance(data, dict) or data.get("version") != STATE_VERSION:
@@ -105,6 +107,15 @@ def _services(data: dict[str, Any]) -> tuple[ServiceState, ...]:
             }
         )
         for service in data["services"]
+    )
+
+
+def _not_readable(path: Path, error: OSError) -> UserError:
+    """A file or folder of ours that the system does not let us read."""
+    return UserError(
+        f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}",
+        hint="run the command as the user who started the services",
+        exit_code=ExitCode.ENVIRONMENT,
     )
 
 

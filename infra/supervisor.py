@@ -11,7 +11,7 @@ from typing import Any
 
 from infra import net
 from infra.errors import ExitCode
-from infra.files import write_private
+from infra.files import not_writable, write_private
 from infra.folder import RunFolder
 from infra.journal import Journal, Listener
 from infra.process import ParentPipe
@@ -123,10 +123,10 @@ async def supervise(
     redact: takes secrets out of every line; by default those of our own environment. state: the run as a whole, kept in
     `folder.state`; None keeps no such file. Enter it on the main thread.
     """
-    for unit in units:
-        write_private(folder.settings / f"{unit.name}.json", unit.settings)
-    shutil.rmtree(folder.empty, ignore_errors=True)
-    folder.empty.mkdir(mode=0o700)
+    try:
+        _lay_out(folder, units)
+    except OSError as error:
+        raise not_writable(folder.root, error) from None
     journal = Journal(folder, listener, redact=redact or Redactor(os.environ), state=state)
     parent = ParentPipe()
     around = Surroundings(folder.settings, folder.empty, parent, journal.line, journal.change)
@@ -144,17 +144,26 @@ async def supervise(
             await asyncio.gather(*runs)
 
 
+def _lay_out(folder: RunFolder, units: Sequence[Unit]) -> None:
+    """Write what the services read at their start."""
+    for unit in units:
+        write_private(folder.settings / f"{unit.name}.json", unit.settings)
+    shutil.rmtree(folder.empty, ignore_errors=True)
+    folder.empty.mkdir(mode=0o700)
+
+
 @contextlib.contextmanager
 def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
         loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:
-        for number in numbers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:

@@ -103,11 +103,20 @@ def _choose_device(settings: TaskSettings) -> torch.device:
     device = torch.device(wanted)
     found = torch.cuda.device_count()
     if device.type == "cuda" and found <= (device.index or 0):
-        have = "none was found" if not found else f"only {found} found, counted from cuda:0"
-        raise LoadError(f"device {wanted} was asked for, but {have}; device: auto takes what there is", DEVICE_ABSENT)
+        raise _no_device(wanted, _found_cuda(found))
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise LoadError("device mps was asked for, but this is not a Mac with Metal", DEVICE_ABSENT)
+        raise _no_device(wanted, "this is not a Mac with Metal")
     return device
+
+
+def _found_cuda(count: int) -> str:
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    return f"CUDA finds {count} GPUs, counted from cuda:0" if count else "CUDA finds no GPU"
+
+
+def _no_device(wanted: str, found: str) -> LoadError:
+    return LoadError(f"`device: {wanted}` cannot be had: {found}; `device: auto` takes what there is", DEVICE_ABSENT)
 
 
 def _choose_dtype(settings: TaskSettings, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:

@@ -64,6 +64,16 @@ def test_a_state_of_another_version_is_refused(folder: RunFolder, text: str) -> 
     assert ("model-compose 9.9.9" in caught.value.message) == ("9.9.9" in text)
 
 
+def test_a_file_where_the_folder_should_be_is_no_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / ".model-compose")
+    folder.root.touch()
+    assert folder.running() is None
+    with pytest.raises(UserError) as caught, folder.hold():
+        pass
+    assert caught.value.message == f"{folder.root} cannot be written: file exists"
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
 def test_a_second_run_is_refused_and_told_since_when(folder: RunFolder, tmp_path: Path) -> None:
     with folder.hold():
         state_of(this_process(), tmp_path).write(folder.state)

@@ -129,12 +129,19 @@ async def test_one_failed_service_leaves_the_others_running(run: Run, recorder: 
             await net.get(supervisor.services["bad"].address, "/readyz")
 
 
-async def test_a_model_that_cannot_be_loaded_fails_at_once_with_its_last_line(run: Run, recorder: Recorder) -> None:
-    unit = fake_unit("chat", run.sockets, exit=78, print=["loading", "The model needs CUDA, and there is none."])
+@pytest.mark.parametrize(
+    ("status", "code"), [(78, ExitCode.FILE), (69, ExitCode.ENVIRONMENT), (75, ExitCode.ENVIRONMENT)]
+)
+async def test_a_model_that_cannot_be_served_here_fails_at_once_with_its_last_line(
+    run: Run, recorder: Recorder, status: int, code: ExitCode
+) -> None:
+    unit = fake_unit("chat", run.sockets, exit=status, print=["loading", "The model needs CUDA, and there is none."])
     async with running(run, recorder, unit) as supervisor:
         await supervisor.settled()
         state = supervisor.services["chat"].snapshot()
+        assert supervisor.exit_code == code
     assert (state.state, state.last_error, state.restarts) == ("failed", "The model needs CUDA, and there is none.", 0)
+    assert [text for _, text in recorder.lines] == ["loading", "The model needs CUDA, and there is none."]
 
 
 async def test_a_service_that_is_never_ready_fails_after_its_time(run: Run, recorder: Recorder) -> None:

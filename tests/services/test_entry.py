@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.services.tasks.serving import TaskProcess, serve, settings_of
 
 pytestmark = pytest.mark.server
 
+TORCH = version("torch")
+FOUND = f"torch {TORCH} is built without CUDA" if TORCH.endswith("+cpu") else "CUDA finds no GPU"
+NO_CUDA = f"`device: cuda:0` cannot be had: {FOUND}; `device: auto` takes what there is"
 PROMPT = "Once upon a time"
 LONG: dict[str, Any] = {"prompt": PROMPT, "min_output_length": 250, "stop_sequences": []}
 
@@ -160,7 +164,7 @@ def foreign_kernel(folder: Path) -> None:
             lambda folder: None,
             {"device": "cuda:0"},
             69,
-            "device cuda:0 was asked for, but none was found; device: auto takes what there is",
+            NO_CUDA,
             marks=pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="needs a machine without CUDA"),
         ),
     ],
