@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from compose.execute import load, plan_for, serving, socket_directory
 from compose.init import renew_schema
@@ -21,6 +21,16 @@ from infra.supervisor import Supervisor, stop_timeout_s
 if TYPE_CHECKING:
     from compose.loader import Loaded
     from compose.plan import Plan
+
+_SAMPLES: Final[dict[str, Any]] = {
+    "integer": 1,
+    "number": 1,
+    "boolean": True,
+    "json": ["Hello"],
+    "list": ["Hello"],
+    "object": {},
+}
+"""Inputs of these types in the `run` line to copy; every other type takes a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +185,10 @@ def _run_arguments(workflows: list[dict[str, Any]]) -> list[str]:
 
     workflow = workflows[0]
     inputs = workflow.get("input") or []
-    name = next((field["name"] for field in inputs if field.get("required")), inputs[0]["name"] if inputs else None)
+    needed = [field for field in inputs if field.get("required")] or inputs[:1]
+    values = {field["name"]: _SAMPLES.get(field["type"], "Hello") for field in needed}
     chosen = [workflow["workflow_id"]] if len(workflows) > 1 else []
-    return [*chosen, *(["--input", json.dumps({name: "Hello"})] if name else [])]
+    return [*chosen, *(["--input", json.dumps(values)] if values else [])]
 
 
 def _file_options(selection: Selection) -> list[str]:
