@@ -91,8 +91,8 @@ def _unpickled(model: str, inputs: list[Path], folder: Path, progress: Progress)
         raise _refused(model, _REFUSALS[refusal])
     if child.returncode != 0 or len(shards) != len(inputs):
         raise UserError(
-            f"The pickled weights of {model} could not be converted: the converter ended with {child.returncode}.",
-            hint=f"It needs memory for the largest file of them, and as much disk as all of them in {folder.parent}.",
+            f"the pickled weights of {model} could not be converted: the converter ended with {child.returncode}",
+            hint=f"it needs memory for the largest file of them, and as much disk as all of them in {folder.parent}",
             exit_code=ExitCode.ENVIRONMENT,
         )
     return shards
@@ -116,7 +116,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _refused(model: str, reason: str) -> UserError:
     return UserError(
-        f"{model} is refused: {reason}.",
-        hint="Choose a repository with model.safetensors, or a revision that has it.",
+        f"{model} is refused: {reason}",
+        hint="choose a repository with model.safetensors, or a revision that has it",
         exit_code=ExitCode.FILE,
     )

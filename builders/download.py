@@ -64,8 +64,8 @@ def choose(hub: Hub, repository: str, listing: Listing) -> Wanted:
 
 def _incomplete(repository: str, name: str) -> UserError:
     return UserError(
-        f"The weights of {repository} are incomplete: {name} is absent or broken.",
-        hint="Choose another `revision`, or another model.",
+        f"the weights of {repository} are incomplete: {name} is absent or broken",
+        hint="choose another `revision`, or another model",
         exit_code=ExitCode.FILE,
     )
 

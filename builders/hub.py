@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,10 +99,11 @@ def is_offline(environ: Mapping[str, str]) -> bool:
 
 
 def quieten() -> None:
-    """Before huggingface_hub is imported, which reads these once: no telemetry, no bars, no log lines of its own."""
+    """Before huggingface_hub is imported, which reads these once: no telemetry, no bars, no words of its own."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ.setdefault("HF_HUB_VERBOSITY", "critical")
+    warnings.filterwarnings("ignore", module="huggingface_hub")
 
 
 def _commit(sha: str | None) -> str:

@@ -20,6 +20,7 @@ from builders.model_files import (
     shards_of,
     weights_of,
 )
+from infra.errors import ExitCode, UserError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -69,7 +70,7 @@ class HubCache:
 def hub_cache(environ: Mapping[str, str], cache_dir: Path | None = None) -> HubCache:
     """The user's cache: `cache_dir`, else HF_HUB_CACHE, else `hub` in HF_HOME; as huggingface_hub finds it."""
     if cache_dir is not None:
-        return HubCache(cache_dir.expanduser().absolute())
+        return HubCache(_expanded(str(cache_dir)))
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if environ.get(name):
             return HubCache(_expanded(environ[name]))
@@ -93,7 +94,14 @@ def _user_cache(environ: Mapping[str, str]) -> Path:
 
 
 def _expanded(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser().absolute()
+    try:
+        return Path(os.path.expandvars(path)).expanduser().absolute()
+    except RuntimeError:
+        raise UserError(
+            "there is no place to keep models: HOME is not set, and this user has no home folder",
+            hint="set HOME, or HF_HOME and XDG_CACHE_HOME",
+            exit_code=ExitCode.ENVIRONMENT,
+        ) from None
 
 
 @contextmanager

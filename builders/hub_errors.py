@@ -1,6 +1,7 @@
 """What the hub's refusals and a failing line or disk mean, in plain words, and which of them deserve a second try."""
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,21 +45,21 @@ def _explain_answer(error: BaseException, endpoint: str, repository: str, revisi
     match error:
         case errors.GatedRepoError():
             return _problem(
-                f"{repository} is gated: only those who accepted its owner's terms may have it.",
-                f"Accept them at {endpoint}/{repository}, then `hf auth login` or set HF_TOKEN.",
+                f"{repository} is gated: only those who accepted its owner's terms may have it",
+                f"accept them at {endpoint}/{repository}, then run `hf auth login` or set HF_TOKEN",
             )
         case errors.RevisionNotFoundError():
             return UserError(
-                f"{repository} has no revision {revision!r}.",
-                hint=f"Take a branch, tag or commit of {endpoint}/{repository}/commits, or none for the newest.",
+                f"{repository} has no revision {revision!r}",
+                hint=f"take a branch, tag or commit of {endpoint}/{repository}/commits, or none for the newest",
                 exit_code=ExitCode.FILE,
             )
         case errors.DisabledRepoError():
-            return _problem(f"{endpoint} has disabled {repository}.", "Choose another model.")
+            return _problem(f"{endpoint} has disabled {repository}", "choose another model")
         case errors.RepositoryNotFoundError():
             return _no_such_model(endpoint, repository)
         case errors.RemoteEntryNotFoundError():
-            return _problem(f"{repository} lacks a file that it lists.", "Try again, or choose another `revision`.")
+            return _problem(f"{repository} lacks a file that it lists", "try again, or choose another `revision`")
         case errors.HfHubHTTPError():
             return _explain_status(error.response.status_code, endpoint, repository)
     return None
@@ -66,8 +67,8 @@ def _explain_answer(error: BaseException, endpoint: str, repository: str, revisi
 
 def _no_such_model(endpoint: str, repository: str) -> UserError:
     return _problem(
-        f"No such model: {repository} does not exist on {endpoint}, or it is private.",
-        "Check the spelling; for a private model `hf auth login` or set HF_TOKEN.",
+        f"no such model: {repository} does not exist on {endpoint}, or it is private",
+        "check the spelling; for a private model run `hf auth login` or set HF_TOKEN",
     )
 
 
@@ -76,17 +77,17 @@ def _explain_status(status: int, endpoint: str, repository: str) -> UserError:
         return _no_such_model(endpoint, repository)
     if status in (401, 403):
         return _problem(
-            f"{endpoint} does not accept the token for {repository}.",
-            "Make a new one with read access: `hf auth login`, or set HF_TOKEN.",
+            f"{endpoint} does not accept the token for {repository}",
+            "make a new one with read access; give it to `hf auth login` or set HF_TOKEN",
         )
     if status == 429:
         return _problem(
-            f"{endpoint} asks to slow down (429), so {repository} cannot be fetched now.",
-            "Wait some minutes and repeat the command; a token in HF_TOKEN raises the limit.",
+            f"{endpoint} asks to slow down (429), so {repository} cannot be fetched now",
+            "wait some minutes and repeat the command; a token in HF_TOKEN raises the limit",
         )
     return _problem(
-        f"{endpoint} answers {status}, so {repository} cannot be fetched now.",
-        "Repeat the command later; what has come so far is kept.",
+        f"{endpoint} answers {status}, so {repository} cannot be fetched now",
+        "repeat the command later; what has come so far is kept",
     )
 
 
@@ -100,23 +101,23 @@ def _explain_failure(error: BaseException, endpoint: str, repository: str) -> Us
             return offline(repository, "HF_HUB_OFFLINE is set")
         case errors.FileMetadataError() | ValueError() | KeyError() | TypeError():
             return _problem(
-                f"{repository} cannot be fetched: {endpoint} does not answer as a model hub does.",
-                "Check HF_ENDPOINT, and whether a proxy or a login page stands in between.",
+                f"{repository} cannot be fetched: {endpoint} does not answer as a model hub does",
+                "check HF_ENDPOINT, and whether a proxy or a login page stands in between",
             )
         case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError() | httpx2.InvalidURL():
             return _problem(
-                f"{repository} cannot be fetched: {endpoint} cannot be reached.",
-                "Check the network and the proxy settings; HF_ENDPOINT names another hub.",
+                f"{repository} cannot be fetched: {endpoint} cannot be reached",
+                "check the network and the proxy settings; HF_ENDPOINT names another hub",
             )
         case httpx2.UnsupportedProtocol():
             return _problem(
-                f"{repository} cannot be fetched: {endpoint} is not an address of a hub.",
-                "Let HF_ENDPOINT begin with https://, or unset it.",
+                f"{repository} cannot be fetched: {endpoint} is not an address of a hub",
+                "let HF_ENDPOINT begin with https://, or unset it",
             )
-        case httpx2.HTTPError() | OSError(errno=None):
+        case httpx2.HTTPError() | ConnectionError() | TimeoutError() | OSError(errno=None):
             return _problem(
-                f"{repository} could not be fetched: the connection to {endpoint} broke or stalled.",
-                "Repeat the command; what has come is kept.",
+                f"{repository} could not be fetched: the connection to {endpoint} broke or stalled",
+                "repeat the command; what has come is kept",
             )
     return None
 
@@ -137,9 +138,9 @@ def _explain_disk(error: BaseException, folder: Path) -> UserError | None:
     match error:
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return no_space(folder)
-        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOTDIR | errno.EEXIST):
-            hint = "Change its permissions, or set HF_HOME and XDG_CACHE_HOME to folders of yours."
-            return _problem(f"{folder} cannot be written to.", hint)
+        case OSError(errno=int(code)):
+            hint = "change its permissions, or set HF_HOME and XDG_CACHE_HOME to folders of yours"
+            return _problem(f"{folder} cannot be written: {os.strerror(code).lower()}", hint)
     return None
 
 
@@ -173,8 +174,8 @@ def _wait_before_retry(error: Exception, delay_s: float) -> float | None:
 def offline(repository: str, reason: str) -> UserError:
     """A model that is wanted, is not here, and may not be fetched."""
     return _problem(
-        f"{repository} is not in the cache, or only a part of it, and {reason}.",
-        f"Fetch it once with network: `hf download {repository}`, or run the command without that setting.",
+        f"{repository} is not in the cache, or only a part of it, and {reason}",
+        f"fetch it once with network: `hf download {repository}`, or run the command without that setting",
     )
 
 
@@ -184,15 +185,15 @@ def no_space(folder: Path, needed_bytes: int | None = None, free_bytes: int | No
     if needed_bytes is not None and free_bytes is not None:
         figures = f": {_readable(needed_bytes)} are needed and {_readable(free_bytes)} are free"
     return _problem(
-        f"Not enough space in {folder}{figures}.", "Free some, or set HF_HOME and XDG_CACHE_HOME to a larger disk."
+        f"not enough space in {folder}{figures}", "free some, or set HF_HOME and XDG_CACHE_HOME to a larger disk"
     )
 
 
 def wrong_content(repository: str, name: str) -> UserError:
     """What came is not what the hub lists, also the second time."""
     return _problem(
-        f"{name} of {repository} came with wrong content twice (its checksum differs); it was thrown away.",
-        "Repeat the command; if it stays so, a proxy or a mirror in between changes the data.",
+        f"{name} of {repository} came with wrong content twice (its checksum differs); it was thrown away",
+        "repeat the command; if it stays so, a proxy or a mirror in between changes the data",
     )
 
 

@@ -35,26 +35,26 @@ def check_fit(config: Mapping[str, Any], *, model: str, task: str) -> None:
     """
     if _mentions(config, _CHOOSES_CODE):
         raise UserError(
-            f"{model} is refused: its config.json sets `{_CHOOSES_CODE}`, which would load code from elsewhere.",
-            hint="Use a model from a source that you trust, or remove that key from a local copy.",
+            f"{model} is refused: its config.json sets `{_CHOOSES_CODE}`, which would load code from elsewhere",
+            hint="use a model from a source that you trust, or remove that key from a local copy",
             exit_code=ExitCode.FILE,
         )
     if task not in _GENERATING_TASKS or "auto_map" in config:
         return
     if reads := _WITHOUT_TEXT_INPUT.get(str(config.get("model_type"))):
-        raise _misfit(f"{model} reads {reads}, not text, so it does not fit {task}.")
+        raise _misfit(f"{model} reads {reads}, not text, so it does not fit {task}")
     architectures = [name for name in config.get("architectures") or () if isinstance(name, str)]
     if architectures and not any(_GENERATES.search(name) for name in architectures):
         name = architectures[0]
         purpose = next((purpose for ending, purpose in _OTHER_PURPOSES.items() if name.endswith(ending)), None)
         fits = f"fits {purpose}" if purpose else "generates no text"
-        raise _misfit(f"{model} does not fit {task}: it is a {name}, which {fits}.")
+        raise _misfit(f"{model} does not fit {task}: it is a {name}, which {fits}")
 
 
 def _misfit(message: str) -> UserError:
     return UserError(
         message,
-        hint="Choose a model that generates text, such as HuggingFaceTB/SmolLM3-3B.",
+        hint="choose a model that generates text, such as HuggingFaceTB/SmolLM3-3B",
         exit_code=ExitCode.FILE,
     )
 

@@ -88,25 +88,25 @@ def no_weights(model: str, names: Collection[str]) -> UserError:
     """Why a model with these files cannot be loaded, as exactly as the names tell."""
     if "adapter_config.json" in names:
         return _unfit(
-            f"{model} is a PEFT adapter, not a whole model; adapters are not supported yet.",
-            "Name the model that the adapter was trained on, or a repository with the two merged.",
+            f"{model} is a PEFT adapter, not a whole model; adapters are not supported yet",
+            "name the model that the adapter was trained on, or a repository with the two merged",
         )
     found = sorted(
         {what for pattern, what in _FOREIGN_WEIGHTS.items() if any(fnmatchcase(name, pattern) for name in names)}
     )
     if found:
         return _unfit(
-            f"{model} holds {' and '.join(found)} only, which cannot be loaded here.",
-            "Name a repository with model.safetensors; the makers of a converted model link the one they started from.",
+            f"{model} holds {' and '.join(found)} only, which cannot be loaded here",
+            "name a repository with model.safetensors; the makers of a converted model link the one they started from",
         )
     if CONFIG not in names:
         return _unfit(
-            f"{model} is not a transformers model: it has no {CONFIG}.",
-            "Name a repository or a folder that transformers' `save_pretrained` wrote.",
+            f"{model} is not a transformers model: it has no {CONFIG}",
+            "name a repository or a folder that transformers' `save_pretrained` wrote",
         )
     return _unfit(
-        f"{model} has no weights: neither {SAFETENSORS} nor {PICKLE} is there.",
-        "Name a repository or a folder with the weights in it.",
+        f"{model} has no weights: neither {SAFETENSORS} nor {PICKLE} is there",
+        "name a repository or a folder with the weights in it",
     )
 
 

@@ -85,14 +85,14 @@ def _checked_names(source: ModelSource) -> tuple[str, str]:
     part = r"\w(?:[\w.-]*\w)?"
     if not re.fullmatch(f"{part}(/{part})?", repository, re.ASCII) or ".." in repository or "--" in repository:
         raise UserError(
-            f"{repository!r} is not the name of a model on the hub.",
-            hint="Write OWNER/NAME, such as HuggingFaceTB/SmolLM3-3B, or a path that begins with ./ or /.",
+            f"{repository!r} is not the name of a model on the hub",
+            hint="write OWNER/NAME, such as HuggingFaceTB/SmolLM3-3B, or a path that begins with ./ or /",
             exit_code=ExitCode.FILE,
         )
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", revision, re.ASCII) or ".." in revision:
         raise UserError(
-            f"{revision!r} is not a branch, tag or commit.",
-            hint="Leave `revision` out for the newest.",
+            f"{revision!r} is not a branch, tag or commit",
+            hint="leave `revision` out for the newest",
             exit_code=ExitCode.FILE,
         )
     return repository, revision
@@ -102,8 +102,8 @@ def _resolve_folder(path: Path, task: str, environ: Mapping[str, str]) -> Resolv
     folder = path.expanduser().absolute()
     if not folder.is_dir():
         raise UserError(
-            f"There is no folder {path}.",
-            hint="A model on this machine is a folder with config.json and the weights; OWNER/NAME is one on the hub.",
+            f"{path} is a file, not a folder" if folder.is_file() else f"there is no folder {path}",
+            hint="a model on this machine is a folder with config.json and the weights; OWNER/NAME is one on the hub",
             exit_code=ExitCode.FILE,
         )
     model = inspect_folder(folder)
@@ -112,8 +112,8 @@ def _resolve_folder(path: Path, task: str, environ: Mapping[str, str]) -> Resolv
     check_fit(model.config, model=str(path), task=task)
     if model.missing is not None:
         raise UserError(
-            f"{path} is not a whole model: {model.missing} is absent or broken.",
-            hint="Copy or download it again.",
+            f"{path} is not a whole model: {model.missing} is absent or broken",
+            hint="copy or download it again",
             exit_code=ExitCode.FILE,
         )
     if not model.needs_conversion:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.hub_cache import HubCache, converted_folder, hub_cache, inspect_folder, is_whole_safetensors, only_one
+from infra.errors import UserError
 from tests.builders.conftest import CONFIG, MakeFolder, safetensors
 
 pytestmark = pytest.mark.unit
@@ -127,3 +128,14 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
         assert not entered.wait(0.1)
     assert entered.wait(10)
     other.join()
+
+
+def test_without_a_home_folder_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    with pytest.raises(UserError) as caught:
+        hub_cache({})
+    assert caught.value.message == "there is no place to keep models: HOME is not set, and this user has no home folder"
+    assert caught.value.hint == "set HOME, or HF_HOME and XDG_CACHE_HOME"

@@ -33,33 +33,33 @@ def test_what_generates_text_or_cannot_be_judged_passes(config: dict[str, Any], 
     [
         (
             {"architectures": ["BertForSequenceClassification"]},
-            "a/b does not fit chat-completion: it is a BertForSequenceClassification, which fits text-classification.",
+            "a/b does not fit chat-completion: it is a BertForSequenceClassification, which fits text-classification",
         ),
         (
             {"architectures": ["BertForMaskedLM"]},
-            "a/b does not fit chat-completion: it is a BertForMaskedLM, which fits text-embedding.",
+            "a/b does not fit chat-completion: it is a BertForMaskedLM, which fits text-embedding",
         ),
         (
             {"architectures": ["XLMRobertaModel"]},
-            "a/b does not fit chat-completion: it is a XLMRobertaModel, which fits text-embedding.",
+            "a/b does not fit chat-completion: it is a XLMRobertaModel, which fits text-embedding",
         ),
         (
             {"architectures": ["DetrForObjectDetection"]},
-            "a/b does not fit chat-completion: it is a DetrForObjectDetection, which generates no text.",
+            "a/b does not fit chat-completion: it is a DetrForObjectDetection, which generates no text",
         ),
         (
             {"architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper"},
-            "a/b reads speech, not text, so it does not fit chat-completion.",
+            "a/b reads speech, not text, so it does not fit chat-completion",
         ),
         (
             {"architectures": ["LlamaForCausalLM"], "_attn_implementation_internal": "evil/kernel"},
             "a/b is refused: its config.json sets `_attn_implementation_internal`, which would load code from "
-            "elsewhere.",
+            "elsewhere",
         ),
         (
             {"architectures": ["LlamaForCausalLM"], "parts": [{"text": {"_attn_implementation_internal": "x"}}]},
             "a/b is refused: its config.json sets `_attn_implementation_internal`, which would load code from "
-            "elsewhere.",
+            "elsewhere",
         ),
     ],
 )

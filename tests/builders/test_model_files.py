@@ -115,20 +115,20 @@ def test_what_is_no_index_is_refused(index: str) -> None:
     [
         (
             ["adapter_config.json", "adapter_model.safetensors"],
-            "a/b is a PEFT adapter, not a whole model; adapters are not supported yet.",
+            "a/b is a PEFT adapter, not a whole model; adapters are not supported yet",
         ),
-        (["b-q4.gguf", "README.md"], "a/b holds GGUF files only, which cannot be loaded here."),
-        (["config.json", "onnx/model.onnx"], "a/b holds ONNX files only, which cannot be loaded here."),
+        (["b-q4.gguf", "README.md"], "a/b holds GGUF files only, which cannot be loaded here"),
+        (["config.json", "onnx/model.onnx"], "a/b holds ONNX files only, which cannot be loaded here"),
         (
             ["config.json", "tf_model.h5", "flax_model.msgpack"],
-            "a/b holds Flax weights and TensorFlow weights only, which cannot be loaded here.",
+            "a/b holds Flax weights and TensorFlow weights only, which cannot be loaded here",
         ),
         (
             ["consolidated.00.pth", "params.json"],
-            "a/b holds weights in their maker's own format only, which cannot be loaded here.",
+            "a/b holds weights in their maker's own format only, which cannot be loaded here",
         ),
-        (["README.md"], "a/b is not a transformers model: it has no config.json."),
-        (["config.json"], "a/b has no weights: neither model.safetensors nor pytorch_model.bin is there."),
+        (["README.md"], "a/b is not a transformers model: it has no config.json"),
+        (["config.json"], "a/b has no weights: neither model.safetensors nor pytorch_model.bin is there"),
     ],
 )
 def test_a_repository_without_loadable_weights_is_refused_by_what_it_is(names: list[str], message: str) -> None:

@@ -150,20 +150,20 @@ def test_a_listed_shard_that_is_absent_is_told_before_anything_large_comes(
     with FakeHub({NAME: make_folder(files=files)}) as hub:
         environ["HF_ENDPOINT"] = hub.url
         assert printed(refusal(ModelSource(repository=NAME), environ)) == (
-            "The weights of HuggingFaceTB/SmolLM3-3B are incomplete: model-7.safetensors is absent or broken.\n"
-            "Choose another `revision`, or another model.\n"
+            "the weights of HuggingFaceTB/SmolLM3-3B are incomplete: model-7.safetensors is absent or broken\n"
+            "choose another `revision`, or another model\n"
             "exit 3"
         )
 
 
 NO_SUCH_MODEL = (
-    "No such model: HuggingFaceTB/SmolLM3-1.7B does not exist on HUB, or it is private.\n"
-    "Check the spelling; for a private model `hf auth login` or set HF_TOKEN.\n"
+    "no such model: HuggingFaceTB/SmolLM3-1.7B does not exist on HUB, or it is private\n"
+    "check the spelling; for a private model run `hf auth login` or set HF_TOKEN\n"
     "exit 4"
 )
 GATED = (
-    "HuggingFaceTB/SmolLM3-1.7B is gated: only those who accepted its owner's terms may have it.\n"
-    "Accept them at HUB/HuggingFaceTB/SmolLM3-1.7B, then `hf auth login` or set HF_TOKEN.\n"
+    "HuggingFaceTB/SmolLM3-1.7B is gated: only those who accepted its owner's terms may have it\n"
+    "accept them at HUB/HuggingFaceTB/SmolLM3-1.7B, then run `hf auth login` or set HF_TOKEN\n"
     "exit 4"
 )
 
@@ -179,30 +179,30 @@ GATED = (
         (
             Fault("status", status=429),
             None,
-            "HUB asks to slow down (429), so HuggingFaceTB/SmolLM3-1.7B cannot be fetched now.\n"
-            "Wait some minutes and repeat the command; a token in HF_TOKEN raises the limit.\n"
+            "HUB asks to slow down (429), so HuggingFaceTB/SmolLM3-1.7B cannot be fetched now\n"
+            "wait some minutes and repeat the command; a token in HF_TOKEN raises the limit\n"
             "exit 4",
         ),
         (
             Fault("status", status=503),
             None,
-            "HUB answers 503, so HuggingFaceTB/SmolLM3-1.7B cannot be fetched now.\n"
-            "Repeat the command later; what has come so far is kept.\n"
+            "HUB answers 503, so HuggingFaceTB/SmolLM3-1.7B cannot be fetched now\n"
+            "repeat the command later; what has come so far is kept\n"
             "exit 4",
         ),
         (
             Fault("status", status=403),
             "hf_other",
-            "HUB does not accept the token for HuggingFaceTB/SmolLM3-1.7B.\n"
-            "Make a new one with read access: `hf auth login`, or set HF_TOKEN.\n"
+            "HUB does not accept the token for HuggingFaceTB/SmolLM3-1.7B\n"
+            "make a new one with read access; give it to `hf auth login` or set HF_TOKEN\n"
             "exit 4",
         ),
         (Fault("status", status=404), None, NO_SUCH_MODEL),
         (
             Fault("status", status=200),
             None,
-            "HuggingFaceTB/SmolLM3-1.7B cannot be fetched: HUB does not answer as a model hub does.\n"
-            "Check HF_ENDPOINT, and whether a proxy or a login page stands in between.\n"
+            "HuggingFaceTB/SmolLM3-1.7B cannot be fetched: HUB does not answer as a model hub does\n"
+            "check HF_ENDPOINT, and whether a proxy or a login page stands in between\n"
             "exit 4",
         ),
     ],
@@ -263,8 +263,8 @@ def test_a_revision_that_is_not_there_is_named(make_folder: MakeFolder, environ:
     with FakeHub({NAME: make_folder()}) as hub:
         environ["HF_ENDPOINT"] = hub.url
         assert printed(refusal(ModelSource(repository=NAME, revision="v9"), environ), hub) == (
-            "HuggingFaceTB/SmolLM3-3B has no revision 'v9'.\n"
-            "Take a branch, tag or commit of HUB/HuggingFaceTB/SmolLM3-3B/commits, or none for the newest.\n"
+            "HuggingFaceTB/SmolLM3-3B has no revision 'v9'\n"
+            "take a branch, tag or commit of HUB/HuggingFaceTB/SmolLM3-3B/commits, or none for the newest\n"
             "exit 3"
         )
         pinned = ModelSource(repository=NAME, revision=hub.commit(NAME))
@@ -276,8 +276,8 @@ def test_without_network_the_sentence_says_so(environ: dict[str, str]) -> None:
         closed.bind(("127.0.0.1", 0))
         url = environ["HF_ENDPOINT"] = f"http://127.0.0.1:{closed.getsockname()[1]}"
         assert printed(refusal(ModelSource(repository=NAME), environ)) == (
-            f"HuggingFaceTB/SmolLM3-3B cannot be fetched: {url} cannot be reached.\n"
-            "Check the network and the proxy settings; HF_ENDPOINT names another hub.\n"
+            f"HuggingFaceTB/SmolLM3-3B cannot be fetched: {url} cannot be reached\n"
+            "check the network and the proxy settings; HF_ENDPOINT names another hub\n"
             "exit 4"
         )
 
@@ -285,8 +285,8 @@ def test_without_network_the_sentence_says_so(environ: dict[str, str]) -> None:
 def test_an_address_without_a_scheme_is_no_hub(environ: dict[str, str]) -> None:
     environ["HF_ENDPOINT"] = "hub.example.org"
     assert printed(refusal(ModelSource(repository=NAME), environ)) == (
-        "HuggingFaceTB/SmolLM3-3B cannot be fetched: hub.example.org is not an address of a hub.\n"
-        "Let HF_ENDPOINT begin with https://, or unset it.\n"
+        "HuggingFaceTB/SmolLM3-3B cannot be fetched: hub.example.org is not an address of a hub\n"
+        "let HF_ENDPOINT begin with https://, or unset it\n"
         "exit 4"
     )
 
@@ -313,8 +313,8 @@ def test_a_model_that_may_not_be_fetched_must_be_in_the_cache(
     environ: dict[str, str], source: ModelSource, setting: dict[str, str], reason: str
 ) -> None:
     assert printed(refusal(source, {**environ, **setting})) == (
-        f"HuggingFaceTB/SmolLM3-3B is not in the cache, or only a part of it, and {reason}.\n"
-        "Fetch it once with network: `hf download HuggingFaceTB/SmolLM3-3B`, or run the command without that setting.\n"
+        f"HuggingFaceTB/SmolLM3-3B is not in the cache, or only a part of it, and {reason}\n"
+        "fetch it once with network: `hf download HuggingFaceTB/SmolLM3-3B`, or run the command without that setting\n"
         "exit 4"
     )
 
@@ -326,7 +326,7 @@ def test_the_size_is_compared_with_the_disk_before_anything_comes(
         environ["HF_ENDPOINT"] = hub.url
         error = refusal(ModelSource(repository=NAME), environ)
         assert hub.files_sent() == ["config.json"]
-    assert error.message.startswith(f"Not enough space in {environ['HF_HOME']}/hub: 1000.0 TB are needed and ")
+    assert error.message.startswith(f"not enough space in {environ['HF_HOME']}/hub: 1000.0 TB are needed and ")
     assert error.exit_code == ExitCode.ENVIRONMENT
 
 
@@ -340,8 +340,8 @@ def test_a_misfit_is_told_before_its_weights_come(make_folder: MakeFolder, envir
         environ["HF_ENDPOINT"] = hub.url
         assert printed(refusal(ModelSource(repository="a/bert"), environ, "text-generation")) == (
             "a/bert does not fit text-generation: it is a BertForSequenceClassification, "
-            "which fits text-classification.\n"
-            "Choose a model that generates text, such as HuggingFaceTB/SmolLM3-3B.\n"
+            "which fits text-classification\n"
+            "choose a model that generates text, such as HuggingFaceTB/SmolLM3-3B\n"
             "exit 3"
         )
         assert hub.files_sent() == ["config.json"]
@@ -350,13 +350,13 @@ def test_a_misfit_is_told_before_its_weights_come(make_folder: MakeFolder, envir
 @pytest.mark.parametrize("name", ["a/b/c", "../x", "a b", "", "a//b", "-a/b", "a/..", "a--b/c"])
 def test_what_cannot_be_a_repository_is_refused_without_asking(environ: dict[str, str], name: str) -> None:
     error = refusal(ModelSource(repository=name), environ)
-    assert (error.message, error.exit_code) == (f"{name!r} is not the name of a model on the hub.", ExitCode.FILE)
+    assert (error.message, error.exit_code) == (f"{name!r} is not the name of a model on the hub", ExitCode.FILE)
 
 
 @pytest.mark.parametrize("revision", ["../../x", "/etc", "a b", ".."])
 def test_what_cannot_be_a_revision_is_refused_without_asking(environ: dict[str, str], revision: str) -> None:
     error = refusal(ModelSource(repository=NAME, revision=revision), environ)
-    assert (error.message, error.exit_code) == (f"{revision!r} is not a branch, tag or commit.", ExitCode.FILE)
+    assert (error.message, error.exit_code) == (f"{revision!r} is not a branch, tag or commit", ExitCode.FILE)
 
 
 def test_a_folder_is_used_where_it_is(make_folder: MakeFolder, environ: dict[str, str]) -> None:
@@ -369,16 +369,16 @@ def test_a_folder_is_used_where_it_is(make_folder: MakeFolder, environ: dict[str
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"config.json": None, "model.safetensors": None, "tokenizer.json": None}, "There is no folder PATH."),
-        ({"config.json": None}, "PATH is not a transformers model: it has no config.json."),
+        ({"config.json": None, "model.safetensors": None, "tokenizer.json": None}, "there is no folder PATH"),
+        ({"config.json": None}, "PATH is not a transformers model: it has no config.json"),
         (
             {"model.safetensors": None},
-            "PATH has no weights: neither model.safetensors nor pytorch_model.bin is there.",
+            "PATH has no weights: neither model.safetensors nor pytorch_model.bin is there",
         ),
-        ({"model.safetensors": b"cut"}, "PATH is not a whole model: model.safetensors is absent or broken."),
+        ({"model.safetensors": b"cut"}, "PATH is not a whole model: model.safetensors is absent or broken"),
         (
             {"config.json": '{"architectures": ["BertModel"]}'},
-            "PATH does not fit chat-completion: it is a BertModel, which fits text-embedding.",
+            "PATH does not fit chat-completion: it is a BertModel, which fits text-embedding",
         ),
     ],
 )
