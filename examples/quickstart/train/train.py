@@ -2,7 +2,7 @@
 
     python examples/quickstart/train/train.py [--steps 2000] [--output examples/quickstart/model]
 
-A Llama of about 2.8 million parameters, saved as bfloat16 safetensors of under 6 MB; on two cores training takes
+A Llama of about 2.7 million parameters, saved as bfloat16 safetensors of under 6 MB; on two cores training takes
 a quarter of an hour.
 """
 
