@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, Unpack, cast
 from urllib.parse import quote
 
 from ui.sse import EventTooLongError, read_events
@@ -66,6 +66,18 @@ class Finished:
 StreamEvent = Chunk | Finished
 
 
+class RunOptions(TypedDict, total=False):
+    """What a run may be given beside its input."""
+
+    output_only: bool
+    """Answer with the output alone."""
+    session_id: str | None
+    history: Sequence[JsonObject]
+    """Earlier turns of a chat, `{role, content}`, oldest first."""
+    seed: int | str | None
+    """For the actions that name none: a whole number, or `random`."""
+
+
 class ApiClient:
     """One connection pool to a router; use it as an async context manager.
 
@@ -115,35 +127,26 @@ class ApiClient:
         self,
         workflow_id: str | None,
         input: Mapping[str, Any],  # noqa: A002 - the API's own word
-        *,
-        output_only: bool = False,
-        session_id: str | None = None,
-        history: Sequence[JsonObject] | None = None,
-        seed: int | str | None = None,
+        **options: Unpack[RunOptions],
     ) -> Any:
         """Run to the end, however long it takes, and return the answer, or only its output.
 
         workflow_id: None takes the file's only or default one.
-        history: earlier turns of a chat, `{role, content}`. seed: for the actions that name none.
         """
-        body = _run_body(workflow_id, input, output_only=output_only, session_id=session_id, history=history, seed=seed)
+        body = _run_body(workflow_id, input, options)
         return await self._ask("POST", "/workflows/runs", body=body, wait=True)
 
     async def stream(
         self,
         workflow_id: str | None,
         input: Mapping[str, Any],  # noqa: A002 - the API's own word
-        *,
-        output_only: bool = False,
-        session_id: str | None = None,
-        history: Sequence[JsonObject] | None = None,
-        seed: int | str | None = None,
+        **options: Unpack[RunOptions],
     ) -> AsyncGenerator[StreamEvent, None]:
         """Run and give the output as it comes: any number of chunks, then one Finished.
 
         Closing the iterator before its end (`contextlib.aclosing`) closes the connection, which cancels the run.
         """
-        body = _run_body(workflow_id, input, output_only=output_only, session_id=session_id, history=history, seed=seed)
+        body = _run_body(workflow_id, input, options)
         async with self._open("POST", "/workflows/runs", body=body, accept="text/event-stream") as response:
             if not _content_type(response).startswith("text/event-stream"):
                 await response.aread()
@@ -231,28 +234,10 @@ class ApiClient:
 _INTERRUPTED = ("The connection to the router broke off.", "Try again; `model-compose logs router` may say why.")
 
 
-def _run_body(
-    workflow_id: str | None,
-    input: Mapping[str, Any],  # noqa: A002 - the API's own word
-    *,
-    output_only: bool,
-    session_id: str | None,
-    history: Sequence[JsonObject] | None,
-    seed: int | str | None,
-) -> JsonObject:
+def _run_body(workflow_id: str | None, given: Mapping[str, Any], options: RunOptions) -> JsonObject:
     """Only what is set, so that the router's own defaults hold."""
-    body: JsonObject = {"input": dict(input)}
-    if workflow_id is not None:
-        body["workflow_id"] = workflow_id
-    if output_only:
-        body["output_only"] = True
-    if session_id is not None:
-        body["session_id"] = session_id
-    if history:
-        body["history"] = list(history)
-    if seed is not None:
-        body["seed"] = seed
-    return body
+    body: JsonObject = {"workflow_id": workflow_id, "input": dict(given), **options}
+    return {key: value for key, value in body.items() if value is not None and value is not False and value != []}
 
 
 def _content_type(response: "httpx.Response") -> str:
