@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -17,20 +17,28 @@ from compose.checks.shape import read_shape
 from compose.dialect import modernise
 from compose.reading import nodes
 from compose.reading.interpolation import read_env_file
-from compose.reading.problems import Problem, SourceError, render_problems
+from compose.reading.problems import Mark, Problem, SourceError, render_problems
 from compose.reading.source import decode, read_yaml
 from compose.spec import ComposeSpec
 from infra.errors import ExitCode, UserError
+from infra.secrets import Redactor
 
 FILE_NAMES: Final = ("model-compose.yml", "model-compose.yaml")
 ENV_FILE_NAME: Final = ".env"
 
 
 class InvalidFile(UserError):  # noqa: N818 - says what the file is, as UserError's other kinds do
-    """Everything that is wrong with the file, each with its place, sorted by line."""
+    """Everything that is wrong with the file, each with its place, sorted by line.
 
-    def __init__(self, problems: Sequence[Problem], sources: Mapping[str, str]) -> None:
-        super().__init__(render_problems(problems, sources), exit_code=ExitCode.FILE)
+    sources: the texts whose lines may be shown. redact: takes out the values of secret variables.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], sources: Mapping[str, str], redact: Callable[[str], str] = str
+    ) -> None:
+        count = len(set(problems))
+        heading = f"the file has {count} problems\n" if count > 1 else ""
+        super().__init__(heading + redact(render_problems(problems, sources)), exit_code=ExitCode.FILE)
         self.problems = tuple(problems)
 
 
@@ -39,7 +47,8 @@ class Loaded:
     """A file that may be planned.
 
     directory: of the first file; relative paths in the file start there. env: every variable that `${env.NAME}` can
-    read, the strongest value of each. digest: changes when what the file asks for does.
+    read, the strongest value of each. digest: changes when what the file asks for does. model_marks: where each
+    component's model is named, by the component's name.
     """
 
     spec: ComposeSpec
@@ -48,6 +57,7 @@ class Loaded:
     files: tuple[Path, ...]
     digest: str
     env: Mapping[str, str]
+    model_marks: Mapping[str, Mark]
 
 
 def load_spec(
@@ -66,9 +76,12 @@ def load_spec(
     """
     paths = tuple(files) if files else (_find_file(directory or Path.cwd()),)
     home = paths[0].parent.absolute()
-    environment = {**_env_values(env_files, home), **(os.environ if environ is None else environ), **(env or {})}
-    sources = {str(path) if files else path.name: _read(path) for path in paths}
-    root = _merged(sources)
+    names = {path: str(path) if files else path.name for path in paths}
+    given = _env_values(_env_names(env_files, home, names[paths[0]]))
+    environment = {**given, **(os.environ if environ is None else environ), **(env or {})}
+    sources = {name: _read(path, name) for path, name in names.items()}
+    redact = Redactor(environment)
+    root = _merged(sources, redact)
 
     modern, ambiguities = modernise(root)
     supported, refusals = refuse(modern)
@@ -79,15 +92,19 @@ def load_spec(
         check_references(shaped.spec, findings)
     problems = [*ambiguities, *refusals, *shaped.problems, *findings.problems]
     if problems or shaped.spec is None:
-        raise InvalidFile(problems, sources)
+        raise InvalidFile(problems, sources, redact)
     warnings = [*nodes.repeated_keys(root), *findings.warnings]
     return Loaded(
         shaped.spec,
-        tuple(_sentence(warning) for warning in sorted(warnings, key=lambda warning: warning.mark)),
+        tuple(redact(_sentence(warning)) for warning in sorted(warnings, key=lambda warning: warning.mark)),
         home,
         paths,
         _digest(shaped.spec, shaped.used),
         environment,
+        {
+            component.name: findings.mark(("components", index, "model"))
+            for index, component in enumerate(shaped.spec.components)
+        },
     )
 
 
@@ -102,22 +119,28 @@ def _find_file(directory: Path) -> Path:
     )
 
 
-def _env_values(env_files: Sequence[Path] | None, home: Path) -> dict[str, str]:
+def _env_names(env_files: Sequence[Path] | None, home: Path, file: str) -> dict[Path, str]:
+    """The environment files, and what messages call them; by default the one beside `file`, which lies in `home`."""
+    if env_files is not None:
+        return {path: str(path) for path in env_files}
     default = home / ENV_FILE_NAME
-    chosen = env_files if env_files is not None else [default] if default.is_file() else []
+    return {default: str(Path(file).with_name(ENV_FILE_NAME))} if default.is_file() else {}
+
+
+def _env_values(files: Mapping[Path, str]) -> dict[str, str]:
     values: dict[str, str] = {}
-    for path in chosen:
-        text = _read(path)
+    for path, name in files.items():
         try:
-            values |= read_env_file(text, str(path))
+            values |= read_env_file(_read(path, name), name)
         except SourceError as error:
-            raise InvalidFile(error.problems, {str(path): text}) from None
+            raise InvalidFile(error.problems, {}) from None  # its lines hold secrets, so none is shown
     return values
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, name: str) -> str:
+    """The text of `path`, which messages call `name`."""
     try:
-        return decode(path.read_bytes(), str(path))
+        return decode(path.read_bytes(), name)
     except SourceError as error:
         raise InvalidFile(error.problems, {}) from None
     except OSError as error:
@@ -125,11 +148,11 @@ def _read(path: Path) -> str:
             FileNotFoundError: "it does not exist",
             IsADirectoryError: "it is a folder",
             PermissionError: "it may not be read",
-        }.get(type(error), "the system refuses")
-        raise UserError(f"cannot read {path}: {reason}", exit_code=ExitCode.FILE) from None
+        }.get(type(error), os.strerror(error.errno or 0).lower())
+        raise UserError(f"cannot read {name}: {reason}", exit_code=ExitCode.FILE) from None
 
 
-def _merged(sources: Mapping[str, str]) -> nodes.Mapping:
+def _merged(sources: Mapping[str, str], redact: Redactor) -> nodes.Mapping:
     roots: list[nodes.Mapping] = []
     problems: list[Problem] = []
     for name, text in sources.items():
@@ -138,7 +161,7 @@ def _merged(sources: Mapping[str, str]) -> nodes.Mapping:
         except SourceError as error:
             problems += error.problems
     if problems:
-        raise InvalidFile(problems, sources)
+        raise InvalidFile(problems, sources, redact)
     return reduce(nodes.merge, roots)
 
 

@@ -57,9 +57,10 @@ class Field:
 
     def _within(self, number: Any) -> Any:
         if self.minimum is not None and (number < self.minimum or (self.above and number == self.minimum)):
-            raise ValueError(f"must be {'above' if self.above else 'at least'} {self.minimum:g}, not {number}")
+            bound = f"{'above' if self.above else 'at least'} {_shown(self.minimum)}"
+            raise ValueError(f"must be {bound}, not {_shown(number)}")
         if self.maximum is not None and number > self.maximum:
-            raise ValueError(f"must be at most {self.maximum:g}, not {number}")
+            raise ValueError(f"must be at most {_shown(self.maximum)}, not {_shown(number)}")
         return number
 
 
@@ -212,6 +213,11 @@ def _message(value: Any) -> dict[str, str]:
     if value.get("content") is None:
         raise ValueError(f"has a {value['role']} message without content")
     return {"role": value["role"], "content": _text(value["content"])}
+
+
+def _shown(number: float) -> str:
+    """As people write it: 7 for 7.0."""
+    return f"{number:.15g}" if isinstance(number, float) else str(number)
 
 
 def _kind_of(value: Any) -> str:

@@ -53,10 +53,10 @@ def check_value(field: Field, value: Template, location: Location, place: Place,
         findings.error(location, f"`{field.name}` has no value", "give it one, or leave the key out", key=True)
         return
     tree = check(value, location, place, findings)
-    if tree is None:
-        return
     if field.kind == "messages" and isinstance(value, list):
         _check_messages(value, location, findings)
+        return
+    if tree is None:
         return
     try:
         field.coerce(_known_value(value, tree))

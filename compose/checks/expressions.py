@@ -7,7 +7,17 @@ from typing import Any, Final
 from compose.blocks import Location
 from compose.checks.findings import Findings
 from compose.written import Template
-from services.router.expression import Expression, ExpressionError, Step, Tree, Use, compile_tree, parse, walk
+from services.router.expression import (
+    KNOWN_TYPES,
+    Expression,
+    ExpressionError,
+    Step,
+    Tree,
+    Use,
+    compile_tree,
+    parse,
+    walk,
+)
 from services.router.expression import Template as Parsed
 from services.router.names import closest
 
@@ -114,9 +124,11 @@ def _check_use(use: Use, location: Location, place: Place, findings: Findings) -
         findings.error_in_text(location, expression.text, f"`{expression.source}` is known only {where}", known)
         return
     if expression.type is not None and not expression.type.known:
+        meant = closest(expression.type.name, KNOWN_TYPES)
         findings.warn(
             location,
-            f"the type `{expression.type.text}` is not known: the value stays as it is",
+            f"the type `{expression.type.text}` is not known, so the value stays as it is",
+            f"did you mean `{meant}`?" if meant else None,
             fragment=expression.text,
         )
     try:

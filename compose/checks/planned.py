@@ -1,11 +1,13 @@
 """What files of the field may say and this project does not serve yet: refused by name, never as a typo."""
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final, get_args
 
 from compose.blocks import rewrite
+from compose.checks.shape import MODELS
 from compose.reading.nodes import Entry, Mapping, Scalar, Sequence
 from compose.reading.problems import Mark, Problem
-from services.catalog import PLANNED_TASKS
+from services.catalog import PLANNED_TASKS, TASKS
 
 
 def _names(text: str) -> frozenset[str]:
@@ -93,7 +95,7 @@ def _judge(kind: str, key: str, entry: Entry) -> Problem | None:
         either = next((item for item in value.items if isinstance(item, Sequence)), None)
         return _not_yet(either.mark, "waiting for either of several jobs") if either else None
     if isinstance(value, Scalar) and value.raw in VALUES.get((kind, key), ()):
-        return _not_yet(value.mark, f"{_named(kind, key)} `{value.raw}`")
+        return _not_yet(value.mark, f"{_named(kind, key)} `{value.raw}`", supported_values(kind, key))
     return None
 
 
@@ -102,5 +104,14 @@ def _named(kind: str, key: str) -> str:
     return f"{kind} {key}" if key in ("type", "driver") else key
 
 
-def _not_yet(mark: Mark, what: str) -> Problem:
-    return Problem(mark, f"{what} is not supported yet", None, "wrong meaning")
+def supported_values(kind: str, key: str) -> list[str]:
+    """What may stand there today; empty where that is no list of words."""
+    if (kind, key) == ("component", "task"):
+        return list(TASKS)
+    values: tuple[Any, ...] = get_args(MODELS[kind].model_fields[key].annotation)
+    return [value for value in values if isinstance(value, str)]
+
+
+def _not_yet(mark: Mark, what: str, supported: Collection[str] = ()) -> Problem:
+    hint = f"supported: {', '.join(supported)}" if supported else None
+    return Problem(mark, f"{what} is not supported yet", hint, "wrong meaning")

@@ -82,7 +82,8 @@ def _check_component(component: ModelComponentSpec, here: Location, findings: Fi
 
 def _unknown_task(task: str, here: Location, findings: Findings) -> None:
     if task in VALUES["component", "task"]:
-        findings.error((*here, "task"), f"task `{task}` is not supported yet")
+        hint = f"supported: {', '.join(TASKS)}"
+        findings.error((*here, "task"), f"task `{task}` is not supported yet", hint)
     else:
         findings.error((*here, "task"), f"unknown task `{task}`", _did_you_mean(task, TASKS))
 

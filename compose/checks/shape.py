@@ -121,9 +121,13 @@ def _unknown(location: Location) -> tuple[str, str | None]:
     key = str(location[-1])
     kind = kind_at(location[:-1]) or "file"
     known = accepted_keys(kind)
-    meant = closest(key, known)
     where = "at the top of the file" if kind == "file" else f"in {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    return f"unknown key `{key}` {where}", f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(known)}"
+    message = f"unknown key `{key}` {where}"
+    homes = [f"`{other}`" for other, model in MODELS.items() if key in model.model_fields and other != "file"]
+    if 0 < len(homes) <= 2:
+        return message, f"it belongs in {' or '.join(homes)}"
+    meant = closest(key, known)
+    return message, f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(known)}"
 
 
 def _sentence(name: str, location: Location, detail: "ErrorDetails") -> tuple[str, str | None]:

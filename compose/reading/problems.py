@@ -1,5 +1,7 @@
 """What every reader of the file says when something in it is wrong, and how that is shown."""
 
+import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +11,9 @@ Kind = Literal["cannot read", "wrong shape", "wrong meaning"]
 
 _SHOWN_WIDTH = 100
 """Characters of a source line that are shown; a longer line is cut around the place."""
+
+_SECRET = re.compile(r"""((?:token|key|secret|password)["']?\s*:\s*)(?!\$\{)([^\s,}\]#][^,}\]#]*)""", re.IGNORECASE)
+"""A value that nobody who looks at the terminal should read; one from the environment is not written there."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,12 +71,14 @@ def _render(problem: Problem, lines: list[str]) -> str:
     if problem.mark.line <= len(lines):
         parts += _excerpt(lines[problem.mark.line - 1], problem.mark.column - 1)
     if problem.hint:
-        parts.append(f"  {problem.hint}")
+        lines = textwrap.wrap(problem.hint, _SHOWN_WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+        parts += [f"  {line}" for line in lines]
     return "\n".join(parts)
 
 
 def _excerpt(line: str, column: int) -> list[str]:
-    """The source line and a caret under its `column` (from 0); control characters become spaces."""
+    """The source line and a caret under its `column` (from 0); control characters become spaces, secrets stars."""
+    line = _SECRET.sub(lambda match: match[1] + "*" * len(match[2]), line)
     start = max(0, column - _SHOWN_WIDTH // 2) if len(line) > _SHOWN_WIDTH else 0
     shown = "".join(char if char.isprintable() else " " for char in line[start : start + _SHOWN_WIDTH]).rstrip()
     if not shown:

@@ -27,7 +27,8 @@ component:
   modle: x
 """
 BROKEN_SHOWN = """\
-error: model-compose.yml:1:1: wrong shape: unknown key `controler` at the top of the file
+error: the file has 2 problems
+model-compose.yml:1:1: wrong shape: unknown key `controler` at the top of the file
   controler: {}
   ^
   did you mean `controller`?

@@ -62,12 +62,25 @@ def test_the_strongest_value_of_a_variable_counts(tmp_path: Path) -> None:
     assert port(load_spec(file, env_files=env_files, environ={"PORT": "5"}, env={"PORT": "6"})) == 6
 
 
-def test_an_environment_file_that_cannot_be_read_is_an_error_with_its_place(tmp_path: Path) -> None:
-    write(tmp_path, base__yml=COMPONENT, bad__env="GOOD=1\nnot a variable\n")
+def test_an_environment_file_that_cannot_be_read_is_an_error_with_its_place_and_shows_no_line(tmp_path: Path) -> None:
+    write(tmp_path, base__yml=COMPONENT, bad__env="GOOD=1\nHF_TOKEN hf_sentinel\n")
     with pytest.raises(InvalidFile) as caught:
         load_spec([tmp_path / "base.yml"], env_files=[tmp_path / "bad.env"], environ={})
-    place = f"{tmp_path / 'bad.env'}:2:1"
-    assert caught.value.message == f"{place}: cannot read: this line is not `NAME=VALUE`\n  not a variable\n  ^"
+    assert caught.value.message == f"{tmp_path / 'bad.env'}:2:1: cannot read: this line is not `NAME=VALUE`"
+
+
+def test_the_environment_file_beside_a_file_that_was_found_is_called_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path, **{"model-compose__yml": COMPONENT, "__env": "not a variable\n"})
+    with pytest.raises(InvalidFile, match=r"^\.env:1:1: cannot read: "):
+        load_spec(directory=tmp_path, environ={})
+
+
+def test_no_problem_tells_a_secret(tmp_path: Path) -> None:
+    text = "controller: {port: '${env.API_TOKEN}', auth: {token: sentinel}}\n" + COMPONENT.replace("model", "modle", 1)
+    with pytest.raises(InvalidFile) as caught:
+        load(tmp_path, text, API_TOKEN="sentinel2")
+    assert "`port` must be a whole number, not `***`" in caught.value.message
+    assert "sentinel" not in caught.value.message
 
 
 def test_later_files_win_and_maps_merge(tmp_path: Path) -> None:
@@ -122,7 +135,7 @@ components:
 def test_what_is_accepted_but_doubtful_is_a_warning(tmp_path: Path) -> None:
     assert load(tmp_path, WARNED).warnings == (
         "model-compose.yml:5:44: the action reads no input `promt`; did you mean `prompt`?",
-        "model-compose.yml:5:52: the type `tekst` is not known: the value stays as it is",
+        "model-compose.yml:5:52: the type `tekst` is not known, so the value stays as it is; did you mean `text`?",
         "model-compose.yml:10:27: with `max_concurrent_count: 1` requests run one after the other, never in a batch; "
         "leave it out to let the engine decide",
         "model-compose.yml:11:20: `chat_template` means nothing to text-generation",
@@ -182,4 +195,4 @@ def test_any_odd_value_anywhere_serves_or_is_refused_in_our_words(
         refusal = None
     except InvalidFile as error:
         refusal = error.message
-    assert refusal is None or refusal.startswith("model-compose.yml:")
+    assert refusal is None or refusal.startswith(("model-compose.yml:", "the file has "))

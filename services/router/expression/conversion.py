@@ -38,6 +38,8 @@ class TypeSpec:
 
 def parse_type(text: str) -> TypeSpec:
     """The type that `text` names, known or not. Raises ValueError with a sentence when it has no type's shape."""
+    if not text:
+        raise ValueError("a type is missing after `as`, such as `text` or `integer`")
     match = _TYPE.fullmatch(text)
     if match is None:
         raise ValueError(f"`{text}` is not a type; types look like `text`, `object/a,b` or `image/png;base64`")

@@ -272,5 +272,5 @@ class _Parser:
 
 def _unknown(what: str, word: str, allowed: Sequence[str]) -> str:
     meant = closest(word, allowed)
-    hint = f"; did you mean `{meant}`?" if meant is not None else ""
-    return f"unknown {what} `{word}` (allowed: {', '.join(allowed)}){hint}"
+    remedy = f"did you mean `{meant}`?" if meant is not None else f"allowed: {', '.join(allowed)}"
+    return f"unknown {what} `{word}`; {remedy}"

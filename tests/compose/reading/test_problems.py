@@ -45,6 +45,27 @@ def test_a_long_line_is_cut_around_the_place() -> None:
     assert shown == ["f:1:501: here", "  " + "a" * 50 + "!" + "b" * 49, "  " + " " * 50 + "^"]
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("  token: hf_abc", "  token: ******"),
+        ("auth: {token: 'abc d', insecure: no}", "auth: {token: *******, insecure: no}"),
+        ('"api_key": sk-1 # mine', '"api_key": *****# mine'),
+        ("token: ${env.HF_TOKEN}", "token: ${env.HF_TOKEN}"),
+        ("pad_token_id: 5", "pad_token_id: 5"),
+    ],
+)
+def test_a_secret_in_a_line_is_not_shown(line: str, shown: str) -> None:
+    assert render_problems([Problem(Mark("f", 1, 1), "here")], {"f": line}).splitlines()[1] == f"  {shown}"
+
+
+def test_a_long_hint_takes_several_lines() -> None:
+    hint = "allowed: " + ", ".join(["abc-defg"] * 15)
+    lines = render_problems([Problem(Mark("f", 1, 1), "here", hint)], {}).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("  ") and len(line) <= 100 for line in lines[1:])
+
+
 @pytest.mark.parametrize("sources", [{}, {"f": ""}, {"f": "a\n\n"}])
 def test_a_line_that_is_not_there_is_not_shown(sources: dict[str, str]) -> None:
     assert render_problems([Problem(Mark("f", 2, 1), "here", "hint")], sources) == "f:2:1: here\n  hint"

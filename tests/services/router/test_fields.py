@@ -47,7 +47,7 @@ def test_a_list_stays_a_list() -> None:
     ("name", "template", "given", "sentence"),
     [
         ("temperature", "${input.t}", {"t": "warm"}, "\"temperature\" must be a number, not 'warm'."),
-        ("top_p", "${input.p}", {"p": 2}, '"top_p" must be at most 1, not 2.0.'),
+        ("top_p", "${input.p}", {"p": 2}, '"top_p" must be at most 1, not 2.'),
         ("text", "${input.t}", {"t": {"a": 1}}, '"text" must be text, not an object.'),
         ("text", "${input.t | ${input.u}}", {}, '"text" must be text, not nothing.'),
         (
