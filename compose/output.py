@@ -13,6 +13,7 @@ from infra.state import ServiceState
 _RED, _YELLOW = "31", "33"
 _SERVICE_COLOURS = ("36", "35", "34", "32", "33", "96", "95", "94")
 _CLEAR_LINE = "\r\x1b[K"
+_USUAL_WIDTH = 80
 
 
 def _same(text: str) -> str:
@@ -80,9 +81,9 @@ class Console:
     @property
     def _width(self) -> int:
         try:
-            return os.get_terminal_size(self.err.fileno()).columns
+            return os.get_terminal_size(self.err.fileno()).columns or _USUAL_WIDTH  # some terminals say 0
         except (OSError, ValueError):
-            return 80
+            return _USUAL_WIDTH
 
     def _write(self, stream: TextIO, text: str) -> None:
         """Print whole lines above the status line."""
