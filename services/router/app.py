@@ -31,8 +31,6 @@ from services.router.settings import RouterSettings
 from services.router.sse import Channel, send_events
 from services.router.store import MemoryStore
 
-log = logging.getLogger(__name__)
-
 _STATUS_KEPT_S = 1.0
 """A streamed run that fails within its first second answers with its own status code instead of an event."""
 _CANCEL_WAIT_S = 1.0
@@ -217,8 +215,6 @@ class _Stream(Response):
         with _cancelled_when_gone(receive, self._live):
             try:
                 await send_events(send, self._channel, self._live.run)
-            except TimeoutError:
-                log.warning("run %s: its client stopped reading", self._live.run.task_id)
             finally:
                 self._live.cancel()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
@@ -9,17 +10,20 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from services.process import Arguments, open_socket
+from services.router.connection import Connection
 
 _KEEP_ALIVE_S = 75
 _LAST_ANSWERS_S = 5
 """How long clients may take to read the answers of finished runs."""
+_OPEN_FILES = 65_536
+"""As many connections as the system lets us have up to this; the usual 1,024 are soon taken by idle ones."""
 
 
 def serve(app: ASGIApp, arguments: Arguments, drain: Callable[[], Awaitable[None]]) -> None:
     """Serve on the socket that the arguments name; returns after SIGTERM or SIGINT, when `drain` has returned."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -32,7 +36,15 @@ def serve(app: ASGIApp, arguments: Arguments, drain: Callable[[], Awaitable[None
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    _raise_file_limit()
     _DrainingServer(config, drain).run([open_socket(arguments)])
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if wanted > soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _DrainingServer(uvicorn.Server):

@@ -80,14 +80,6 @@ async def test_a_failed_run_ends_with_its_error() -> None:
     assert '"error":{"code":"task_crashed","message":"It ended.","request_id":"R"}' in client.body
 
 
-async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "STUCK_AFTER_S", 0.01)
-    channel = Channel()
-    await channel.put("", "x")
-    with pytest.raises(TimeoutError):
-        await send_events(Client(stuck=True).send, channel, run_of())
-
-
 async def test_a_full_buffer_holds_the_writer_back_until_it_is_taken() -> None:
     channel = Channel()
     await channel.put("", "x" * MAX_BUFFERED)

@@ -1,0 +1,102 @@
+"""One client's connection, with bounds on what it sends that is no body, and on how long it is waited for."""
+
+import asyncio
+import secrets
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from services.errors import ServiceError
+from services.router.answers import error_response
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request line with its headers, and of whatever else is no body: trailers, empty lines, chunk extensions."""
+HEAD_S = 30
+"""How long a request's head may take, counted from the connection or from the head's first byte."""
+STUCK_S = 60
+"""A client that takes nothing of an answer for so long is given up."""
+
+_TOO_LARGE = ServiceError(
+    431, "head_too_large", "The request line and headers are too long.", hint=f"{MAX_HEAD_BYTES:,} bytes are read."
+)
+_UNREADABLE = ServiceError(400, "invalid_http", "This is not a request in HTTP/1.1.")
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself reads heads without end."""
+
+    _unclaimed = 0
+    """Bytes since the parser last completed a head or gave a piece of a body."""
+    _patience: asyncio.TimerHandle | None = None
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._claim()
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unclaimed += len(data)
+        super().data_received(data)
+        if self._unclaimed > MAX_HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        elif self._unclaimed and self._patience is None:
+            self._wait_for_head()
+
+    def on_headers_complete(self) -> None:
+        self._claim()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._claim()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._claim()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's sentence; ours is in the shape of all errors
+        self._refuse(_UNREADABLE)
+
+    def _refuse(self, error: ServiceError) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # else this would stand in the middle of an answer
+            request_id = secrets.token_hex(16)
+            answer = error_response(error, request_id)
+            headers = [*self.server_state.default_headers, *answer.raw_headers, (b"x-request-id", request_id.encode())]
+            lines = [name + b": " + value + b"\r\n" for name, value in [*headers, (b"connection", b"close")]]
+            self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(answer.body)]))
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+
+    def _watch_reader(self, unsent_before: int | None = None) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent_before is not None and unsent >= unsent_before:
+            self.transport.abort()
+        else:
+            self._watch = self.loop.call_later(STUCK_S, self._watch_reader, unsent)
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _wait_for_head(self) -> None:
+        self._patience = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _claim(self) -> None:
+        self._unclaimed = 0
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
