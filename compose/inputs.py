@@ -1,6 +1,7 @@
 """What `run -i` means: JSON, a file of JSON, or one named text."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,26 +34,28 @@ def _parse(option: str) -> dict[str, Any]:
 def _read(name: str) -> str:
     try:
         return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        hint = "name a file of JSON in UTF-8, or @- for standard input"
-        raise _usage(f"the input file {name} cannot be read", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = os.strerror(error.errno or 0).lower() if isinstance(error, OSError) else "it is not UTF-8"
+        hint = "name a file of JSON, or @- for standard input"
+        raise _usage(f"the input file {name} cannot be read: {reason}", hint) from None
 
 
 def _object(text: str, *, where: str) -> dict[str, Any]:
+    def refuse(constant: str) -> float:
+        raise _usage(f"{where} is not valid JSON: {constant} is no number in JSON", _FORMS)
+
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise _usage(f"{where} is not valid JSON at {place}", _FORMS) from None
-    except (ValueError, RecursionError):
-        raise _usage(f"{where} is not valid JSON: a number or the nesting is out of bounds", _FORMS) from None
+    except RecursionError:
+        raise _usage(f"{where} is not valid JSON: it is nested too deeply", _FORMS) from None
+    except ValueError:
+        raise _usage(f"{where} is not valid JSON: a number in it is too long", _FORMS) from None
     if not isinstance(value, dict):
         raise _usage(f"{where} is not a JSON object", _FORMS)
     return value
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(name)
 
 
 def _usage(message: str, hint: str) -> UserError:

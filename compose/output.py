@@ -173,6 +173,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(padded)
 
 
+def clause(sentence: str) -> str:
+    """A sentence of the API as the terminal writes it: without capital and full stop."""
+    first = sentence.split(" ", 1)[0]
+    starts_like_a_word = first[:1].isupper() and (first[1:].islower() or first == "A")
+    text = sentence[:1].lower() + sentence[1:] if starts_like_a_word else sentence
+    return text.removesuffix(".")
+
+
 def count(number: int, noun: str) -> str:
     """`1 job`, `2 jobs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

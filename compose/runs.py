@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import tempfile
@@ -12,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compose import execute
-from compose.output import Console
+from compose.output import Console, clause
 from compose.state import FOLDER_NAME, Selection, changed_files
 from infra.errors import ExitCode, UserError
+from infra.files import not_writable
 from infra.folder import RunFolder
 from infra.net import address_text
 from infra.state import RunState
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
+    from compose.plan import Plan
     from compose.spec import ComposeSpec, WorkflowSpec
     from ui.client import ApiClient, ApiError
 
@@ -39,13 +42,14 @@ class Question:
 
 def run(selection: Selection, question: Question, console: Console) -> None:
     """Run a workflow and print its output; raises UserError when it fails."""
+    _check_target(question.target)
     state = selection.running()
     if state is not None and _is_of(state, selection):
         for path in changed_files(state):
             console.warn(f"{path} was changed; the server that is running does not know it yet")
         asyncio.run(_ask(state.api_url, _token(selection.run_folder), question, console))
     else:
-        asyncio.run(_ask_own_server(selection, question, console))
+        _ask_own_server(selection, question, console)
 
 
 def _is_of(state: RunState, selection: Selection) -> bool:
@@ -62,23 +66,26 @@ def _token(folder: RunFolder) -> str | None:
     return token
 
 
-async def _ask_own_server(selection: Selection, question: Question, console: Console) -> None:
+def _ask_own_server(selection: Selection, question: Question, console: Console) -> None:
     """Start what the workflow needs, ask it, stop it."""
     loaded = only_what_is_needed(execute.load(selection, console), question.workflow)
     with tempfile.TemporaryDirectory(prefix="model-compose-") as temporary, execute.socket_directory() as sockets:
         folder = RunFolder(Path(temporary) / FOLDER_NAME)
         folder.make()
         plan = execute.plan_for(loaded, folder, sockets, console)
-        serving = execute.serving(plan, folder, console, show_logs=console.verbose, show_steps=console.verbose)
-        async with serving as supervisor:
-            await supervisor.settled()
-            console.status("")
-            for failure in supervisor.failures:
-                raise UserError(failure.message, hint=failure.hint, exit_code=failure.exit_code)
-            base_path = loaded.spec.controller.adapter.base_path
-            url = address_text(supervisor.services["router"].address) + base_path
-            ask = _ask(url, None, question, console)
-            await _unless(supervisor.stop_requests.orderly, ask)
+        base_path = loaded.spec.controller.adapter.base_path
+        asyncio.run(_serve_and_ask(plan, folder, base_path, question, console))
+
+
+async def _serve_and_ask(plan: "Plan", folder: RunFolder, base_path: str, question: Question, console: Console) -> None:
+    serving = execute.serving(plan, folder, console, show_logs=console.verbose, show_steps=console.verbose)
+    async with serving as supervisor:
+        await supervisor.settled()
+        console.status("")
+        for failure in supervisor.failures:
+            raise UserError(failure.message, hint=failure.hint, exit_code=failure.exit_code)
+        url = address_text(supervisor.services["router"].address) + base_path
+        await _unless(supervisor.stop_requests.orderly, _ask(url, None, question, console))
 
 
 def only_what_is_needed(loaded: "Loaded", workflow_id: str | None) -> "Loaded":
@@ -172,12 +179,36 @@ def _deliver(output: Any, target: Path | None, console: Console) -> None:
         console.text(text if text.endswith("\n") else text + "\n")
         return
     try:
-        target.write_text(text, encoding="utf-8")
+        _write(target, text)
     except OSError as error:
-        reason = os.strerror(error.errno or 0).lower()
-        raise UserError(
-            f"{target} cannot be written: {reason}", hint="name another file", exit_code=ExitCode.ENVIRONMENT
-        ) from None
+        console.text(text if text.endswith("\n") else text + "\n")  # so that the work is not lost
+        raise not_writable(target, error) from None
+
+
+def _check_target(target: Path | None) -> None:
+    """Raises UserError before a long run for a file that cannot be written after it."""
+    if target is None:
+        return
+    if target.is_dir():
+        raise not_writable(target, IsADirectoryError(errno.EISDIR, ""))
+    if not target.parent.is_dir():
+        raise not_writable(target, FileNotFoundError(errno.ENOENT, ""))
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise not_writable(target, PermissionError(errno.EACCES, ""))
+
+
+def _write(target: Path, text: str) -> None:
+    """Write the whole file or nothing; what is no ordinary file, such as a pipe, just gets the text."""
+    target = target.resolve()
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8")
+        return
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def output_text(output: Any) -> str:
@@ -193,10 +224,18 @@ def output_text(output: Any) -> str:
 
 def _warn(warnings: list[dict[str, Any]], console: Console) -> None:
     for warning in warnings:
-        console.warn(warning["message"])
+        console.warn(clause(warning["message"]))
 
 
 def _user_error(error: "ApiError") -> UserError:
-    codes = {"unreachable": ExitCode.NOT_RUNNING, "timeout": ExitCode.TIMEOUT}
-    code = ExitCode.USAGE if error.status == 404 else codes.get(error.code, ExitCode.FAILED)
-    return UserError(error.message, hint=error.hint, exit_code=code)
+    codes = {
+        "missing_input": ExitCode.USAGE,
+        "unknown_workflow": ExitCode.USAGE,
+        "workflow_required": ExitCode.USAGE,
+        "unreachable": ExitCode.NOT_RUNNING,
+        "timeout": ExitCode.TIMEOUT,
+    }
+    hint = clause(error.hint) if error.hint else None
+    if error.code == "missing_input":
+        hint = f"give it with -i {error.field}=TEXT"
+    return UserError(clause(error.message), hint=hint, exit_code=codes.get(error.code, ExitCode.FAILED))

@@ -1,6 +1,7 @@
 """What is there already: the folder of a project, what runs in it, which files it came from, and its models."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,13 +83,19 @@ def observe(loaded: "Loaded", directory: Path, socket_directory: Path) -> "Obser
         model = component.model
         source = ModelSource(
             repository=model.repository,
-            path=loaded.directory / Path(model.path).expanduser() if model.path else None,
+            path=loaded.directory / os.path.expanduser(model.path)  # noqa: PTH111 - where there is no home folder, the path stays as it is
+            if model.path
+            else None,
             revision=model.revision,
             token=model.token,
-            cache_dir=Path(model.cache_dir).expanduser() if model.cache_dir else None,
+            cache_dir=Path(model.cache_dir) if model.cache_dir else None,
             local_files_only=model.local_files_only,
         )
-        found = resolve(source, task=component.task, environ=loaded.env)
+        try:
+            found = resolve(source, task=component.task, environ=loaded.env)
+        except UserError as error:
+            place = loaded.model_marks[component.name]
+            raise UserError(f"{place}: {error.message}", hint=error.hint, exit_code=error.exit_code) from None
         models[component.name] = ModelState(
             path=found.path,
             prepare=found.prepare,

@@ -102,11 +102,11 @@ def _value(given: Mapping[str, Any], name: str) -> Any:
 
 def _missing(missing: list[str], unused: list[str]) -> ServiceError:
     sent = [(name, closest(name, unused)) for name in missing]
-    near = [f'"{name}" was sent as "{other}"' for name, other in sent if other is not None]
+    near = [f'; did you mean "{name}" by "{other[:80]}"?' for name, other in sent if other is not None]
     subject = f"Input {listed(missing)} is" if len(missing) == 1 else f"Inputs {listed(missing)} are"
     example = ", ".join(f'"{name}": "..."' for name in missing)
-    hint = f"Probably {', '.join(near)}." if near else f'Send {{"input": {{{example}}}}}.'
-    return ServiceError(422, "missing_input", f"{subject} required.", hint=hint, field=missing[0])
+    message = f"{subject} required{near[0] if near else '.'}"
+    return ServiceError(422, "missing_input", message, hint=f'Send {{"input": {{{example}}}}}.', field=missing[0])
 
 
 def _unused(name: str, names: list[str]) -> dict[str, str]:

@@ -39,9 +39,9 @@ def test_a_file_and_standard_input_are_read_as_json(tmp_path: Path, monkeypatch:
         ("hello", "the input `hello` is not understood"),
         ("=x", "the input `=x` is not understood"),
         ('{"a": }', "the input is not valid JSON at line 1, column 7"),
-        ('{"a": NaN}', "the input is not valid JSON: a number or the nesting is out of bounds"),
-        ('{"a": ' + "[" * 100_000, "the input is not valid JSON: a number or the nesting is out of bounds"),
-        ("@none.json", "the input file none.json cannot be read"),
+        ('{"a": NaN}', "the input is not valid JSON: NaN is no number in JSON"),
+        ('{"a": ' + "[" * 100_000, "the input is not valid JSON: it is nested too deeply"),
+        ("@none.json", "the input file none.json cannot be read: no such file or directory"),
     ],
 )
 def test_anything_else_is_wrong_usage(option: str, message: str) -> None:

@@ -108,11 +108,28 @@ def test_the_output_goes_to_a_file_when_one_is_named(served: Path, tmp_path: Pat
     assert (tmp_path / "answer.txt").read_text() == shown.removesuffix("\n")
 
 
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("no/where.txt", "no such file or directory"), (".", "is a directory"), ("full", "no space left on device")],
+)
+def test_an_output_file_that_cannot_be_written_is_told_before_the_run_and_no_work_is_lost(
+    served: Path, tmp_path: Path, target: str, reason: str
+) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    code, out, err = command(served, "run", "-i", "user_prompt=Hello", "-o", str(tmp_path / target))
+    assert code == 4
+    assert err.startswith(f"error: {tmp_path / target} cannot be written: {reason}\nhint: ")
+    assert bool(out) == (target == "full")
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
 def test_a_missing_input_is_one_sentence(served: Path) -> None:
     code, out, err = command(served, "run", "-i", "user_promt=Hello")
-    assert (code, out) == (1, "")
-    assert err.startswith("error: ")
-    assert "user_prompt" in err
+    assert (code, out) == (2, "")
+    assert err == (
+        'error: input "user_prompt" is required; did you mean "user_prompt" by "user_promt"?\n'
+        "hint: give it with -i user_prompt=TEXT\n"
+    )
 
 
 def test_an_unknown_workflow_is_wrong_usage_with_and_without_a_server(project: Path, served: Path) -> None:

@@ -128,8 +128,8 @@ def test_missing_inputs_are_named_and_near_misses_shown() -> None:
     assert (error.status, error.code, error.message, error.hint, error.field) == (
         422,
         "missing_input",
-        'Input "prompt" is required.',
-        'Probably "prompt" was sent as "promt".',
+        'Input "prompt" is required; did you mean "prompt" by "promt"?',
+        'Send {"input": {"prompt": "..."}}.',
         "prompt",
     )
 
