@@ -13,11 +13,25 @@ import aiohttp
 
 from services.errors import ServiceError
 from services.router.values import loads_finite
-from services.wire import PREDICT_PATH, READY_PATH, Delta, Done, Failed, Frame, Readiness, TaskRequest, parse_frame
+from services.wire import (
+    LIVE_PATH,
+    PREDICT_PATH,
+    READY_PATH,
+    Delta,
+    Done,
+    Failed,
+    Frame,
+    Readiness,
+    TaskRequest,
+    parse_frame,
+)
 
 OnDelta = Callable[[Delta], Awaitable[None]]
 
 _PROBE_TIMEOUT_S = 1.0
+_DOUBT_AFTER_S = 2.0
+"""How long a request may be without an answer before the task is asked for a sign of life, again and again."""
+_LIFE_TIMEOUT_S = 5.0
 _KEEP_ALIVE_S = 4.0
 """Below the five seconds after which servers close idle connections, so that a pooled one is rarely stale."""
 _LAST_BYTES_S = 1.0
@@ -48,6 +62,8 @@ class TaskClient:
         self._component = component
         self._stages_path = Path(stages_path) if stages_path is not None else None
         self._ready = False
+        self._unanswered: set[asyncio.Timeout] = set()
+        self._doubt: asyncio.Task[None] | None = None
         connector: aiohttp.BaseConnector
         if endpoint.startswith("unix:"):
             connector = aiohttp.UnixConnector(endpoint.removeprefix("unix:"), limit=0, keepalive_timeout=_KEEP_ALIVE_S)
@@ -66,6 +82,8 @@ class TaskClient:
         )
 
     async def close(self) -> None:
+        if self._doubt is not None:
+            self._doubt.cancel()
         await self._session.close()
 
     async def readiness(self) -> Readiness:
@@ -124,15 +142,47 @@ class TaskClient:
     async def _open(self, body: bytes) -> aiohttp.ClientResponse:
         """Send the request, a second time when the task had closed the connection without reading it."""
         for again in (True, False):
+            patience = asyncio.timeout(None)
             try:
-                return await self._session.post(self._base + PREDICT_PATH, data=body)
+                async with patience:
+                    return await self._answered(patience, self._session.post(self._base + PREDICT_PATH, data=body))
             except aiohttp.ClientConnectorError:
                 raise self._not_ready(await self.readiness()) from None
             except (aiohttp.ClientError, OSError) as error:
+                if patience.expired():
+                    raise self._not_ready(self._stage()) from None
                 if not (again and _nothing_was_read(error)):
                     self._ready = False
                     raise self._crashed() from error
         raise AssertionError("unreachable")
+
+    async def _answered(
+        self, patience: asyncio.Timeout, answer: Awaitable[aiohttp.ClientResponse]
+    ) -> aiohttp.ClientResponse:
+        """The head of the answer. Connecting tells nothing: while a task starts again, its socket takes requests."""
+        self._unanswered.add(patience)
+        if self._doubt is None or self._doubt.done():
+            self._doubt = asyncio.create_task(self._doubt_unanswered())
+        try:
+            return await answer
+        finally:
+            self._unanswered.discard(patience)
+
+    async def _doubt_unanswered(self) -> None:
+        """End the patience with unanswered requests when the task gives no sign of life."""
+        while self._unanswered:
+            await asyncio.sleep(_DOUBT_AFTER_S)
+            if self._unanswered and not await self._lives():
+                self._ready = False
+                for patience in self._unanswered:
+                    patience.reschedule(0)
+
+    async def _lives(self) -> bool:
+        try:
+            async with asyncio.timeout(_LIFE_TIMEOUT_S), self._session.get(self._base + LIVE_PATH):
+                return True
+        except (aiohttp.ClientError, OSError):
+            return False
 
     async def _frames(self, response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
         begun: list[bytes] = []  # the pieces of a line whose end has not come
