@@ -22,6 +22,9 @@ from infra.unit import Unit, UnitState
 
 POLL_INTERVAL_S = 0.15
 POLL_TIMEOUT_S = 5.0
+LIFE_INTERVAL_S = 2.0
+LIFE_MISSES = 3
+"""A ready service that leaves so many questions in a row unanswered hangs, and is started again."""
 LAST_LINES = 20
 _HOPELESS = {
     os.EX_CONFIG: ExitCode.FILE,  # the model, or what the file says about it
@@ -88,6 +91,7 @@ class Service:
         self._around = around
         self._stopping = asyncio.Event()
         self._timed_out = False
+        self._hung = False
         self._child: Child | None = None
         self._restarts = 0
         self._progress = Progress()
@@ -182,11 +186,11 @@ class Service:
 
     async def _serve(self) -> int:
         """One process from its start to its end; returns its exit status."""
-        self.was_ready = False
+        self.was_ready = self._hung = False
         settings = self._around.settings_folder / f"{self.unit.name}.json"
         descriptor = self._listener.fileno()
         command = (self.unit.module, str(settings), "--fd", str(descriptor), "--parent", str(os.getpid()))
-        poll = asyncio.create_task(self._wait_until_ready())
+        poll = asyncio.create_task(self._watch())
         try:
             return await self._run_child(command, self.unit.environment, self._print, (descriptor,))
         finally:
@@ -218,6 +222,25 @@ class Service:
             return await self._child.wait()
         finally:
             self._child = None
+
+    async def _watch(self) -> None:
+        """See a process become ready, and end it when it hangs after that."""
+        await self._wait_until_ready()
+        misses = 0
+        while misses < LIFE_MISSES:
+            await asyncio.sleep(LIFE_INTERVAL_S)
+            try:
+                async with asyncio.timeout(POLL_TIMEOUT_S):
+                    await net.get(self.address, self.unit.ready_path)
+            except TimeoutError:
+                misses += 1
+            except (OSError, ValueError):
+                pass  # it is about to end by itself
+            else:
+                misses = 0
+        if self._child is not None and not self._stopping.is_set():
+            self._hung = True
+            self._child.kill()
 
     async def _wait_until_ready(self) -> None:
         """Ask until it is ready. One answer may take long: the socket is there before the process listens on it."""
@@ -252,6 +275,8 @@ class Service:
         if self._timed_out:
             seconds = f"{self.unit.start_timeout_s:g} s"
             return Failure(f"{name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
+        if self._hung:
+            return Failure(f"{name} answered nobody any more and was ended")
         if status in _HOPELESS and self._lines:
             return Failure(self._lines[-1], exit_code=_HOPELESS[status])
         if status == -signal.SIGKILL:

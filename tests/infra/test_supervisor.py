@@ -105,6 +105,23 @@ async def test_a_killed_service_is_started_again(run: Run, recorder: Recorder) -
     ) in recorder.lines
 
 
+async def test_a_service_that_hangs_is_ended_and_started_again(
+    run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.service.LIFE_INTERVAL_S", 0.01)
+    async with running(run, recorder, fake_unit("chat", run.sockets)) as supervisor:
+        await supervisor.settled()
+        first = pid_of(supervisor, "chat")
+        monkeypatch.setattr("infra.service.POLL_TIMEOUT_S", 0.1)
+        os.kill(first, signal.SIGSTOP)
+        await recorder.until(lambda: "restarting" in recorder.history("chat"))
+        monkeypatch.setattr("infra.service.POLL_TIMEOUT_S", 5)
+        await recorder.until(lambda: recorder.history("chat")[-1] == "ready")
+        assert pid_of(supervisor, "chat") != first
+    message = "chat answered nobody any more and was ended"
+    assert ("chat", f"[model-compose] {message}; starting it again in 0.25 s") in recorder.lines
+
+
 async def test_a_service_that_keeps_crashing_is_given_up_and_its_last_lines_are_kept(
     run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
