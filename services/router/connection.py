@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.errors import ServiceError
@@ -22,7 +23,11 @@ _UNREADABLE = ServiceError(400, "invalid_http", "This is not a request in HTTP/1
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself reads heads without end."""
+    """uvicorn's protocol, which by itself reads heads without end.
+
+    It also loses the body of a request that offers another protocol, as Java's client does (`Upgrade: h2c`); here the
+    offer is passed over.
+    """
 
     _unclaimed = 0
     """Bytes since the parser last completed a head or gave a piece of a body."""
@@ -39,8 +44,16 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         self._unclaimed += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._pass_over(data[offer.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(_UNREADABLE)
+            return
         if self._unclaimed > MAX_HEAD_BYTES:
             self._refuse(_TOO_LARGE)
         elif self._unclaimed and self._patience is None:
@@ -48,7 +61,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._claim()
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._claim()
@@ -56,10 +70,19 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._claim()
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's sentence; ours is in the shape of all errors
-        self._refuse(_UNREADABLE)
+    def _pass_over(self, rest: bytes) -> None:
+        """Read the head again without its offer, and then what follows it."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(_UNREADABLE)
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def _refuse(self, error: ServiceError) -> None:
         if self.transport.is_closing():

@@ -14,6 +14,7 @@ from services.router.answers import error_response
 
 EXPOSED = b"X-Request-Id, X-Task-Id, Retry-After"
 ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, X-Request-Id"
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII | re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -49,7 +50,7 @@ class Guard:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
-        origin = headers.get("origin")
+        origin = ", ".join(headers.getlist("origin")) if "origin" in headers else None  # several are none of ours
         shared = origin is not None and self._is_shared(origin)
 
         async def send_with_headers(message: Message) -> None:
@@ -103,7 +104,10 @@ class Guard:
                 )
 
     def _is_known_host(self, host: str) -> bool:
-        name = _without_port(host)
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match[1].lower()
         return is_loopback(name) or name in self._hosts or host.lower() in self._hosts
 
     def _is_shared(self, origin: str) -> bool:
@@ -119,11 +123,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _without_port(host: str) -> str:
-    name = host[: host.rfind("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    return name.lower()
 
 
 def _is_same(origin: str, hosts: list[str]) -> bool:

@@ -79,7 +79,14 @@ def test_too_large_a_head_is_told_so_in_the_shape_of_all_errors(shared: Stack) -
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\x16\x03\x01\x02\x00", b"HELO\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n"]
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00",
+        b"HELO\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        b"GET \xff HTTP/1.1\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+    ],
 )
 def test_what_is_not_http_is_told_so(shared: Stack, garbage: bytes) -> None:
     with connect(shared) as client:
@@ -96,6 +103,21 @@ def test_a_head_in_pieces_and_two_requests_on_one_connection_are_read(shared: St
         for _ in range(2):
             for place in range(0, len(request), 40):
                 client.sendall(request[place : place + 40])
+            answer = HTTPResponse(client)
+            answer.begin()
+            assert json.loads(answer.read())["output"] == "x"
+
+
+@pytest.mark.parametrize("offer", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("step", [10, 10_000])
+def test_an_offer_of_another_protocol_is_passed_over(shared: Stack, offer: bytes, step: int) -> None:
+    body = b'{"workflow_id": "text", "input": {"prompt": "x"}}'
+    head = START + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAMAAABk\r\n" % offer
+    request = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connect(shared) as client:
+        for _ in range(2):
+            for place in range(0, len(request), step):
+                client.sendall(request[place : place + step])
             answer = HTTPResponse(client)
             answer.begin()
             assert json.loads(answer.read())["output"] == "x"

@@ -65,6 +65,15 @@ METHODS = ("GET", "POST", "OPTIONS", "DELETE", "HEAD")
         ("2130706433", False),
         ("box.local", False),
         ("[::1", False),
+        ("localhost:80@evil.example", False),
+        ("localhost:", True),
+        ("localhost:http", False),
+        ("localhost:80:80", False),
+        ("[::1]evil.example", False),
+        ("[::1]:80@evil.example", False),
+        ("localhost.", False),
+        ("localhost/evil.example", False),
+        ("evil.example@localhost", False),
         ("", False),
     ],
 )
@@ -87,6 +96,15 @@ def test_a_page_of_another_origin_is_refused(routers: dict[str, Service], method
     answer = ask(routers["plain"], method, path, Origin=origin)
     assert answer.status_code == 403
     assert not any(name.startswith("access-control") for name in answer.headers)
+
+
+@pytest.mark.server
+def test_two_origins_are_refused_whatever_they_are(routers: dict[str, Service]) -> None:
+    plain = routers["plain"]
+    own = ("Origin", plain.address)
+    for other in (PAGE, plain.address, "null"):
+        for headers in ([own, ("Origin", other)], [("Origin", other), own]):
+            assert http("GET", f"{plain.address}/api/workflows", headers=headers).status_code == 403
 
 
 @pytest.mark.server
