@@ -3,8 +3,10 @@
 Only click is imported here; everything else waits until a command needs it.
 """
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -48,14 +50,22 @@ class Common:
 class Program(click.Group):
     """A group of commands that ends in an exit code and, if it must, in one sentence; never in a trace."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own
+        """In the order in which they are needed, which is that below."""
+        return list(self.commands)
+
     def main(self, args: Sequence[str] | None = None, **_extra: Any) -> NoReturn:  # type: ignore[override] # it always leaves
         """Run the command line `args`, by default that of the process; leaves by SystemExit."""
         common = Common()
         try:
-            status = super().main(args, prog_name=NAME, standalone_mode=False, obj=common)
+            with _ended_in_order():
+                status = super().main(args, prog_name=NAME, standalone_mode=False, obj=common)
             sys.exit(status if isinstance(status, int) else ExitCode.OK)
         except UserError as error:
             failure = error
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(ExitCode.USAGE)
         except click.ClickException as error:
             failure = _wrong_usage(error)
         except (click.Abort, KeyboardInterrupt):
@@ -67,12 +77,28 @@ class Program(click.Group):
         sys.exit(failure.exit_code)
 
 
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Inside, a request to end is an interrupt, so that what is half done is cleared away."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _wrong_usage(error: click.ClickException) -> UserError:
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context is not None else NAME
-    message = error.format_message().rstrip(".")
+    possible = [f"`{name}`" for name in getattr(error, "possibilities", None) or ()]
+    message = (error.message if possible else error.format_message()).rstrip(".").replace("'", "`")
     message = message[:1].lower() + message[1:]
-    return UserError(message, hint=f"`{command} --help` shows what is possible", exit_code=ExitCode.USAGE)
+    doubt = f"did you mean {' or '.join(possible)}? " if possible else ""
+    return UserError(message, hint=f"{doubt}`{command} --help` shows what is possible", exit_code=ExitCode.USAGE)
 
 
 def _unforeseen(error: Exception) -> UserError:
@@ -80,12 +106,16 @@ def _unforeseen(error: Exception) -> UserError:
     import tempfile
     import traceback
 
-    descriptor, path = tempfile.mkstemp(prefix=f"{NAME}-", suffix=".log")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
+    try:
+        descriptor, path = tempfile.mkstemp(prefix=f"{NAME}-", suffix=".log")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+        where = f"; {path} says where it happened"
+    except OSError:
+        where = ""
     return UserError(
         f"{NAME} failed in a way that was not foreseen ({type(error).__name__})",
-        hint=f"please report it; {path} says where it happened",
+        hint=f"please report it{where}",
         exit_code=ExitCode.FAILED,
     )
 
@@ -109,19 +139,20 @@ def _add(context: click.Context, parameter: click.Parameter, value: Any) -> None
 def _key_value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.BadParameter(f"`{text}` is not KEY=VALUE.")
+        raise click.BadParameter("it takes KEY=VALUE")  # what was given may be a secret
     return name, value
 
 
 def _common_options(*, file_names: tuple[str, ...] = ("-f", "--file")) -> Callable[[F], F]:
     noted: dict[str, Any] = {"callback": _add, "expose_value": False}
-    path = click.Path(path_type=Path)
+    many: dict[str, Any] = {"multiple": True, **noted}
+    path: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE", **many}
     options = (
-        click.option(*file_names, "files", type=path, multiple=True, help="File to read; later ones win.", **noted),
-        click.option("-e", "--env", metavar="KEY=VALUE", multiple=True, help="Value for ${env.KEY}.", **noted),
-        click.option("--env-file", "env_files", type=path, multiple=True, help="Read instead of .env.", **noted),
-        click.option("-q", "--quiet", is_flag=True, help="Only results, warnings and errors.", **noted),
-        click.option("-v", "--verbose", is_flag=True, help="More of what happens.", **noted),
+        click.option(*file_names, "files", help="Read this file; of several, later ones win.", **path),
+        click.option("-e", "--env", metavar="KEY=VALUE", help="Give ${env.KEY} this value.", **many),
+        click.option("--env-file", "env_files", help="Read variables from here instead of .env.", **path),
+        click.option("-q", "--quiet", is_flag=True, help="Print only results, warnings and errors.", **noted),
+        click.option("-v", "--verbose", is_flag=True, help="Print more of what happens.", **noted),
     )
 
     def decorate(function: F) -> F:
@@ -140,31 +171,57 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
         context.exit()
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+class Seconds(click.ParamType[float]):
+    """A time that is not over at once."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0
+        if not 0 < seconds < float("inf"):
+            self.fail("it takes a number of seconds above 0", param, ctx)
+        return seconds
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_EPILOG = "`init` writes a first file, `up` starts what it describes."
+
+
+@click.group(cls=Program, context_settings=_SETTINGS, epilog=_EPILOG)
 @_common_options()
-@click.option("--version", is_flag=True, callback=_show_version, expose_value=False, is_eager=True, help="Show it.")
+@click.option(
+    "--version", is_flag=True, callback=_show_version, expose_value=False, is_eager=True, help="Show the version."
+)
 def cli() -> None:
-    """From one YAML file of models to running services."""
+    """One YAML file in, running model services out."""
 
 
 @cli.command()
 @click.argument("name", required=False)
 @click.pass_obj
 def init(common: Common, name: str | None) -> None:
-    """Write a starter file, here or in the new folder NAME."""
+    """Write a starter file here, or in the new folder NAME."""
     from compose.init import write_starter
 
     common.console.result(write_starter(Path.cwd() / name if name else Path.cwd()))
 
 
 @cli.command()
-@click.option("-d", "--detach", is_flag=True, help="Come back once everything is ready, and leave it running.")
-@click.option("--runtime", type=click.Choice(["process", "docker"]), help="Where to run; overrides the file.")
-@click.option("--wait-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Wait this long.")
+@click.option("-d", "--detach", is_flag=True, help="Return once everything is ready, and leave it running.")
+@click.option(
+    "--runtime", type=click.Choice(["process", "docker"]), help="Where to run, whatever the file says (no docker yet)."
+)
+@click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up when it is not ready by then.")
 @_common_options()
 @click.pass_obj
 def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | None) -> int:
-    """Start what the file describes, and show the addresses."""
+    """Start what the file describes, and show where it is.
+
+    Ctrl-C stops it once accepted requests are answered; a second one hurries, a third one kills.
+    """
     common.console.status("reading the file")
     from compose.detach import background_half, start_in_background
     from compose.up import Wishes, require_process_runtime
@@ -181,18 +238,18 @@ def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | 
 @_common_options()
 @click.pass_obj
 def down(common: Common) -> None:
-    """Stop what runs here."""
+    """Stop it, and return once it is stopped."""
     from compose.stop import down as stop
 
     stop(common.selection, common.console)
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_common_options()
 @click.pass_obj
 def ps(common: Common, as_json: bool) -> None:
-    """List the services and how they are."""
+    """List the services: state, memory, address, last error."""
     from compose.listing import list_services
 
     list_services(common.selection, common.console, as_json=as_json)
@@ -200,12 +257,12 @@ def ps(common: Common, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("service", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each service.")
 @_common_options(file_names=("--file",))
 @click.pass_obj
 def logs(common: Common, service: str | None, follow: bool, tail: int | None) -> None:
-    """Show what the services said, or one SERVICE."""
+    """Show what the services have printed, or one SERVICE."""
     from compose.listing import show_logs
 
     show_logs(common.selection, service, common.console, count=tail, keep_on=follow)
@@ -213,13 +270,16 @@ def logs(common: Common, service: str | None, follow: bool, tail: int | None) ->
 
 @cli.command()
 @click.argument("workflow", required=False)
-@click.option("-i", "--input", "inputs", multiple=True, metavar="JSON|@FILE|KEY=VALUE", help="What the workflow reads.")
-@click.option("--no-stream", is_flag=True, help="Print the output when it is whole.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the output to this file.")
+@click.option("-i", "--input", "inputs", multiple=True, metavar="JSON|@FILE|NAME=TEXT", help="What the workflow reads.")
+@click.option("--no-stream", is_flag=True, help="Print the output once it is complete.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the output there instead.")
 @_common_options()
 @click.pass_obj
 def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: bool, output: Path | None) -> None:
-    """Run a WORKFLOW once, and print its output."""
+    """Run a WORKFLOW once, and print its output.
+
+    Asks the server that `up` has started here; without one, starts what the workflow needs and stops it afterwards.
+    """
     common.console.status("reading the file")
     from compose.inputs import parse_inputs
     from compose.runs import Question
@@ -233,7 +293,7 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 @_common_options()
 @click.pass_obj
 def validate(common: Common) -> None:
-    """Check the file; show everything wrong with it at once."""
+    """Check the file, and show everything that is wrong with it."""
     from compose.execute import load
     from compose.output import count
 
@@ -246,7 +306,7 @@ def validate(common: Common) -> None:
 @_common_options()
 @click.pass_obj
 def config(common: Common) -> None:
-    """Print the file in today's dialect, with its values and without its secrets."""
+    """Print the file as it is understood, without its secrets."""
     from compose.config import resolved_yaml
     from compose.execute import load
 
@@ -256,7 +316,7 @@ def config(common: Common) -> None:
 @cli.command()
 @click.pass_obj
 def schema(common: Common) -> None:
-    """Print the JSON schema of the file."""
+    """Print the JSON schema of the file, for editors."""
     from compose.schema import shipped_schema
 
     common.console.text(shipped_schema())

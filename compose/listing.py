@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from compose.output import Console, describe, megabytes, table
+from compose.output import Console, columns, describe, megabytes, shown_path
 from compose.state import Selection, changed_files, memory_bytes
 from infra.errors import ExitCode, UserError
 from infra.logs import LogLine, follow, services_with_logs, tail
@@ -22,21 +22,21 @@ def list_services(selection: Selection, console: Console, *, as_json: bool) -> N
     rows = [
         (
             service.name,
-            describe(service),
+            describe(service) if service.process is None or service.process.is_alive() else "ended",
             str(service.process.pid) if service.process else "-",
             megabytes(memory_bytes(service.process)),
-            service.address,
+            state.api_url if service.kind == "router" else service.address,
             str(service.restarts),
             service.last_error or "-",
         )
         for service in state.services
     ]
-    console.result(table(("SERVICE", "STATE", "PID", "MEMORY", "ADDRESS", "RESTARTS", "LAST ERROR"), rows))
+    console.result(columns([("SERVICE", "STATE", "PID", "MEMORY", "ADDRESS", "RESTARTS", "LAST ERROR"), *rows]))
     for service in state.services:
         if service.last_lines:
             console.result("\n".join(["", f"the last lines of {service.name}:", *_indented(service.last_lines)]))
     for path in changed_files(state):
-        console.warn(f"{path} was changed, and the change is not applied; `down` and `up` apply it")
+        console.warn(f"{shown_path(path)} changed, not applied; `model-compose down` and `model-compose up` apply it")
 
 
 def _as_json(state: RunState) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TextIO
 
 from infra.errors import UserError
@@ -13,6 +14,8 @@ from infra.state import ServiceState
 _RED, _YELLOW = "31", "33"
 _SERVICE_COLOURS = ("36", "35", "34", "32", "33", "96", "95", "94")
 _CLEAR_LINE = "\r\x1b[K"
+_NO_STEPS = ("waiting", "failed", "stopping", "stopped")
+"""States that nobody needs to hear of, or that are told with a reason."""
 _USUAL_WIDTH = 80
 
 
@@ -128,7 +131,7 @@ class Narrator:
         self._states[service.name] = service
         self.refresh()
         word = describe(service, coarse=True)
-        is_step = service.state not in ("waiting", "stopping", "stopped") and word != self._said.get(service.name)
+        is_step = service.state not in _NO_STEPS and word not in ("preparing", self._said.get(service.name))
         if is_step and self.show_steps and not self.console.is_live:
             self._said[service.name] = word
             self.console.say(f"{service.name}: {word}")
@@ -148,7 +151,7 @@ def describe(service: ServiceState, *, coarse: bool = False) -> str:
         return word
     percent = int(service.progress * 100)
     if coarse:
-        return f"{word} {percent // 10 * 10} %"
+        return f"{word} {percent // 10 * 10} %" if percent >= 10 else word
     left = f", {duration(service.seconds_left)} left" if service.seconds_left is not None else ""
     return f"{word} {percent} %{left}"
 
@@ -165,12 +168,22 @@ def megabytes(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart, without trailing space."""
-    lines = [tuple(header), *map(tuple, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+def shown_path(path: str) -> str:
+    """Relative where that leads down from here, as people type it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equal length, their columns two spaces apart, without trailing space."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(padded)
+
+
+def in_words(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
 def clause(sentence: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from compose.checks.hosts import url
+from compose.output import columns, count
 from compose.routing import router_settings
 from compose.spec import ComposeSpec, ControllerSpec, ModelComponentSpec, RuntimeSpec
 from infra.unit import Address, TcpAddress, Unit, UnixAddress
@@ -64,7 +65,7 @@ class ObservedState:
 class Step:
     """One thing that will be done, and its cause."""
 
-    verb: Literal["fetch", "start"]
+    verb: Literal["fetch", "convert", "start"]
     service: str
     what: str
     cause: str
@@ -81,11 +82,8 @@ class Plan:
     spec_digest: str
 
     def __str__(self) -> str:
-        """A numbered line a step."""
-        return "\n".join(
-            f"{number}. {step.verb} {step.service}: {step.what}, because {step.cause}"
-            for number, step in enumerate(self.steps, start=1)
-        )
+        """A line a step: what is done to which service, and why."""
+        return columns([(step.verb, step.service, step.what, f"({step.cause})") for step in self.steps])
 
 
 def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
@@ -96,18 +94,16 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
     page_url = url(controller.webui.host, controller.webui.port) if controller.webui else None
 
     units = [_task_unit(component, controller, observed) for component in spec.components]
-    steps = [step for component in spec.components for step in _task_steps(component, observed)]
+    steps = [step for component in spec.components for step in _task_steps(component, spec, observed)]
 
     endpoints = {component.name: f"unix:{_socket(component, observed)}" for component in spec.components}
     settings = router_settings(loaded, endpoints, observed.directory / STAGES_FILE)
     units.append(_router_unit(settings, controller))
-    count = len(spec.workflows)
-    workflows = "its workflow" if count == 1 else f"its {count} workflows"
-    steps.append(Step("start", "router", api_url, f"the file's components are reached through {workflows}"))
+    steps.append(Step("start", "router", api_url, f"runs {count(len(spec.workflows), 'workflow')}"))
 
     if controller.webui is not None and page_url is not None:
         units.append(_page_unit(spec, api_url))
-        asked = "controller.webui asks for it" if _has_controller(spec) else "a file without a controller gets the page"
+        asked = "controller.webui" if _has_controller(spec) else "the file has no controller"
         steps.append(Step("start", "page", page_url, asked))
     return Plan(tuple(units), tuple(steps), api_url, page_url, loaded.digest)
 
@@ -143,18 +139,31 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
     )
 
 
-def _task_steps(component: ModelComponentSpec, observed: ObservedState) -> list[Step]:
+def _task_steps(component: ModelComponentSpec, spec: ComposeSpec, observed: ObservedState) -> list[Step]:
     state = observed.models[component.name]
-    revision = f" at {state.revision[:12]}" if state.revision else ""
+    model = component.model.name + (f" at {state.revision[:12]}" if state.revision else "")
     steps = []
-    if state.prepare:
-        size = f" ({_shown_size(state.bytes_to_fetch)})" if state.bytes_to_fetch is not None else ""
-        cause = "it is not complete on this machine"
-        steps.append(Step("fetch", component.name, f"{component.model.name}{revision}{size}", cause))
-    what = f"{component.task} with {component.model.name}{revision}"
-    cause = f"the file has component {component.id}" if component.id else "the file has this component"
-    steps.append(Step("start", component.name, what, cause))
-    return steps
+    if state.prepare and state.bytes_to_fetch == 0:
+        steps.append(Step("convert", component.name, f"{model} to safetensors", "its weights are pickled"))
+    elif state.prepare:
+        size = f", {_shown_size(state.bytes_to_fetch)}" if state.bytes_to_fetch is not None else ""
+        steps.append(Step("fetch", component.name, model + size, "not whole on this machine"))
+    task = f", {component.task}" if component.id else ""
+    return [*steps, Step("start", component.name, model + task, _users(component, spec))]
+
+
+def _users(component: ModelComponentSpec, spec: ComposeSpec) -> str:
+    """The workflows that a component is started for."""
+    users = [
+        workflow
+        for workflow in spec.workflows
+        if any(spec.component(job.component) == component for job in workflow.jobs)
+    ]
+    if not users:
+        return "no workflow uses it"
+    if len(spec.workflows) == 1:
+        return "the workflow" + (f" {users[0].title!r}" if users[0].title else "")
+    return f"workflow{'s' if len(users) > 1 else ''} {', '.join(workflow.id for workflow in users)}"
 
 
 def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:

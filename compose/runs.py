@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compose import execute
-from compose.output import Console, clause
+from compose.output import Console, clause, shown_path
 from compose.state import FOLDER_NAME, Selection, changed_files
 from infra.errors import ExitCode, UserError
 from infra.files import not_writable
@@ -46,7 +46,7 @@ def run(selection: Selection, question: Question, console: Console) -> None:
     state = selection.running()
     if state is not None and _is_of(state, selection):
         for path in changed_files(state):
-            console.warn(f"{path} was changed; the server that is running does not know it yet")
+            console.warn(f"{shown_path(path)} changed, not applied; the server that runs answers as before")
         asyncio.run(_ask(state.api_url, _token(selection.run_folder), question, console))
     else:
         _ask_own_server(selection, question, console)

@@ -81,11 +81,10 @@ def observe(loaded: "Loaded", directory: Path, socket_directory: Path) -> "Obser
     models = {}
     for component in loaded.spec.components:
         model = component.model
+        folder = os.path.expanduser(model.path or "")  # noqa: PTH111 - Path's fails where there is no home
         source = ModelSource(
             repository=model.repository,
-            path=loaded.directory / os.path.expanduser(model.path)  # noqa: PTH111 - where there is no home folder, the path stays as it is
-            if model.path
-            else None,
+            path=loaded.directory / folder if model.path else None,
             revision=model.revision,
             token=model.token,
             cache_dir=Path(model.cache_dir) if model.cache_dir else None,

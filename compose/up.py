@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from compose.execute import load, plan_for, serving, socket_directory
 from compose.init import renew_schema
-from compose.output import Console, megabytes, table
+from compose.output import Console, columns, in_words, megabytes
 from compose.state import Selection, digests, memory_bytes, tool_version
 from infra.errors import ExitCode, UserError
 from infra.net import get
@@ -58,6 +58,13 @@ def require_process_runtime(runtime: str | None) -> None:
 
 def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     """Returns when a signal has ended it, or at once when nothing of it works."""
+    try:
+        return _up(selection, wishes, console)
+    except KeyboardInterrupt:  # before there was anything to stop; ending it so is how one ends it
+        return ExitCode.INTERRUPTED if wishes.detached else ExitCode.OK
+
+
+def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     loaded = load(selection, console)
     folder = selection.run_folder
     renew_schema(folder)
@@ -120,7 +127,7 @@ async def _started(supervisor: Supervisor, wishes: Wishes, console: Console) -> 
 def _late(supervisor: Supervisor, wishes: Wishes) -> UserError:
     late = [service.name for service in supervisor.snapshot() if service.state not in ("ready", "failed")]
     return UserError(
-        f"{' and '.join(late)} not ready within {wishes.wait_timeout_s:g} s",
+        f"{in_words(late)} not ready within {wishes.wait_timeout_s:g} s",
         hint="it goes on in the background: `model-compose ps` shows how far it is, `model-compose down` stops it"
         if wishes.detached
         else "allow more time with --wait-timeout",
@@ -141,24 +148,20 @@ def _show_failures(services: tuple[ServiceState, ...], console: Console) -> None
             message = service.last_error or "failed"
             named = message if message.startswith(service.name) else f"{service.name}: {message}"
             console.error(UserError(named, hint=service.hint, exit_code=ExitCode.FAILED))
-            for line in service.last_lines:
+            *earlier, last = service.last_lines or ("",)
+            for line in [*earlier, *([last] if last not in ("", message) else [])]:
                 console.say(f"  {line}")
 
 
 async def _show_table(supervisor: Supervisor, plan: "Plan", selection: Selection, console: Console) -> None:
-    addresses = {"router": plan.api_url, "page": plan.page_url or ""}
+    addresses = {"router": plan.api_url, "page": plan.page_url or "-"}
     rows = [
-        (
-            service.name,
-            service.state,
-            addresses.get(service.kind, service.address),
-            megabytes(memory_bytes(service.process)),
-        )
+        (service.name, service.state, megabytes(memory_bytes(service.process)), addresses.get(service.kind, "-"))
         for service in supervisor.snapshot()
     ]
-    console.result(table(("SERVICE", "STATE", "ADDRESS", "MEMORY"), rows))
+    console.result(columns([("SERVICE", "STATE", "MEMORY", "ADDRESS"), *rows]))
     if (command := await _run_command(supervisor, selection)) is not None:
-        console.result(f"\n{command}")
+        console.result(f"\ntry it:\n  {command}")
 
 
 async def _run_command(supervisor: Supervisor, selection: Selection) -> str | None:

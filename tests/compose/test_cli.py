@@ -40,27 +40,29 @@ model-compose.yml:5:3: wrong shape: unknown key `modle` in a component
 HELP = """\
 Usage: model-compose [OPTIONS] COMMAND [ARGS]...
 
-  From one YAML file of models to running services.
+  One YAML file in, running model services out.
 
 Options:
-  -f, --file PATH      File to read; later ones win.
-  -e, --env KEY=VALUE  Value for ${env.KEY}.
-  --env-file PATH      Read instead of .env.
-  -q, --quiet          Only results, warnings and errors.
-  -v, --verbose        More of what happens.
-  --version            Show it.
+  -f, --file FILE      Read this file; of several, later ones win.
+  -e, --env KEY=VALUE  Give ${env.KEY} this value.
+  --env-file FILE      Read variables from here instead of .env.
+  -q, --quiet          Print only results, warnings and errors.
+  -v, --verbose        Print more of what happens.
+  --version            Show the version.
   -h, --help           Show this message and exit.
 
 Commands:
-  config    Print the file in today's dialect, with its values and without...
-  down      Stop what runs here.
-  init      Write a starter file, here or in the new folder NAME.
-  logs      Show what the services said, or one SERVICE.
-  ps        List the services and how they are.
+  init      Write a starter file here, or in the new folder NAME.
+  up        Start what the file describes, and show where it is.
+  down      Stop it, and return once it is stopped.
+  ps        List the services: state, memory, address, last error.
+  logs      Show what the services have printed, or one SERVICE.
   run       Run a WORKFLOW once, and print its output.
-  schema    Print the JSON schema of the file.
-  up        Start what the file describes, and show the addresses.
-  validate  Check the file; show everything wrong with it at once.
+  validate  Check the file, and show everything that is wrong with it.
+  config    Print the file as it is understood, without its secrets.
+  schema    Print the JSON schema of the file, for editors.
+
+  `init` writes a first file, `up` starts what it describes.
 """
 
 
@@ -92,6 +94,10 @@ def test_help_lists_the_commands(call: Call) -> None:
     assert call("--help") == Ended(0, HELP, "")
 
 
+def test_without_a_command_the_help_is_shown_as_wrong_usage(call: Call) -> None:
+    assert call() == Ended(2, "", HELP)
+
+
 def test_version_is_that_of_the_package(call: Call) -> None:
     assert call("--version") == Ended(0, "model-compose 0.1.0\n", "")
 
@@ -99,12 +105,17 @@ def test_version_is_that_of_the_package(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["upp"], "no such command 'upp'. Did you mean 'up'?", "`model-compose --help` shows what is possible"),
-        (["up", "--frob"], "no such option '--frob'", "`model-compose up --help` shows what is possible"),
+        (["upp"], "no such command `upp`", "did you mean `up`? `model-compose --help` shows what is possible"),
+        (["up", "--frob"], "no such option `--frob`", "`model-compose up --help` shows what is possible"),
         (
-            ["-e", "x", "ps"],
-            "invalid value for '-e' / '--env': `x` is not KEY=VALUE",
+            ["-e", "hf_secret", "ps"],
+            "invalid value for `-e` / `--env`: it takes KEY=VALUE",
             "`model-compose --help` shows what is possible",
+        ),
+        (
+            ["up", "--wait-timeout", "nan"],
+            "invalid value for `--wait-timeout`: it takes a number of seconds above 0",
+            "`model-compose up --help` shows what is possible",
         ),
     ],
 )

@@ -1,11 +1,12 @@
 """What reaches a terminal, a pipe, and a terminal without colours."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compose.output import Console, Narrator, describe, duration, table
+from compose.output import Console, Narrator, clause, columns, describe, duration, in_words, shown_path
 from infra.errors import ExitCode, UserError
 from infra.secrets import Redactor
 from infra.state import ServiceState
@@ -98,16 +99,22 @@ def test_a_start_is_told_in_steps_where_lines_cannot_be_rewritten() -> None:
     narrator = Narrator(plain, ["chat"], show_logs=True)
     states = [
         chat(state="waiting"),
+        chat(state="preparing"),
+        chat(state="preparing", stage="downloading"),
+        chat(state="preparing", stage="downloading", progress=0.02),
         chat(state="preparing", stage="downloading", progress=0.41, seconds_left=90),
         chat(state="preparing", stage="downloading", progress=0.44, seconds_left=80),
         chat(state="preparing", stage="downloading", progress=0.52, seconds_left=70),
         chat(),
         chat(state="ready"),
+        chat(state="failed"),
         chat(state="stopping"),
     ]
     for state in states:
         narrator.changed(state)
-    assert text(plain.err) == "chat: downloading 40 %\nchat: downloading 50 %\nchat: starting\nchat: ready\n"
+    assert text(plain.err) == (
+        "chat: downloading\nchat: downloading 40 %\nchat: downloading 50 %\nchat: starting\nchat: ready\n"
+    )
 
 
 def test_lines_of_services_bear_their_names() -> None:
@@ -136,4 +143,32 @@ def test_durations_are_short(seconds: float, shown: str) -> None:
 
 
 def test_columns_line_up() -> None:
-    assert table(("SERVICE", "PID"), [("chat", "1"), ("router", "22")]) == "SERVICE  PID\nchat     1\nrouter   22"
+    assert columns([("SERVICE", "PID"), ("chat", "1"), ("router", "22")]) == "SERVICE  PID\nchat     1\nrouter   22"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_names_stand_in_a_sentence(names: list[str], words: str) -> None:
+    assert in_words(names) == words
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("The prompt is too long.", "the prompt is too long"),
+        ("A run failed.", "a run failed"),
+        ("HF_TOKEN is wrong.", "HF_TOKEN is wrong"),
+        ('"top_p" must be at most 1.', '"top_p" must be at most 1'),
+        ("Did you mean it?", "did you mean it?"),
+        ("JSON, please.", "JSON, please"),
+    ],
+)
+def test_a_sentence_of_the_api_is_said_as_the_terminal_says_it(sentence: str, shown: str) -> None:
+    assert clause(sentence) == shown
+
+
+def test_a_path_below_this_folder_is_shown_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(str(tmp_path / "a/b.yml")) == "a/b.yml"
+    assert shown_path("/elsewhere/b.yml") == "/elsewhere/b.yml"

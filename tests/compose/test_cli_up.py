@@ -23,7 +23,12 @@ ROUTER = {"name": "router", "kind": "router", "base_path": "/api"}
 PAGE = {"name": "page", "kind": "page"}
 GOOD = {"name": "chat"}
 TOO_BIG = {"name": "big", "exit": 78, "print": ["loading", "The model needs 9 GB, and there are 2 GB."]}
-WORKFLOWS = [{"workflow_id": "w", "input": [{"name": "tone"}, {"name": "question", "required": True}]}]
+WORKFLOWS = [
+    {
+        "workflow_id": "w",
+        "input": [{"name": "tone", "type": "text"}, {"name": "question", "type": "text", "required": True}],
+    }
+]
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 
@@ -120,17 +125,17 @@ def test_up_shows_a_table_and_a_line_to_copy_and_ends_clean_on_an_interrupt(star
     code, out, err = up.end()
     assert code == 0
     assert out == (
-        "SERVICE  STATE  ADDRESS  MEMORY\n"
-        "chat  ready  unix:chat  N MB\n"
-        "router  ready  http://127.0.0.1:8080/api  N MB\n"
-        "page  ready  http://127.0.0.1:8081  N MB\n"
+        "SERVICE  STATE  MEMORY  ADDRESS\n"
+        "chat  ready  N MB  -\n"
+        "router  ready  N MB  http://127.0.0.1:8080/api\n"
+        "page  ready  N MB  http://127.0.0.1:8081\n"
         "\n"
-        'model-compose run --input \'{"question": "Hello"}\'\n'
+        "try it:\n"
+        '  model-compose run --input \'{"question": "Hello"}\'\n'
     )
-    names = enumerate(("chat", "router", "page"), start=1)
     assert sorted(err.splitlines()) == sorted(
         [f"{name}: {word}" for name in ("chat", "router", "page") for word in ("starting", "ready")]
-        + [f"{number}. start {name}: a fake, because the test wants it" for number, name in names]
+        + [f"start  {name}  a fake  (the test wants it)" for name in ("chat", "router", "page")]
         + ["stopping; Ctrl-C again hurries"]
     )
     assert not (tmp_path / ".model-compose/state.json").exists()
@@ -150,14 +155,15 @@ def test_one_failed_service_is_told_and_the_others_go_on(start: Start, tmp_path:
     ]
     up.interrupt()
     code, out, err = up.end()
-    assert code == 1
-    assert "big  failed  unix:big  -\n" in out
+    assert code == 3
+    assert "big  failed  -  -\n" in out
     assert "error: big: The model needs 9 GB, and there are 2 GB.\n  loading\n" in err
+    assert err.count("The model needs 9 GB") == 1
 
 
 def test_where_no_task_can_work_up_stops_the_rest_and_fails(start: Start, tmp_path: Path) -> None:
     code, out, err = start(TOO_BIG, ROUTER).end()
-    assert code == 1
+    assert code == 3
     assert "SERVICE" not in out
     assert "error: big: The model needs 9 GB, and there are 2 GB." in err
     assert not (tmp_path / ".model-compose/state.json").exists()
@@ -222,7 +228,7 @@ def test_a_file_edited_while_it_runs_is_said_to_be_not_applied(start: Start, tmp
     path = tmp_path / "model-compose.yml"
     path.write_text(path.read_text() + "# edited\n")
     assert command(tmp_path, "ps")[2] == (
-        f"warning: {path} was changed, and the change is not applied; `down` and `up` apply it\n"
+        "warning: model-compose.yml changed, not applied; `model-compose down` and `model-compose up` apply it\n"
     )
 
 
@@ -280,7 +286,7 @@ def test_the_background_half_says_how_the_start_went_and_leaves_the_terminal(sta
     )
     os.close(writing_end)
     with os.fdopen(reading_end) as pipe:
-        assert pipe.read() == "1"
+        assert pipe.read() == "3"
     assert up.process.stdout is not None
     assert up.process.stderr is not None
     assert "big" in up.process.stdout.read()  # it ends, although the process does not

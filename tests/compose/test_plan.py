@@ -65,20 +65,35 @@ def test_a_plan_prints_each_step_with_its_cause(tmp_path: Path) -> None:
         Path("/cache/chat"), ("builders.weights", "fetch"), {"HF_TOKEN": "x"}, 6_150_000_000, "0123456789abcdef"
     )
     assert str(make_plan(loaded, observe(loaded, chatter=fetched))) == (
-        "1. fetch chatter: acme/chat at 0123456789ab (6.2 GB), because it is not complete on this machine\n"
-        "2. start chatter: chat-completion with acme/chat at 0123456789ab, because the file has component chatter\n"
-        "3. start writer: text-generation with ./writer, because the file has component writer\n"
-        "4. start router: http://127.0.0.1:9000/api, "
-        "because the file's components are reached through its 2 workflows\n"
-        "5. start page: http://127.0.0.1:9001, because controller.webui asks for it"
+        "fetch  chatter  acme/chat at 0123456789ab, 6.2 GB           (not whole on this machine)\n"
+        "start  chatter  acme/chat at 0123456789ab, chat-completion  (workflow chat)\n"
+        "start  writer   ./writer, text-generation                   (workflow write)\n"
+        "start  router   http://127.0.0.1:9000/api                   (runs 2 workflows)\n"
+        "start  page     http://127.0.0.1:9001                       (controller.webui)"
     )
+
+
+def test_a_model_that_is_here_but_pickled_is_converted(tmp_path: Path) -> None:
+    loaded = load(tmp_path, f"workflow: {{title: Ask}}\ncomponent: {{{MODEL}}}")
+    pickled = ModelState(Path("/cache"), ("builders.weights", "fetch"), {}, 0)
+    assert str(make_plan(loaded, observe(loaded, **{"chat-completion": pickled}))).splitlines()[:2] == [
+        "convert  chat-completion  acme/tiny to safetensors   (its weights are pickled)",
+        "start    chat-completion  acme/tiny                  (the workflow 'Ask')",
+    ]
+
+
+def test_a_component_that_no_workflow_uses_is_said_to_be_idle(tmp_path: Path) -> None:
+    text = "workflow: {component: a}\ncomponents:\n" + "".join(f"  - {{id: {name}, {MODEL}}}\n" for name in "ab")
+    lines = str(plan(load(tmp_path, text))).splitlines()
+    assert lines[0] == "start  a       acme/tiny, chat-completion  (the workflow)"
+    assert lines[1] == "start  b       acme/tiny, chat-completion  (no workflow uses it)"
 
 
 def test_a_component_alone_gets_a_router_and_a_page(tmp_path: Path) -> None:
     assert str(plan(load(tmp_path, f"component: {{{MODEL}}}"))) == (
-        "1. start chat-completion: chat-completion with acme/tiny, because the file has this component\n"
-        "2. start router: http://127.0.0.1:8080/api, because the file's components are reached through its workflow\n"
-        "3. start page: http://127.0.0.1:8081, because a file without a controller gets the page"
+        "start  chat-completion  acme/tiny                  (the workflow)\n"
+        "start  router           http://127.0.0.1:8080/api  (runs 1 workflow)\n"
+        "start  page             http://127.0.0.1:8081      (the file has no controller)"
     )
 
 
