@@ -13,6 +13,9 @@ from services.router.names import closest, did_you_mean, fold, listed
 REQUIRED = ("messages", "text", "prompt", "query", "documents")
 """Fields without which a task cannot work."""
 
+MOST_NAMED = 20
+"""Inputs that are compared with the ones we know, and told of one by one."""
+
 _WORDS: dict[Kind, str] = {
     "text": "text",
     "text-or-list": "text",
@@ -92,7 +95,11 @@ class Inputs:
             raise _missing(missing, unused)
         if self.open:
             return []
-        return [_unused(name, [item.name for item in self.declared]) for name in unused]
+        names = [item.name for item in self.declared]
+        warnings = [_unused(name, names) for name in unused[:MOST_NAMED]]
+        if more := len(unused) - len(warnings):
+            warnings.append(warning("unused_input", f"Nothing reads {more} more inputs."))
+        return warnings
 
 
 def _value(given: Mapping[str, Any], name: str) -> Any:
@@ -101,7 +108,7 @@ def _value(given: Mapping[str, Any], name: str) -> Any:
 
 
 def _missing(missing: list[str], unused: list[str]) -> ServiceError:
-    sent = [(name, closest(name, unused)) for name in missing]
+    sent = [(name, closest(name, unused[:MOST_NAMED])) for name in missing]
     near = [f'; did you mean "{name}" by "{other[:80]}"?' for name, other in sent if other is not None]
     subject = f"Input {listed(missing)} is" if len(missing) == 1 else f"Inputs {listed(missing)} are"
     example = ", ".join(f'"{name}": "..."' for name in missing)

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_NAME = 80
+"""Characters; what is longer is nobody's misspelling, and to compare it takes seconds."""
+
 
 def fold(name: str) -> str:
     """The form in which two spellings of one input name are equal."""
@@ -11,7 +14,9 @@ def fold(name: str) -> str:
 
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant."""
-    by_fold = {fold(candidate).lower(): candidate for candidate in known}
+    if len(name) > LONGEST_NAME:
+        return None
+    by_fold = {fold(candidate).lower(): candidate for candidate in known if len(candidate) <= LONGEST_NAME}
     matches = get_close_matches(fold(name).lower(), by_fold, n=1)
     return by_fold[matches[0]] if matches else None
 

@@ -1,5 +1,6 @@
 """The inputs of a workflow are inferred from what its expressions read."""
 
+import time
 from typing import Any
 
 import pytest
@@ -147,6 +148,22 @@ def test_unread_inputs_are_told() -> None:
     assert inputs_of({"text": "${input.prompt} ${input.tone}"}).check({"prompt": "x", "tune": 1, "zzz": 2}) == [
         {"code": "unused_input", "message": 'Nothing reads the input "tune". Did you mean "tone"?', "field": "tune"},
         {"code": "unused_input", "message": 'Nothing reads the input "zzz".', "field": "zzz"},
+    ]
+
+
+def test_of_thousands_of_unread_inputs_a_few_are_told_at_once() -> None:
+    inputs = inputs_of({"text": "${input.prompt}"})
+    given = {f"promp{number}": 1 for number in range(9_999)}
+    began = time.monotonic()
+    warnings = inputs.check({"prompt": "x", **given})
+    with pytest.raises(ServiceError, match='did you mean "prompt" by "promp'):
+        inputs.check(given)
+    for long in ("prompt" * 500_000, "p" * 3_000_000):
+        assert inputs.check({"prompt": "x", long: 1})[0]["field"] == long[:80]
+    assert time.monotonic() - began < 0.5
+    assert [item["message"] for item in warnings[-2:]] == [
+        'Nothing reads the input "promp19". Did you mean "prompt"?',
+        "Nothing reads 9979 more inputs.",
     ]
 
 
