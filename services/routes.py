@@ -82,7 +82,7 @@ def parse_request(body: bytes) -> TaskRequest:
             stream=bool(values["stream"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ServiceError(400, "unreadable_request", "the body is no task request") from None
+        raise ServiceError(400, "unreadable_request", "The body is no task request.") from None
 
 
 async def _read_body(receive: Receive) -> bytes:
@@ -90,10 +90,10 @@ async def _read_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ServiceError(400, "unreadable_request", "the body ended early")
+            raise ServiceError(400, "unreadable_request", "The body ended early.")
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
-            raise ServiceError(413, "body_too_large", f"the body is longer than {MAX_BODY_BYTES} bytes")
+            raise ServiceError(413, "body_too_large", f"The body is longer than {MAX_BODY_BYTES:,} bytes.")
         if not message.get("more_body"):
             return bytes(body)
 
@@ -117,7 +117,7 @@ async def _send_frames(frames: AsyncGenerator[Frame, None], send: Send) -> None:
 
 def _unexpected(error: Exception) -> ServiceError:
     _log.error("a request failed", exc_info=error)
-    return ServiceError(500, "internal_error", "the task failed on this request")
+    return ServiceError(500, "internal_error", "The task failed on this request.")
 
 
 def _line(frame: Frame) -> bytes:

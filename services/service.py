@@ -79,8 +79,7 @@ class TaskWorker:
         self._task.setup(model)
         seconds, megabytes = time.monotonic() - self._made_s, resident_bytes() / 1e6
         _log.info(
-            "%s: %s on %s, in %.1f s, %.0f MB",
-            self._settings.id,
+            "%s on %s, loaded in %.1f s, %.0f MB",
             self._settings.model,
             model.placement,
             seconds,

@@ -147,7 +147,7 @@ class _Finite(LogitsProcessor):  # type: ignore[misc]  # transformers has no typ
             raise ServiceError(
                 500,
                 "non_finite_output",
-                "the model computed numbers that are not finite (NaN or infinity), so there is no answer",
-                hint="try precision: float32, or check the model's weights",
+                "The model computed numbers that are not finite (NaN or infinity), so there is no answer.",
+                hint="Try `precision: float32` in the file, or check the model's weights.",
             )
         return scores

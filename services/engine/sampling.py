@@ -66,9 +66,9 @@ def resolve_sampling(fields: Mapping[str, Any], model: Mapping[str, Any]) -> Sam
         raise ServiceError(
             422,
             "invalid_parameter",
-            f"num_return_sequences is {sequences}, but without sampling there are only as many answers as beams"
-            f" (num_beams is {beams})",
-            hint="set do_sample: true and a temperature above 0, or a higher num_beams",
+            f'"num_return_sequences" is {sequences}, but without sampling there are only as many answers as beams'
+            f' ("num_beams" is {beams}).',
+            hint='Set "do_sample" to true and "temperature" above 0, or a higher "num_beams".',
             field="num_return_sequences",
         )
     spread: dict[str, Any] = {}
@@ -126,8 +126,8 @@ def resolve_length(
         raise ServiceError(
             422,
             "prompt_too_long",
-            f"the prompt has {prompt} tokens and the model holds {room.decoder}, so there is no room for an answer",
-            hint="shorten the prompt, or set max_input_length",
+            f"The prompt has {prompt} tokens and the model holds {room.decoder}, so there is no room for an answer.",
+            hint='Shorten the prompt, or set "max_input_length".',
             field=field,
         )
     asked = _asked(given, used)
@@ -138,7 +138,7 @@ def resolve_length(
         raise ServiceError(
             422,
             "invalid_parameter",
-            f"min_output_length {min_new} is more than the {asked} tokens allowed",
+            f'"min_output_length" is {min_new}, more than the {asked} tokens allowed.',
             field="min_output_length",
         )
     capped = () if asked is None or asked == max_new else (_capped(given, asked, max_new),)
@@ -156,8 +156,8 @@ def _asked(given: Mapping[str, Any], used: int) -> int | None:
             raise ServiceError(
                 422,
                 "prompt_too_long",
-                f"the prompt has {used} tokens and max_length is {total}, so there is no room for an answer",
-                hint="shorten the prompt, or raise max_length",
+                f'The prompt has {used} tokens and "max_length" is {total}, so there is no room for an answer.',
+                hint='Shorten the prompt, or raise "max_length".',
                 field="max_length",
             )
         limits.append(total - used)
@@ -176,6 +176,6 @@ def _capped(given: Mapping[str, Any], asked: int, max_new: int) -> dict[str, Any
     field = "max_output_length" if given.get("max_output_length") == asked else "max_length"
     return {
         "code": "output_capped",
-        "message": f"{field} allows {asked} new tokens, but the model has room for {max_new}; the answer ends there",
+        "message": f'"{field}" allows {asked} new tokens, but the model has room for {max_new}; the answer ends there.',
         "field": field,
     }

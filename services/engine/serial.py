@@ -65,8 +65,8 @@ class SerialEngine:
             raise ServiceError(
                 503,
                 "overloaded",
-                f"{waiting} requests already wait for this model",
-                hint="try again later, or raise max_queue_length",
+                f"{waiting} requests already wait for this model.",
+                hint="Try again later, or raise `max_queue_length` in the file.",
                 retry_after_s=max(1, round(self._service_s * (waiting + 1))),
             )
 
@@ -172,12 +172,12 @@ def _explain(error: Exception) -> ServiceError:
         return ServiceError(
             503,
             "out_of_memory",
-            "there was not enough memory for this request",
-            hint="shorten the prompt or lower max_output_length",
+            "There was not enough memory for this request.",
+            hint='Shorten the prompt, or lower "max_output_length".',
             retry_after_s=1,
         )
     _log.error("generating failed", exc_info=error)
-    return ServiceError(500, "generation_failed", "the model failed while it generated the answer")
+    return ServiceError(500, "generation_failed", "The model failed while it generated the answer.")
 
 
 class _Generation:

@@ -78,7 +78,7 @@ class GenerationTask(ABC):
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
         stage = self._engine.readiness.stage
         if stage != "ready":
-            raise ServiceError(503, "not_ready", f"the model is not ready: {stage}", retry_after_s=1)
+            raise ServiceError(503, "not_ready", f"The model is not ready: {stage}.", retry_after_s=1)
         self._engine.check_queue(self._reading)  # to read a long text only to refuse it takes longer than to answer
         self._reading += 1
         try:
@@ -132,7 +132,7 @@ def _cut(item: Input, fields: Mapping[str, Any], room: Room, field: str) -> tupl
     ids = item.ids[:limit]
     if room.encoder_decoder:  # an encoder wants its end token
         ids[-1] = item.ids[-1]
-    message = f"the input has {len(item.ids)} tokens; only the first {limit} were read"
+    message = f"The input has {len(item.ids)} tokens; only the first {limit} were read."
     return replace(item, ids=ids), [{"code": "input_truncated", "message": message, "field": field}]
 
 

@@ -45,7 +45,7 @@ class Task(GenerationTask):
     def read(self, fields: Mapping[str, Any]) -> Inputs:
         messages: Messages | None = fields.get("messages")
         if not messages:
-            raise ServiceError(422, "missing_field", "chat-completion needs messages", field="messages")
+            raise ServiceError(422, "missing_field", 'chat-completion needs "messages".', field="messages")
         ids = self._encode(messages, reasoning=bool(fields.get("reasoning")))
         return Inputs([Input(ids)], many=False, field="messages", stop=self._stop)
 
@@ -86,11 +86,11 @@ class Task(GenerationTask):
             raise ServiceError(
                 422,
                 "messages_refused",
-                f"the model's chat template does not accept these messages ({roles})",
-                hint="many models want user and assistant in turns, after one system message at most",
+                f"The model's chat template does not accept these messages ({roles}).",
+                hint="Many models want user and assistant in turns, after one system message at most.",
                 field="messages",
             ) from None
-        raise ServiceError(500, "template_too_long", "the model's chat template wrote more than it may")
+        raise ServiceError(500, "template_too_long", "The model's chat template wrote more than it may.")
 
     def _render(self, messages: Messages, *, reasoning: bool, **how: Any) -> Any:
         return self.model.tokenizer.apply_chat_template(

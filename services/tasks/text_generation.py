@@ -14,7 +14,7 @@ class Task(GenerationTask):
         field = "text" if fields.get("text") is not None else "prompt"
         given = fields.get(field)
         if given is None:
-            raise ServiceError(422, "missing_field", "text-generation needs text or prompt", field="text")
+            raise ServiceError(422, "missing_field", 'text-generation needs "text" or "prompt".', field="text")
         echo = fields.get("return_full_text")
         if echo is None:  # an encoder-decoder's answer is a text of its own, not a continuation
             echo = field == "text" and not self.model.room.encoder_decoder
@@ -26,9 +26,11 @@ class Task(GenerationTask):
         try:
             ids: list[int] = tokenizer.encode(text)
         except (UnicodeEncodeError, TypeError):
-            raise ServiceError(422, "invalid_text", f"{field} is not valid Unicode", field=field) from None
+            raise ServiceError(422, "invalid_text", f'"{field}" is not valid Unicode.', field=field) from None
         if not ids and tokenizer.bos_token_id is not None:
             ids = [tokenizer.bos_token_id]
         if not ids:
-            raise ServiceError(422, "empty_prompt", f"{field} is empty, and the model cannot begin alone", field=field)
+            raise ServiceError(
+                422, "empty_prompt", f'"{field}" is empty, and the model cannot begin alone.', field=field
+            )
         return Input(ids, echo=text if echo else "", continues=not self.model.room.encoder_decoder)

@@ -59,15 +59,19 @@ def test_bentoml_answers_everything_else(task: TaskProcess) -> None:
 
 def test_one_line_at_start_and_no_prompts_in_the_log(task: TaskProcess) -> None:
     task.done({"prompt": "a very secret prompt", "max_output_length": 2})
-    lines = [line for line in task.log.splitlines() if line.startswith("tiny: ")]
+    lines = [line for line in task.log.splitlines() if line.startswith("tiny/gpt_neo on ")]
     assert len(lines) == 1
-    assert re.fullmatch(r"tiny: tiny/gpt_neo on cpu, float32, 1 threads, in \d+\.\d s, \d+ MB", lines[0])
+    assert re.fullmatch(r"tiny/gpt_neo on cpu, float32, 1 threads, loaded in \d+\.\d s, \d+ MB", lines[0])
     assert "secret" not in task.log
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [("{", "the body is no task request"), ("[]", "the body is no task request"), ('{"fields": {}}', "the body is no")],
+    [
+        ("{", "The body is no task request."),
+        ("[]", "The body is no task request."),
+        ('{"fields": {}}', "The body is no"),
+    ],
 )
 def test_a_body_that_is_no_request(task: TaskProcess, body: str, message: str) -> None:
     with contextlib.closing(task.connect()) as connection:
@@ -100,7 +104,7 @@ def test_too_many_requests_are_refused(task: TaskProcess) -> None:
             stack.enter_context(task.open({"prompt": PROMPT, "max_output_length": 1}))
         status, error = task.refused({"prompt": PROMPT})
         assert (status, error["code"]) == (503, "overloaded")
-        assert error["message"] == "2 requests already wait for this model"
+        assert error["message"] == "2 requests already wait for this model."
         assert error["retry_after_s"] >= 1
 
 

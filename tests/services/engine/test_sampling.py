@@ -46,7 +46,7 @@ def test_sampling(fields: dict[str, Any], model: dict[str, Any], expected: Sampl
 
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"num_beams": 2, "do_sample": False}])
 def test_several_sequences_need_sampling_or_beams(fields: dict[str, Any]) -> None:
-    with pytest.raises(ServiceError, match="num_return_sequences is 3, but without sampling") as caught:
+    with pytest.raises(ServiceError, match='"num_return_sequences" is 3, but without sampling') as caught:
         resolve_sampling({"num_return_sequences": 3, **fields}, {})
     assert (caught.value.status, caught.value.field) == (422, "num_return_sequences")
 
@@ -81,15 +81,15 @@ def test_length(fields: dict[str, Any], model: dict[str, Any], prompt: int, room
 def test_more_than_there_is_room_is_capped_with_a_warning(field: str, value: int) -> None:
     length = resolve_length({field: value}, {}, prompt=56, room=DECODER)
     asked = value if field == "max_output_length" else value - 56
-    message = f"{field} allows {asked} new tokens, but the model has room for 200; the answer ends there"
+    message = f'"{field}" allows {asked} new tokens, but the model has room for 200; the answer ends there.'
     assert length == Length(200, 0, ({"code": "output_capped", "message": message, "field": field},))
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "the prompt has 300 tokens and the model holds 256, so there is no room for an answer"),
-        ({"max_length": 250}, "the prompt has 300 tokens and the model holds 256, so there is no room for an answer"),
+        ({}, "The prompt has 300 tokens and the model holds 256, so there is no room for an answer."),
+        ({"max_length": 250}, "The prompt has 300 tokens and the model holds 256, so there is no room for an answer."),
     ],
 )
 def test_a_prompt_without_room(fields: dict[str, Any], message: str) -> None:
@@ -101,9 +101,9 @@ def test_a_prompt_without_room(fields: dict[str, Any], message: str) -> None:
 def test_a_prompt_longer_than_max_length() -> None:
     with pytest.raises(ServiceError) as caught:
         resolve_length({"max_length": 20}, {}, prompt=30, room=DECODER)
-    assert caught.value.message == "the prompt has 30 tokens and max_length is 20, so there is no room for an answer"
+    assert caught.value.message == 'The prompt has 30 tokens and "max_length" is 20, so there is no room for an answer.'
 
 
 def test_at_least_more_than_at_most() -> None:
-    with pytest.raises(ServiceError, match="min_output_length 50 is more than the 10 tokens allowed"):
+    with pytest.raises(ServiceError, match='"min_output_length" is 50, more than the 10 tokens allowed'):
         resolve_length({"min_output_length": 50, "max_output_length": 10}, {}, prompt=3, room=DECODER)

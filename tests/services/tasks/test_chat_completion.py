@@ -79,10 +79,10 @@ def test_messages_that_a_template_refuses(tiny: Tiny) -> None:
         task.wait_ready()
         status, error = task.refused({"messages": [SYSTEM, USER]})
         assert (status, error["code"], error["field"]) == (422, "messages_refused", "messages")
-        assert error["message"] == "the model's chat template does not accept these messages (system, user)"
+        assert error["message"] == "The model's chat template does not accept these messages (system, user)."
         assert task.done({"messages": [USER], **GREEDY})["usage"]["completion_tokens"] == 16
 
 
 def test_missing_messages(served: Served) -> None:
     status, error = served("smollm3", "chat-completion").refused({})
-    assert (status, error["message"]) == (422, "chat-completion needs messages")
+    assert (status, error["message"]) == (422, 'chat-completion needs "messages".')

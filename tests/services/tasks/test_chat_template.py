@@ -87,5 +87,5 @@ def test_a_template_that_writes_without_end_is_stopped(tasks: dict["Architecture
     bomb = "{% for i in range(2000) %}{{ 'x' * 1000 * messages | length }}{% endfor %}"
     task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template=bomb), cast("Engine", None))
     task.setup(tasks["gpt2"].model)
-    with pytest.raises(ServiceError, match="the model's chat template wrote more than it may"):
+    with pytest.raises(ServiceError, match="The model's chat template wrote more than it may"):
         task.read({"messages": [{"role": "user", "content": "Hi"}]})

@@ -122,7 +122,7 @@ def test_an_answer_that_is_too_long_is_capped_with_a_warning(served: Served) -> 
 def test_a_prompt_that_is_too_long_is_refused_with_the_numbers(served: Served) -> None:
     status, error = served("mistral", "text-generation").refused({"text": "Hello " * 400})
     assert (status, error["code"]) == (422, "prompt_too_long")
-    assert "tokens and the model holds 256, so there is no room for an answer" in error["message"]
+    assert "tokens and the model holds 256, so there is no room for an answer." in error["message"]
 
 
 def test_max_input_length_drops_the_end(served: Served) -> None:
@@ -133,7 +133,7 @@ def test_max_input_length_drops_the_end(served: Served) -> None:
     assert not cut["result"].startswith("Hello world " * 6)
     (warning,) = cut["warnings"]
     assert (warning["code"], warning["field"]) == ("input_truncated", "text")
-    assert warning["message"].endswith("only the first 6 were read")
+    assert warning["message"].endswith("only the first 6 were read.")
 
 
 def test_prompts_are_tokenised_as_written(served: Served, reference: Known) -> None:
@@ -151,7 +151,7 @@ def test_text_that_is_no_unicode_is_refused(served: Served) -> None:
     status, error = served("mistral", "text-generation").refused({"text": "\ud800"})
     assert (status, error) == (
         422,
-        {"code": "invalid_text", "message": "text is not valid Unicode", "field": "text", "status": 422},
+        {"code": "invalid_text", "message": '"text" is not valid Unicode.', "field": "text", "status": 422},
     )
 
 
