@@ -112,7 +112,7 @@ _PHRASES = {
 
 
 def _unreadable(why: str) -> ServiceError:
-    return ServiceError(400, "invalid_json", f"The body is not JSON as it should be: {why}.")
+    return ServiceError(400, "invalid_json", f"The body cannot be read as JSON: {why}.")
 
 
 def _too_large(code: str, why: str) -> ServiceError:

@@ -100,11 +100,11 @@ def test_what_is_too_much_is_refused_before_it_is_built(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (b'{"a": 1,}', "The body is not JSON as it should be: a name in double quotes is missing at line 1, column 9."),
-        (b'{"a": NaN}', "The body is not JSON as it should be: NaN is not a finite number."),
-        (b'{"a": 1, "a": 2}', 'The body is not JSON as it should be: the key "a" stands twice.'),
-        (b'{"a": "\xff"}', "The body is not JSON as it should be: byte 7 is not UTF-8."),
-        (b'"\\ud800"', "The body is not JSON as it should be: a \\u escape is half of a surrogate pair."),
+        (b'{"a": 1,}', "The body cannot be read as JSON: a name in double quotes is missing at line 1, column 9."),
+        (b'{"a": NaN}', "The body cannot be read as JSON: NaN is not a finite number."),
+        (b'{"a": 1, "a": 2}', 'The body cannot be read as JSON: the key "a" stands twice.'),
+        (b'{"a": "\xff"}', "The body cannot be read as JSON: byte 7 is not UTF-8."),
+        (b'"\\ud800"', "The body cannot be read as JSON: a \\u escape is half of a surrogate pair."),
         (b"[" * 65 + b"]" * 65, "The body nests deeper than 64 levels."),
     ],
 )
