@@ -162,8 +162,8 @@ def _users(component: ModelComponentSpec, spec: ComposeSpec) -> str:
     if not users:
         return "no workflow uses it"
     if len(spec.workflows) == 1:
-        return "the workflow" + (f" {users[0].title!r}" if users[0].title else "")
-    return f"workflow{'s' if len(users) > 1 else ''} {', '.join(workflow.id for workflow in users)}"
+        return "for the workflow" + (f" {users[0].title!r}" if users[0].title else "")
+    return f"for workflow{'s' if len(users) > 1 else ''} {', '.join(workflow.id for workflow in users)}"
 
 
 def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:

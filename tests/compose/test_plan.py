@@ -66,8 +66,8 @@ def test_a_plan_prints_each_step_with_its_cause(tmp_path: Path) -> None:
     )
     assert str(make_plan(loaded, observe(loaded, chatter=fetched))) == (
         "fetch  chatter  acme/chat at 0123456789ab, 6.2 GB           (not whole on this machine)\n"
-        "start  chatter  acme/chat at 0123456789ab, chat-completion  (workflow chat)\n"
-        "start  writer   ./writer, text-generation                   (workflow write)\n"
+        "start  chatter  acme/chat at 0123456789ab, chat-completion  (for workflow chat)\n"
+        "start  writer   ./writer, text-generation                   (for workflow write)\n"
         "start  router   http://127.0.0.1:9000/api                   (runs 2 workflows)\n"
         "start  page     http://127.0.0.1:9001                       (controller.webui)"
     )
@@ -78,20 +78,20 @@ def test_a_model_that_is_here_but_pickled_is_converted(tmp_path: Path) -> None:
     pickled = ModelState(Path("/cache"), ("builders.weights", "fetch"), {}, 0)
     assert str(make_plan(loaded, observe(loaded, **{"chat-completion": pickled}))).splitlines()[:2] == [
         "convert  chat-completion  acme/tiny to safetensors   (its weights are pickled)",
-        "start    chat-completion  acme/tiny                  (the workflow 'Ask')",
+        "start    chat-completion  acme/tiny                  (for the workflow 'Ask')",
     ]
 
 
 def test_a_component_that_no_workflow_uses_is_said_to_be_idle(tmp_path: Path) -> None:
     text = "workflow: {component: a}\ncomponents:\n" + "".join(f"  - {{id: {name}, {MODEL}}}\n" for name in "ab")
     lines = str(plan(load(tmp_path, text))).splitlines()
-    assert lines[0] == "start  a       acme/tiny, chat-completion  (the workflow)"
+    assert lines[0] == "start  a       acme/tiny, chat-completion  (for the workflow)"
     assert lines[1] == "start  b       acme/tiny, chat-completion  (no workflow uses it)"
 
 
 def test_a_component_alone_gets_a_router_and_a_page(tmp_path: Path) -> None:
     assert str(plan(load(tmp_path, f"component: {{{MODEL}}}"))) == (
-        "start  chat-completion  acme/tiny                  (the workflow)\n"
+        "start  chat-completion  acme/tiny                  (for the workflow)\n"
         "start  router           http://127.0.0.1:8080/api  (runs 1 workflow)\n"
         "start  page             http://127.0.0.1:8081      (the file has no controller)"
     )
