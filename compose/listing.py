@@ -19,6 +19,8 @@ def list_services(selection: Selection, console: Console, *, as_json: bool) -> N
     if as_json:
         console.result(json.dumps(_as_json(state), indent=2))
         return
+    header = ("SERVICE", "STATE", "PID", "MEMORY", "ADDRESS", "RESTARTS", "LAST ERROR")
+    shown = len(header) if any(service.last_error for service in state.services) else len(header) - 1
     rows = [
         (
             service.name,
@@ -31,10 +33,12 @@ def list_services(selection: Selection, console: Console, *, as_json: bool) -> N
         )
         for service in state.services
     ]
-    console.result(columns([("SERVICE", "STATE", "PID", "MEMORY", "ADDRESS", "RESTARTS", "LAST ERROR"), *rows]))
+    console.result(columns([row[:shown] for row in (header, *rows)]))
     for service in state.services:
         if service.last_lines:
             console.result("\n".join(["", f"the last lines of {service.name}:", *_indented(service.last_lines)]))
+        if service.hint:
+            console.result(f"\nwhat may help {service.name}: {service.hint}")
     for path in changed_files(state):
         console.warn(f"{shown_path(path)} changed, not applied; `model-compose down` and `model-compose up` apply it")
 
