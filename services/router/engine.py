@@ -191,10 +191,10 @@ class _Execution:
         if self.on_text is None or not delta.text:
             return
         self.run.status = RunStatus.STREAMING
-        inner = place + "".join(f"[{index}]" for index in delta.path)
-        for path, one_text in job.pipes:
-            if not (one_text and inner):
-                full = path + inner
+        part = "".join(f"[{index}]" for index in delta.path)
+        for path, pipe in job.pipes:
+            if pipe.carries(place, part):
+                full = path + place + part
                 self.sent[full] = self.sent.get(full, 0) + len(delta.text)
                 await self.on_text(full, delta.text)
 

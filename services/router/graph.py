@@ -78,7 +78,7 @@ class Job:
     needs: tuple[tuple[str, ...], ...]
     work: Work
     output: Tree | None
-    pipes: tuple[tuple[str, bool], ...] = ()
+    pipes: tuple[tuple[str, Piped], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +200,9 @@ def _workflow(settings: WorkflowSettings, components: Mapping[str, Component]) -
         for tree in (output, *(job.output for job in jobs), *(job.work.action.output for job in jobs))
         for use in walk(tree)
     )
-    piped: dict[str, list[tuple[str, bool]]] = {}
+    piped: dict[str, list[tuple[str, Piped]]] = {}
     for pipe, path in pipes(shape):
-        piped.setdefault(pipe.job, []).append((path, pipe.one_text))
+        piped.setdefault(pipe.job, []).append((path, pipe))
     return Workflow(
         settings.id,
         tuple(Job(job.id, job.needs, job.work, job.output, tuple(piped.get(job.id, ()))) for job in jobs),
@@ -248,7 +248,7 @@ def _job_shape(job: Job) -> Shape:
     if call.action.output is not None:
         result = trace(call.action.output, {"result": result, "output": result})
     if call.repeat_count is not None:
-        result = Piped(job.id, "list") if isinstance(result, Piped) else Opaque("list")
+        result = result.repeated() if isinstance(result, Piped) else Opaque("list")
     return result if job.output is None else trace(job.output, {"output": result})
 
 

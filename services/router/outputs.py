@@ -1,5 +1,7 @@
 """What a workflow's output is made of, known before it runs: which texts pass through unchanged, and of what type."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,12 +14,22 @@ from services.router.inputs import type_word
 class Piped:
     """A job's result, unchanged, so that its text can be sent while it is made.
 
-    one_text: the expression makes it one text (`as markdown`); the parts of a list must not be sent then.
+    one_call, one_result: an expression makes the result of each call, or that of all repeats, one text (`as markdown`);
+    the parts of a list must not be sent then.
     """
 
     job: str
     type: str
-    one_text: bool = False
+    one_call: bool = False
+    one_result: bool = False
+
+    def repeated(self) -> "Piped":
+        """The list of such results."""
+        return Piped(self.job, "list", self.one_call)
+
+    def carries(self, repeat: str, part: str) -> bool:
+        """Whether text at these places (`[0]`, or empty) among the repeats and in the call's result is sent on."""
+        return not (self.one_result and repeat) and not (self.one_call and part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,8 @@ class Opaque:
 
     type: str
 
+
+_UNMISTAKABLE = re.compile(r"[^.\[\]]+")
 
 Shape = Piped | Opaque | dict[str, Any] | list[Any]
 """Maps and lists hold shapes again."""
@@ -61,7 +75,7 @@ def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Sha
         return cast(Shape, shape)
     word = type_word(expression.type)
     if isinstance(shape, Piped) and word in ("text", "markdown"):
-        return Piped(shape.job, word, one_text=True)
+        return Piped(shape.job, word, one_call=True, one_result=True)
     return Opaque(word)
 
 
@@ -79,7 +93,7 @@ def pipes(shape: Shape, path: str = "") -> Iterator[tuple[Piped, str]]:
             yield shape, path
         case dict():
             for key, value in shape.items():
-                yield from pipes(value, f"{path}.{key}" if path else key)
+                yield from pipes(value, _inner(path, key))
         case list():
             for index, value in enumerate(shape):
                 yield from pipes(value, f"{path}[{index}]")
@@ -92,10 +106,17 @@ def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield path, value
         case dict():
             for key, item in value.items():
-                yield from texts(item, f"{path}.{key}" if path else str(key))
+                yield from texts(item, _inner(path, str(key)))
         case list():
             for index, item in enumerate(value):
                 yield from texts(item, f"{path}[{index}]")
+
+
+def _inner(path: str, key: str) -> str:
+    """The path one name deeper; a name that would read as several, or as none, is quoted."""
+    if not _UNMISTAKABLE.fullmatch(key):
+        return f"{path}[{json.dumps(key, ensure_ascii=False)}]"
+    return f"{path}.{key}" if path else key
 
 
 def describe(shape: Shape) -> list[dict[str, Any]]:

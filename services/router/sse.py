@@ -21,19 +21,30 @@ class Channel:
         self._events: list[str] = []
         self._size = 0
         self._ended = False
+        self._after_return = False
+        """Whether the last text ended in what may be the first half of a line's end."""
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
     async def put(self, path: str, text: str) -> None:
         """Add a piece of text at a path of the output; waits while too much is buffered."""
-        event = event_of_text(text) if not path else _event(to_json({"path": path, "delta": text}))
+        event = _event(to_json({"path": path, "delta": text})) if path else self._event_of_text(text)
         await self._room.wait()
         self._events.append(event)
         self._size += len(event)
         if self._size >= MAX_BUFFERED:
             self._room.clear()
         self._news.set()
+
+    def _event_of_text(self, text: str) -> str:
+        if self._after_return:
+            text = text.removeprefix("\n")
+            if not text:
+                self._after_return = False
+                return ""
+        self._after_return = text.endswith("\r")
+        return event_of_text(text)
 
     def end(self) -> None:
         """Nothing comes any more."""
@@ -85,8 +96,11 @@ async def send_events(send: Send, channel: Channel, run: Run) -> None:
 
 
 def event_of_text(text: str) -> str:
-    """One event whose data is this text; a carriage return ends a line here, so it becomes a line feed."""
-    return _event(text.replace("\r\n", "\n").replace("\r", "\n"))
+    """Events whose data join to this text; a carriage return ends a line here, so it becomes a line feed."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.startswith("{") and text.rstrip().endswith("}"):  # whole, it could be taken for {"path": ..., "delta": ...}
+        return _event("{") + _event(text[1:])
+    return _event(text)
 
 
 def last_event(run: Run) -> str:

@@ -91,20 +91,20 @@ def test_a_private_workflow_is_unknown_outside() -> None:
 
 def pipes_of(**changes: Any) -> dict[str, Any]:
     compiled = graph_of(workflow("w", *changes.pop("jobs", (job("__job__", "chat"),)), **changes)).workflows["w"]
-    return {item.id: item.pipes for item in compiled.jobs}
+    return {item.id: tuple((path, pipe.carries("[0]", "[0]")) for path, pipe in item.pipes) for item in compiled.jobs}
 
 
 @pytest.mark.parametrize(
     ("output", "pipes"),
     [
-        (None, (("", False),)),
-        ("${output}", (("", False),)),
-        ("${jobs.__job__.output}", (("", False),)),
-        ("${output as stream/text}", (("", False),)),
-        ("${output as markdown}", (("", True),)),
-        ({"generated": "${output}"}, (("generated", False),)),
-        ({"a": {"b": "${output}"}, "n": 1}, (("a.b", False),)),
-        ({"list": ["x", "${output}"]}, (("list[1]", False),)),
+        (None, (("", True),)),
+        ("${output}", (("", True),)),
+        ("${jobs.__job__.output}", (("", True),)),
+        ("${output as stream/text}", (("", True),)),
+        ("${output as markdown}", (("", False),)),
+        ({"generated": "${output}"}, (("generated", True),)),
+        ({"a": {"b": "${output}"}, "n": 1}, (("a.b", True),)),
+        ({"list": ["x", "${output}"]}, (("list[1]", True),)),
         ("Answer: ${output}", ()),
         ("${output as json}", ()),
         ("${output.text}", ()),
@@ -121,14 +121,14 @@ def test_text_is_followed_through_job_and_action_outputs() -> None:
     compiled = graph_of(
         workflow("w", *jobs, output={"final": "${jobs.a.output.answer}"}), components=(component,)
     ).workflows["w"]
-    assert compiled.jobs[0].pipes == (("final", False),)
+    assert [path for path, _ in compiled.jobs[0].pipes] == ["final"]
     assert compiled.schema["output"] == [{"name": "final", "type": "text"}]
 
 
 def test_terminal_maps_are_merged_and_else_the_last_is_taken() -> None:
     maps = (job("a", "chat", output={"x": "${output}"}), job("b", "chat", output={"y": "${output}"}))
-    assert pipes_of(jobs=maps) == {"a": (("x", False),), "b": (("y", False),)}
-    assert pipes_of(jobs=(job("a", "chat"), job("b", "chat"))) == {"a": (), "b": (("", False),)}
+    assert pipes_of(jobs=maps) == {"a": (("x", True),), "b": (("y", True),)}
+    assert pipes_of(jobs=(job("a", "chat"), job("b", "chat"))) == {"a": (), "b": (("", True),)}
 
 
 @pytest.mark.parametrize(

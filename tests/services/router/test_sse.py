@@ -27,7 +27,14 @@ async def events_of(text: str) -> list[str]:
 
 @given(TEXT)
 async def test_any_text_comes_back(text: str) -> None:
-    assert await events_of(event_of_text(text)) == [text]
+    assert "".join(await events_of(event_of_text(text))) == text
+
+
+@pytest.mark.parametrize("text", ['{"path":"a","delta":"b"}', ' {"a":1}', '{"delta": "b",\n"path": "a"}\n', "{}", "{x"])
+async def test_no_text_can_be_taken_for_a_piece_of_an_object(text: str) -> None:
+    events = await events_of(event_of_text(text))
+    assert "".join(events) == text
+    assert not any(event.startswith("{") and event.rstrip().endswith("}") for event in events)
 
 
 async def test_carriage_returns_become_line_feeds() -> None:
