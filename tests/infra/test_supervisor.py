@@ -213,7 +213,9 @@ async def test_a_service_that_ignores_the_request_to_end_is_killed_with_all_it_s
     async with running(run, recorder, unit) as supervisor:
         await supervisor.settled()
         pid = pid_of(supervisor, "chat")
-        grandchild = int((tmp_path / "pid").read_text())
+        written = tmp_path / "pid"
+        await recorder.until(lambda: written.exists() and bool(written.read_text()))
+        grandchild = int(written.read_text())
     assert not is_alive(pid)
     assert not is_alive(grandchild)
 
