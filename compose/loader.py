@@ -144,12 +144,12 @@ def _read(path: Path, name: str) -> str:
     except SourceError as error:
         raise InvalidFile(error.problems, {}) from None
     except OSError as error:
-        reason = {
-            FileNotFoundError: "it does not exist",
-            IsADirectoryError: "it is a folder",
-            PermissionError: "it may not be read",
-        }.get(type(error), os.strerror(error.errno or 0).lower())
-        raise UserError(f"cannot read {name}: {reason}", exit_code=ExitCode.FILE) from None
+        reason, hint = {
+            FileNotFoundError: ("it does not exist", "check the name and the folder that you are in"),
+            IsADirectoryError: ("it is a folder", "name a file in it"),
+            PermissionError: ("it may not be read", "change its permissions, or be the user who may"),
+        }.get(type(error), (os.strerror(error.errno or 0).lower(), None))
+        raise UserError(f"cannot read {name}: {reason}", hint=hint, exit_code=ExitCode.FILE) from None
 
 
 def _merged(sources: Mapping[str, str], redact: Redactor) -> nodes.Mapping:
