@@ -16,6 +16,9 @@ Kind = Literal[
 MAX_SEED = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly."""
 
+MAX_COUNT = 2**31 - 1
+"""No number of tokens or inputs comes near it, and every library can count so far."""
+
 ROLES = ("system", "user", "assistant")
 
 
@@ -90,23 +93,23 @@ def _table(*fields: Field) -> dict[str, Field]:
 
 
 GENERATION = _table(
-    Field("max_output_length", "integer", "new tokens at most", minimum=1),
-    Field("max_length", "integer", "tokens of prompt and continuation at most", minimum=1),
-    Field("min_output_length", "integer", "new tokens at least", minimum=0),
-    Field("max_input_length", "integer", "tokens of the prompt that are kept", minimum=1),
+    Field("max_output_length", "integer", "new tokens at most", minimum=1, maximum=MAX_COUNT),
+    Field("max_length", "integer", "tokens of prompt and continuation at most", minimum=1, maximum=MAX_COUNT),
+    Field("min_output_length", "integer", "new tokens at least", minimum=0, maximum=MAX_COUNT),
+    Field("max_input_length", "integer", "tokens of the prompt that are kept", minimum=1, maximum=MAX_COUNT),
     Field("temperature", "number", "spread of the sampling; 0 is greedy", minimum=0, maximum=100),
     Field("top_p", "number", "share of probability to sample from", minimum=0, maximum=1, above=True),
-    Field("top_k", "integer", "number of tokens to sample from; 0 is all", minimum=0),
-    Field("repetition_penalty", "number", "above 1 discourages repeats", minimum=0, maximum=100, above=True),
+    Field("top_k", "integer", "number of tokens to sample from; 0 is all", minimum=0, maximum=MAX_COUNT),
+    Field("repetition_penalty", "number", "above 1 discourages repeats", minimum=0.01, maximum=100),
     Field("do_sample", "boolean", "sample, or take the likeliest token"),
     Field("num_return_sequences", "integer", "answers to one input", minimum=1, maximum=64),
     Field("stop_sequences", "text-list", "texts that end the answer"),
     Field("seed", "seed", "a whole number, or random", minimum=0, maximum=MAX_SEED),
     Field("num_beams", "integer", "beams of a beam search", minimum=1, maximum=64),
-    Field("length_penalty", "number", "above 0 favours long beams"),
+    Field("length_penalty", "number", "above 0 favours long beams", minimum=-5, maximum=5),
     Field("early_stopping", "early-stopping", "when a beam search ends: true, false or never"),
     Field("pad_token_id", "integer", "accepted, and never used as input"),
-    Field("batch_size", "integer", "inputs of one list computed together at most", minimum=1),
+    Field("batch_size", "integer", "inputs of one list computed together at most", minimum=1, maximum=MAX_COUNT),
     Field("streaming", "boolean", "send the answer as it is made"),
 )
 

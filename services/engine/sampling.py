@@ -131,16 +131,21 @@ def resolve_length(
             field=field,
         )
     asked = _asked(given, used)
-    wanted = asked if asked is not None else _default(model, used)
-    max_new = wanted if left is None else min(wanted, left)
-    min_new = int(given.get("min_output_length", model.get("min_new_tokens", model.get("min_length", used) - used)))
-    if "min_output_length" in given and asked is not None and min_new > asked:
+    least = int(given.get("min_output_length", 0))
+    possible = min((limit for limit in (asked, left) if limit is not None), default=least)
+    if least > possible:
         raise ServiceError(
             422,
             "invalid_parameter",
-            f'"min_output_length" is {min_new}, more than the {asked} tokens allowed.',
+            f'"min_output_length" is {least}, more than the {possible} new tokens that are possible.',
+            hint="Lower it, or shorten the prompt.",
             field="min_output_length",
         )
+    wanted = asked if asked is not None else max(_default(model, used), least)
+    max_new = wanted if left is None else min(wanted, left)
+    min_new = least
+    if "min_output_length" not in given:
+        min_new = model.get("min_new_tokens", model.get("min_length", used) - used)
     capped = () if asked is None or asked == max_new else (_capped(given, asked, max_new),)
     return Length(max_new, max(0, min(min_new, max_new)), capped)
 

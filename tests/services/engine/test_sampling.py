@@ -67,6 +67,9 @@ def test_several_sequences_need_sampling_or_beams(fields: dict[str, Any]) -> Non
             {"max_length": 12, "max_output_length": 9}, {}, 10, DECODER, Length(2, 0), id="the smaller: whole"
         ),
         pytest.param({"min_output_length": 4}, {}, 10, DECODER, Length(246, 4), id="at least"),
+        pytest.param({"min_output_length": 2000}, {}, 10, Room(4096), Length(2000, 2000), id="at least more than ours"),
+        pytest.param({"min_output_length": 2000}, {}, 10, Room(None), Length(2000, 2000), id="at least without limit"),
+        pytest.param({"min_output_length": 0}, {"min_length": 20}, 10, DECODER, Length(246, 0), id="at least nothing"),
         pytest.param({}, {"min_length": 14}, 10, DECODER, Length(246, 4), id="the model's least"),
         pytest.param(
             {}, {"max_length": 60, "min_length": 20}, 90, ENCODER_DECODER, Length(59, 19), id="a decoder alone"
@@ -105,5 +108,9 @@ def test_a_prompt_longer_than_max_length() -> None:
 
 
 def test_at_least_more_than_at_most() -> None:
-    with pytest.raises(ServiceError, match='"min_output_length" is 50, more than the 10 tokens allowed'):
+    with pytest.raises(ServiceError, match='"min_output_length" is 50, more than the 10 new tokens that are possible'):
         resolve_length({"min_output_length": 50, "max_output_length": 10}, {}, prompt=3, room=DECODER)
+    with pytest.raises(
+        ServiceError, match='"min_output_length" is 250, more than the 246 new tokens that are possible'
+    ):
+        resolve_length({"min_output_length": 250}, {}, prompt=10, room=DECODER)
