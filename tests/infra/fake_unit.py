@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +15,13 @@ time.sleep(float(os.environ.get("FAKE_IMPORT_S", "0")))  # what a heavy library 
 from services.process import open_socket, start  # noqa: E402 - it is what comes late
 
 READY_PATH = "/readyz"
+
+STUBBORN = """
+import os, pathlib, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))
+signal.pause()
+"""
 
 
 def main() -> None:
@@ -30,10 +38,8 @@ def main() -> None:
         sys.exit(knobs["exit"])
     if "kill" in knobs:
         os.kill(os.getpid(), knobs["kill"])
-    if "child" in knobs and os.fork() == 0:
-        Path(knobs["child"]).write_text(str(os.getpid()))
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.pause()
+    if "child" in knobs:
+        subprocess.Popen([sys.executable, "-c", STUBBORN, knobs["child"]])
     listener = open_socket(arguments)
     serve(listener, knobs)
 
