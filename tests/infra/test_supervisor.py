@@ -214,7 +214,8 @@ async def test_a_service_that_ignores_the_request_to_end_is_killed_with_all_it_s
         await supervisor.settled()
         pid = pid_of(supervisor, "chat")
         written = tmp_path / "pid"
-        await recorder.until(lambda: written.exists() and bool(written.read_text()))
+        while not (written.exists() and written.read_text()):
+            await asyncio.sleep(0.02)
         grandchild = int(written.read_text())
     assert not is_alive(pid)
     assert not is_alive(grandchild)
