@@ -49,10 +49,11 @@ class Selection:
 
     def require_running(self) -> RunState:
         """Raises UserError when nothing runs here."""
+        killed = self.run_folder.clear_stale()
         state = self.running()
         if state is None:
             raise UserError(
-                f"nothing is running in {self.directory}",
+                f"nothing is running in {self.directory}{', since the last run was killed' if killed else ''}",
                 hint="`model-compose up` starts what the file describes",
                 exit_code=ExitCode.NOT_RUNNING,
             )

@@ -266,7 +266,11 @@ def test_after_a_kill_the_next_command_clears_away_what_is_left(start: Start, tm
     state = json.loads((tmp_path / ".model-compose/state.json").read_text())
     up.process.kill()
     up.end()
-    assert command(tmp_path, "ps")[0] == 5
+    code, _, err = command(tmp_path, "ps")
+    assert (code, err.splitlines()[0]) == (
+        5,
+        f"error: nothing is running in {tmp_path}, since the last run was killed",
+    )
     assert not Path(state["socket_directory"]).exists()
     again = start(GOOD, ROUTER)
     again.wait_for_table()

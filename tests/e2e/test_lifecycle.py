@@ -41,7 +41,7 @@ def test_up_ps_logs_run_and_down(toy: Project) -> None:
         again = toy.command("up")
         assert again.returncode == 4
         assert "already running since" in again.stderr
-        assert "toy" in toy.command("logs", "toy").stdout
+        assert "loaded in" in toy.command("logs", "toy").stdout
         ran = toy.command("run", "--input", '{"user_prompt": "Who are you?"}')
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "toy model" in ran.stdout
