@@ -13,6 +13,10 @@ from services.engine.sampling import Sampling
 from services.engine.text import TextStream
 from services.errors import ServiceError
 
+PREFILL_CHUNK = 1024
+"""Tokens of a prompt that are read at once: of a long one, a single layer would take longer than a cancelled request
+may, and the attention of some models more memory than there is."""
+
 
 class CancelledError(Exception):
     """Ends a computation that nobody waits for any more."""
@@ -29,6 +33,8 @@ class Decoder:
         self._cancelled = cancelled
         self._decode = partial(model.tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         self._ends = frozenset(model.eos_token_ids)
+        stateful = getattr(model.network, "_is_stateful", False)  # transformers' word for models like Mamba
+        self._has_cache = not (model.room.encoder_decoder or stateful)
         for module in model.network.modules():
             if isinstance(module, torch.nn.ModuleList):
                 for layer in module:
@@ -83,6 +89,7 @@ class Decoder:
         beams: dict[str, Any] = {}
         if sampling.num_beams > 1:
             beams = {"length_penalty": sampling.length_penalty, "early_stopping": sampling.early_stopping}
+        chunked = len(prompt.ids) > PREFILL_CHUNK and self._has_cache
         return GenerationConfig(
             max_new_tokens=prompt.max_new,
             min_new_tokens=prompt.min_new,
@@ -90,6 +97,7 @@ class Decoder:
             repetition_penalty=sampling.repetition_penalty,
             num_return_sequences=sampling.num_return_sequences,
             num_beams=sampling.num_beams,
+            prefill_chunk_size=PREFILL_CHUNK if chunked else None,
             **spread,
             **beams,
         )
