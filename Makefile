@@ -40,7 +40,7 @@ down: ## stop what quickstart started
 	@$(BIN)/model-compose -f $(EXAMPLE) down
 
 test: .venv/tools ## all tests but the soak ones, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) --dist loadfile
 
 soak: .venv/tools ## the same properties in full size
 	$(BIN)/python -m pytest -m soak

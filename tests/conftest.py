@@ -1,6 +1,7 @@
 """What holds for every test: one kind each, quiet libraries, one torch thread, settings for hypothesis."""
 
 import os
+import signal
 from collections.abc import Iterable
 
 import pytest
@@ -17,6 +18,9 @@ os.environ.update(
 )
 for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "MODEL", "MODEL_COMPOSE_RUNTIME", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(name, None)
+
+# Whoever starts the tests in the background may have had SIGINT ignored, which every command under test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine stretches single examples; the number of examples is what bounds the time.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)

@@ -1,8 +1,10 @@
 """What the tests of the whole product share: a copy of the repository, a fake hub with the documented models."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,14 @@ def environment(hub: FakeHub, tmp_path: Path) -> dict[str, str]:
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "NO_COLOR": "1",
     }
+
+
+@pytest.fixture
+def default_ports() -> Iterator[None]:
+    """The documents name the ports 8080 and 8081, so their tests take turns on this machine."""
+    with (Path(tempfile.gettempdir()) / "model-compose-default-ports.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 from tests.e2e.conftest import ROOT
 from tests.e2e.documents import Reader, shell_blocks
 
-# The documents name the ports 8080 and 8081, so these run one after the other.
-pytestmark = [pytest.mark.readme, pytest.mark.xdist_group("default-ports"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.readme, pytest.mark.timeout(600), pytest.mark.usefixtures("default_ports")]
 
 DOCUMENTS = [
     path

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.ui.conftest import Visitor, page_process
 from tests.ui.fake_api import FakeApi, serving, text_input, workflow
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.browser
 
 
 def free_port() -> int:

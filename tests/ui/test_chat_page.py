@@ -10,7 +10,7 @@ from tests.ui.conftest import Visitor
 from tests.ui.fake_api import FakeApi, Json, Refused, text_input, workflow
 from ui.client import Chunk, Finished, StreamEvent
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.browser
 
 Visit = Callable[[], Visitor]
 Picture = Callable[[Page, str], None]

@@ -13,7 +13,7 @@ from tests.ui.conftest import Visitor
 from tests.ui.fake_api import FakeApi, Json, serving, text_input, workflow
 from ui.client import Chunk, Finished, StreamEvent
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.browser
 
 EVIL = "http://127.0.0.1:PORT/hit"
 PAYLOADS = [
