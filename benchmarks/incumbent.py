@@ -18,13 +18,6 @@ def command(environment: Path) -> Path:
     return environment / "bin" / "model-compose"
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nobody has right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def serving(environment: Path, folder: Path, file: str, port: int) -> Iterator[None]:
     """The file's services inside the block, from when `port` takes connections; raises SystemExit when they fail."""

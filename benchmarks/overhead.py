@@ -21,6 +21,7 @@ import uvloop
 
 from benchmarks import incumbent
 from services.wire import PREDICT_PATH, TaskRequest
+from tests.net import free_port
 from tests.services.router.rig import chat, stack, workflow
 
 RUN = json.dumps({"input": {"system-prompt": "You are brief.", "user-prompt": "Explain quantum computing."}}).encode()
@@ -116,7 +117,7 @@ def main() -> None:
                 Target("task", task, PREDICT_PATH, CALL),
             ]
             if arguments.incumbent:
-                other = incumbent.free_port()
+                other = free_port()
                 place = Path(folder) / "incumbent"
                 place.mkdir()
                 others.enter_context(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import incumbent
-from benchmarks.incumbent import free_port
+from tests.net import free_port
 
 MODEL = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
 OURS = Path(sys.executable).with_name("model-compose")

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from tests.infra.rig import CHECKOUT
 from tests.models import make_model
+from tests.net import free_port
 
 pytestmark = pytest.mark.server
 
@@ -53,12 +53,6 @@ def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
         check=False,
     )
     return ended.returncode, ended.stdout, ended.stderr
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, free_port
+from tests.e2e.project import Project
 from tests.hub import FakeHub
 from tests.models import Architecture, make_model
+from tests.net import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 MODELS: dict[str, Architecture] = {

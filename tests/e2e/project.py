@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -104,12 +103,6 @@ def ask(request: urllib.request.Request) -> Answer:
             return Answer(answer.status, json.load(answer))
     except urllib.error.HTTPError as error:
         return Answer(error.code, json.load(error))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def family(pid: int) -> list[psutil.Process]:

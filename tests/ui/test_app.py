@@ -1,7 +1,6 @@
 """The page's process: up before its router, back after a restart, closed to strangers."""
 
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,15 +8,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.net import free_port
 from tests.ui.conftest import Visitor, page_process
 from tests.ui.fake_api import FakeApi, serving, text_input, workflow
 
 pytestmark = pytest.mark.browser
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def test_router_and_page_come_and_go_apart(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.project import Project, free_port
+from tests.e2e.project import Project
 from tests.hub import FakeHub
 from tests.models import make_model
+from tests.net import free_port
 from tests.ui.conftest import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -179,3 +180,22 @@ def eventually(condition: Any, timeout_s: float = 5) -> Any:
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.01)
     return value
+
+
+def connect(stack: Stack) -> socket.socket:
+    """A plain socket to the router."""
+    address = urlsplit(stack.router.address)
+    return socket.create_connection((address.hostname, address.port), timeout=10)
+
+
+def begin_run(stack: Stack, *headers: str, body: str = "") -> socket.socket:
+    """A plain socket on which a run's head has been sent, and `body` behind it."""
+    connection = connect(stack)
+    lines = [
+        "POST /api/workflows/runs HTTP/1.1",
+        f"Host: {urlsplit(stack.router.address).netloc}",
+        "Content-Type: application/json",
+        *headers,
+    ]
+    connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+    return connection

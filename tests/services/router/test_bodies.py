@@ -1,16 +1,14 @@
 """Bad bodies over real sockets: refused with a 4xx in one shape, quickly, while others are served."""
 
 import json
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.services.router.rig import Stack, http
+from tests.services.router.rig import Stack, begin_run, http
 from tests.services.router.test_values import TOO_MUCH, UNREADABLE
 
 pytestmark = pytest.mark.server
@@ -132,21 +130,8 @@ def test_a_form_without_boundary_is_refused(shared: Stack) -> None:
     assert code_of(send(shared, b"x", {"Content-Type": "multipart/form-data"})) == (400, "invalid_form")
 
 
-def connect(shared: Stack, *headers: str) -> socket.socket:
-    address = urlsplit(shared.router.address)
-    connection = socket.create_connection((address.hostname, address.port), timeout=10)
-    lines = [
-        "POST /api/workflows/runs HTTP/1.1",
-        f"Host: {address.netloc}",
-        "Content-Type: application/json",
-        *headers,
-    ]
-    connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
-    return connection
-
-
 def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(shared: Stack) -> None:
-    with connect(shared, "Content-Length: 100000000") as connection:
+    with begin_run(shared, "Content-Length: 100000000") as connection:
         began = time.monotonic()
         answer = connection.recv(4096)
         assert answer.startswith(b"HTTP/1.1 413 ")
@@ -155,7 +140,7 @@ def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(shared: Sta
 
 
 def test_an_endless_body_is_refused_at_the_limit(shared: Stack) -> None:
-    with connect(shared, "Transfer-Encoding: chunked") as connection:
+    with begin_run(shared, "Transfer-Encoding: chunked") as connection:
         chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
         sent = 0
         try:
@@ -169,7 +154,7 @@ def test_an_endless_body_is_refused_at_the_limit(shared: Stack) -> None:
 
 
 def test_a_client_that_leaves_in_its_body_leaves_nothing(shared: Stack) -> None:
-    with connect(shared, "Content-Length: 1000") as connection:
+    with begin_run(shared, "Content-Length: 1000") as connection:
         connection.sendall(b'{"input"')
     assert shared.get("/health").status_code == 200
     assert "Traceback" not in shared.router.log.read_text()

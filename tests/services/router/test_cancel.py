@@ -4,11 +4,10 @@ import json
 import socket
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.services.router.rig import Stack, eventually
+from tests.services.router.rig import Stack, begin_run, eventually
 
 pytestmark = pytest.mark.server
 
@@ -19,17 +18,7 @@ SLOW = json.dumps({"tokens": 10_000, "ms": 10})
 def connect(shared: Stack, prompt: str, *headers: str, **more: Any) -> socket.socket:
     """Send a run over a plain socket."""
     body = json.dumps({"workflow_id": "text", "input": {"prompt": prompt}, **more})
-    address = urlsplit(shared.router.address)
-    connection = socket.create_connection((address.hostname, address.port), timeout=10)
-    lines = [
-        "POST /api/workflows/runs HTTP/1.1",
-        f"Host: {address.netloc}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        *headers,
-    ]
-    connection.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
-    return connection
+    return begin_run(shared, f"Content-Length: {len(body)}", *headers, body=body)
 
 
 def computing(shared: Stack) -> int:

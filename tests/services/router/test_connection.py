@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.client import HTTPResponse
-from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -16,16 +14,11 @@ from uvicorn.server import ServerState
 
 from services.router import connection
 from services.router.connection import MAX_HEAD_BYTES, Connection
-from tests.services.router.rig import Stack
+from tests.services.router.rig import Stack, connect
 
 pytestmark = pytest.mark.server
 
 START = b"POST /api/workflows/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-def connect(shared: Stack) -> socket.socket:
-    address = urlsplit(shared.router.address)
-    return socket.create_connection((address.hostname, address.port), timeout=10)
 
 
 def flood(shared: Stack, start: bytes, more: bytes) -> tuple[int, bytes]:
