@@ -9,8 +9,8 @@ from compose.templates import constant, environment_read, is_constant, typed, wi
 from services.catalog import GENERATION, TASKS
 from services.router.settings import (
     ActionSettings,
+    ComponentJobSettings,
     ComponentSettings,
-    JobSettings,
     RouterSettings,
     WorkflowSettings,
 )
@@ -87,17 +87,17 @@ def _workflow(workflow: WorkflowSpec, spec: ComposeSpec) -> WorkflowSettings:
     )
 
 
-def _job(job: JobSpec, spec: ComposeSpec) -> JobSettings:
+def _job(job: JobSpec, spec: ComposeSpec) -> ComponentJobSettings:
     component = spec.component(job.component)
     assert component is not None, "the loader has checked the references"
     action = component.action(job.action)
     assert action is not None, "the loader has checked the references"
-    return JobSettings(
+    return ComponentJobSettings(
         id=job.id,
         component=component.name,
         action=action.id,
         input=job.input,
         output=job.output,
         repeat_count=job.repeat_count,
-        depends_on=job.depends_on,
+        depends_on=tuple((name,) for name in job.depends_on),
     )

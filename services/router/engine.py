@@ -10,7 +10,8 @@ from services.errors import ServiceError
 from services.router.client import TaskCaller
 from services.router.expression import ConversionError, Tree, render
 from services.router.fields import LONGEST_MESSAGE, choose_seed, coerce, render_fields, render_input, with_history
-from services.router.graph import Component, Graph, Job, Workflow
+from services.router.graph import CallWork, Component, Graph, Job, ModelCall, Workflow
+from services.router.journal import Journal
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.outputs import texts
@@ -67,8 +68,18 @@ class Engine:
             )
         return workflow, [*workflow.inputs.check(request.input)]
 
-    async def execute(self, workflow: Workflow, request: RunRequest, run: Run, on_text: OnText | None) -> Outcome:
-        """The whole run; raises ServiceError. Cancelling it cancels what its tasks compute."""
+    async def execute(
+        self,
+        workflow: Workflow,
+        request: RunRequest,
+        run: Run,
+        on_text: OnText | None,
+        journal: Journal | None = None,  # noqa: ARG002  # the seam of durable runs
+    ) -> Outcome:
+        """The whole run; raises ServiceError. Cancelling it cancels what its tasks compute.
+
+        journal: what the run has finished already, and where the rest is noted; None for a run that lives in memory.
+        """
         return await _Execution(self, workflow, request, run, on_text).execute()
 
 
@@ -145,7 +156,7 @@ class _Execution:
         if repeats == 1:
             result = await self._call(job, {**scope, "index": 0}, 0, "")
         else:
-            limit = asyncio.Semaphore(job.work.component.max_concurrent_count or REPEATS_AT_ONCE)
+            limit = asyncio.Semaphore(_call(job).component.max_concurrent_count or REPEATS_AT_ONCE)
 
             async def repeat(index: int) -> Any:
                 async with limit:
@@ -155,14 +166,14 @@ class _Execution:
         return result if job.output is None else _map_output(job.output, {**scope, "output": result})
 
     def _repeats(self, job: Job, scope: Mapping[str, Any]) -> int:
-        if job.work.repeat_count is None:
+        if not isinstance(job.work, CallWork) or job.work.repeat_count is None:
             return 1
         value = render_input(job.work.repeat_count, scope, _REPEAT_COUNT.name)
         return cast(int, coerce(_REPEAT_COUNT, value))
 
     async def _call(self, job: Job, scope: dict[str, Any], index: int, place: str) -> Any:
         """One request to a task. place: the repeat's own part of a path in the output."""
-        call = job.work
+        call = _call(job)
         if call.input is not None:
             scope["input"] = render_input(call.input, scope, "input")
         fields = render_fields(call.component, call.action, scope)
@@ -207,6 +218,12 @@ class _Execution:
                 if key != "seed":
                     total[key] = total.get(key, 0) + value
         return total
+
+
+def _call(job: Job) -> ModelCall:
+    assert isinstance(job.work, CallWork)
+    assert isinstance(job.work.call, ModelCall)
+    return job.work.call
 
 
 def _map_output(tree: Tree, scope: Mapping[str, Any]) -> Any:

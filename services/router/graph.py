@@ -1,26 +1,18 @@
-"""The file's components and workflows as a typed graph, compiled once so that a run parses nothing.
+"""The file's workflows as a typed graph: what each job does, what it waits for, and where it may lead.
 
-Other kinds of jobs join as further members of `Work`; dependencies, order and outputs are the same for all of them.
+`services.router.compiling` makes it once from the settings, so that a run parses nothing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, Literal
 
-from services.catalog import TASKS, TaskType
+from services.catalog import TaskType
 from services.errors import ServiceError
-from services.router.expression import Template, Tree, compile_tree, walk
-from services.router.inputs import Inputs, action_reads, collect, job_reads
+from services.router.expression import Tree
+from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
-from services.router.outputs import Opaque, Piped, Shape, default_output, describe, pipes, trace
-from services.router.settings import (
-    ActionSettings,
-    ComponentSettings,
-    JobSettings,
-    RouterSettings,
-    WorkflowSettings,
-)
+from services.router.outputs import Piped
 
 
 class GraphError(ValueError):
@@ -44,6 +36,7 @@ class Component:
 
     id: str
     task: TaskType
+    model: str
     endpoint: str
     actions: Mapping[str, Action]
     max_concurrent_count: int
@@ -51,41 +44,190 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
-class ComponentCall:
-    """The work of a component job. input: None passes the workflow's input on."""
+class ModelCall:
+    """A request to a model. input: template of what the action reads as `input`; None passes on what there is."""
 
     component: Component
     action: Action
     input: Tree | None
-    repeat_count: Tree | None
 
     @property
     def is_chat(self) -> bool:
         return "messages" in self.component.task.fields
 
 
-Work = ComponentCall
+@dataclass(frozen=True, slots=True)
+class WorkflowCall:
+    """A run of another workflow inside this one.
+
+    input: the job's template, over this run. own_input, output: the action's, over the job's input and over `result`.
+    """
+
+    component: str
+    workflow: str
+    input: Tree | None
+    own_input: Tree | None
+    output: Tree | None
+
+
+Call = ModelCall | WorkflowCall
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One comparison. input: None compares what the job itself reads. value: a template, or a value as it is."""
+
+    input: Tree | None
+    operator: str
+    value: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """`all` or `any` of several conditions, or `not` the only one."""
+
+    how: Literal["all", "any", "not"]
+    conditions: "tuple[Condition, ...]"
+
+
+Condition = Compare | Combine
+
+
+@dataclass(frozen=True, slots=True)
+class CallWork:
+    """A component job. repeat_count: None calls once, and the result is no list."""
+
+    call: Call
+    repeat_count: Tree | None
+
+
+@dataclass(frozen=True, slots=True)
+class DelayWork:
+    """Wait for a duration or until a time; exactly one of the two is given. Literals are trees too."""
+
+    duration: Tree | None
+    time: Tree | None
+    timezone: Tree | None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One condition of an `if` and the jobs that it leads to."""
+
+    condition: Compare
+    if_true: str | None
+    if_false: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IfWork:
+    """The first branch whose outcome has a target decides, else `otherwise`, else nothing is routed to."""
+
+    input: Tree | None
+    branches: tuple[Branch, ...]
+    otherwise: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchWork:
+    """The first case that equals the input decides, else `otherwise`."""
+
+    input: Tree | None
+    cases: tuple[tuple[Tree, str], ...]
+    otherwise: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RandomWork:
+    """One of the targets by weight; runs whose `session` is equal take the same one."""
+
+    routings: tuple[tuple[str, float], ...]
+    session: Tree | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterWork:
+    """The items of a list that fulfil a condition, in order; None keeps all."""
+
+    input: Tree | None
+    where: Condition | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForEachWork:
+    """One call for each item of a list, `batch_size` at once; results in the items' order.
+
+    item_output: template over `output`, the call's result; None passes it on.
+    """
+
+    input: Tree | None
+    batch_size: Tree
+    call: Call
+    item_output: Tree | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopWork:
+    """Calls whose output is the next one's input, until the condition is `ends_when`; at most so many."""
+
+    input: Tree | None
+    call: Call
+    item_output: Tree | None
+    condition: Condition
+    ends_when: bool
+    max_iteration_count: int
+
+
+Work = CallWork | DelayWork | IfWork | SwitchWork | RandomWork | FilterWork | ForEachWork | LoopWork
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """max_attempts: in all, the first included. factor: from one delay to the next."""
+
+    max_attempts: int
+    delay_s: float
+    factor: float
+    max_delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OnError:
+    """After the last attempt: route to the job `to`, or else give `output`."""
+
+    output: Tree | None
+    to: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One node. needs: groups of job ids; the job may start once of each group one has run.
 
-    output: None passes the result on. pipes: where its text, unchanged, stands in the workflow's output.
+    targets: the jobs that this one can route to, `on_error` included. routed: some job routes to this one, so that it
+    runs only then. output: None passes the result on. pipes: where its text, unchanged, stands in the workflow's
+    output.
     """
 
     id: str
     needs: tuple[tuple[str, ...], ...]
     work: Work
     output: Tree | None
+    targets: tuple[str, ...] = ()
+    routed: bool = False
+    retry: Retry | None = None
+    on_error: OnError | None = None
+    max_run_count: int = 25
+    timeout_s: float | None = None
     pipes: tuple[tuple[str, Piped], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One workflow. terminal: the ids of the jobs that no other one waits for, in file order.
+    """One workflow. terminal: the ids of the jobs that no other one waits for or is routed to from, in file order.
 
     streaming: the file asks for a stream (`streaming: true`, or an output `as stream/...`).
+    digest: of everything that decides what a run of it does, its sub-workflows and its components' actions included;
+    a durable run goes on after a restart only under the same digest.
     """
 
     id: str
@@ -95,11 +237,17 @@ class Workflow:
     inputs: Inputs
     streaming: bool
     private: bool
+    digest: str
     schema: Mapping[str, Any]
 
     @property
     def chat_jobs(self) -> list[Job]:
-        return [job for job in self.jobs if job.work.is_chat]
+        """The jobs that ask a chat model once."""
+        return [
+            job
+            for job in self.jobs
+            if isinstance(job.work, CallWork) and isinstance(job.work.call, ModelCall) and job.work.call.is_chat
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,132 +283,3 @@ class Graph:
                 field="workflow_id",
             )
         return workflow
-
-
-def compile_graph(settings: RouterSettings) -> Graph:
-    """The graph of these settings; raises GraphError, or ExpressionError for a template that does not parse."""
-    components = {item.id: _component(item) for item in settings.components}
-    workflows = {item.id: _workflow(item, components) for item in settings.workflows}
-    marked = [item.id for item in settings.workflows if item.default]
-    chosen = list(workflows) if len(workflows) == 1 else marked
-    return Graph(components, workflows, workflows[chosen[0]] if len(chosen) == 1 else None)
-
-
-def _component(settings: ComponentSettings) -> Component:
-    task = TASKS.get(settings.task)
-    if task is None:
-        raise GraphError(f"component {settings.id!r} has the unknown task {settings.task!r}")
-    return Component(
-        settings.id,
-        task,
-        settings.endpoint,
-        {action.id: _action(action, task) for action in settings.actions},
-        settings.max_concurrent_count,
-        settings.max_queue_length,
-    )
-
-
-def _action(settings: ActionSettings, task: TaskType) -> Action:
-    constants: dict[str, Any] = {}
-    templates: dict[str, Tree] = {}
-    for name, value in settings.fields.items():
-        field = task.field(name)
-        if field is None:
-            raise GraphError(f"action {settings.id!r} has the unknown field {name!r}")
-        tree = compile_tree(value)
-        if _has_template(tree):
-            templates[name] = tree
-        elif tree is not None:
-            try:
-                constants[name] = field.coerce(tree)
-            except ValueError as error:
-                raise GraphError(f"action {settings.id!r}: {name} {error}") from error
-    return Action(settings.id, constants, templates, _optional(settings.output), settings.streaming)
-
-
-def _workflow(settings: WorkflowSettings, components: Mapping[str, Component]) -> Workflow:
-    output = _optional(settings.output)
-    jobs = [_job(job, components) for job in settings.jobs]
-    ids = [job.id for job in jobs]
-    waited_for = {need for job in jobs for group in job.needs for need in group}
-    if unknown := waited_for - set(ids):
-        raise GraphError(f"workflow {settings.id!r} waits for the unknown job {min(unknown)!r}")
-    try:
-        TopologicalSorter({job.id: {need for group in job.needs for need in group} for job in jobs}).prepare()
-    except CycleError as error:
-        raise GraphError(f"the jobs of workflow {settings.id!r} wait for each other: {error.args[1]}") from error
-    terminal = tuple(job for job in ids if job not in waited_for)
-    shapes = {job.id: _job_shape(job) for job in jobs}
-    last = default_output([shapes[job] for job in terminal])
-    scope: dict[str, Shape] = {"output": last, "jobs": {job: {"output": shape} for job, shape in shapes.items()}}
-    shape = last if output is None else trace(output, scope)
-    inputs = collect((read for job in jobs for read in _all_reads(job)), output)
-    streamed = any(job.work.action.streaming for job in jobs) or any(
-        use.expression.stream or (use.expression.type is not None and use.expression.type.stream is not None)
-        for tree in (output, *(job.output for job in jobs), *(job.work.action.output for job in jobs))
-        for use in walk(tree)
-    )
-    piped: dict[str, list[tuple[str, Piped]]] = {}
-    for pipe, path in pipes(shape):
-        piped.setdefault(pipe.job, []).append((path, pipe))
-    return Workflow(
-        settings.id,
-        tuple(Job(job.id, job.needs, job.work, job.output, tuple(piped.get(job.id, ()))) for job in jobs),
-        terminal,
-        output,
-        inputs,
-        streamed,
-        settings.private,
-        {
-            "workflow_id": settings.id,
-            "title": settings.title or settings.name,
-            "description": settings.description,
-            "task": jobs[0].work.component.task.name if len({job.work.component.id for job in jobs}) == 1 else None,
-            "streaming": bool(piped),
-            "input": [item.to_json() for item in inputs.declared],
-            "output": describe(shape),
-        },
-    )
-
-
-def _job(settings: JobSettings, components: Mapping[str, Component]) -> Job:
-    try:
-        component = components[settings.component]
-        action = component.actions[settings.action]
-    except KeyError as error:
-        raise GraphError(f"job {settings.id!r} asks for the unknown {error.args[0]!r}") from error
-    call = ComponentCall(component, action, _optional(settings.input), _optional(settings.repeat_count))
-    output = _optional(settings.output)
-    read = {use for tree in (call.input, call.repeat_count, output) for use in _jobs_read(tree)}
-    needs = dict.fromkeys([*settings.depends_on, *sorted(read)])
-    return Job(settings.id, tuple((need,) for need in needs), call, output)
-
-
-def _jobs_read(tree: Tree | None) -> Iterator[str]:
-    for use in walk(tree):
-        if use.expression.source == "jobs" and use.expression.path and isinstance(use.expression.path[0], str):
-            yield use.expression.path[0]
-
-
-def _job_shape(job: Job) -> Shape:
-    call = job.work
-    result: Shape = Piped(job.id, call.component.task.result)
-    if call.action.output is not None:
-        result = trace(call.action.output, {"result": result, "output": result})
-    if call.repeat_count is not None:
-        result = result.repeated() if isinstance(result, Piped) else Opaque("list")
-    return result if job.output is None else trace(job.output, {"output": result})
-
-
-def _all_reads(job: Job) -> Iterator[Any]:
-    call = job.work
-    reads = action_reads(call.component.task, call.action.templates)
-    return job_reads(reads, call.input, call.repeat_count, job.output)
-
-
-def _optional(value: Any) -> Tree | None:
-    return None if value is None else compile_tree(value)
-
-
-def _has_template(tree: Tree) -> bool:
-    return isinstance(tree, Template) or next(iter(walk(tree)), None) is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 from compose.loader import Loaded, load_spec
 from compose.plan import ModelState, ObservedState, Plan, make_plan
-from services.router.settings import RouterSettings
+from services.router.settings import ComponentJobSettings, ComponentSettings, RouterSettings, WorkflowSettings
 
 
 def load(folder: Path, text: str, **environ: str) -> Loaded:
@@ -31,8 +31,18 @@ def router(loaded: Loaded) -> RouterSettings:
     return RouterSettings.model_validate_json(unit.settings)
 
 
+def models(loaded: Loaded) -> list[ComponentSettings]:
+    """What the router is told of the model components."""
+    return [component for component in router(loaded).components if isinstance(component, ComponentSettings)]
+
+
+def calls(workflow: WorkflowSettings) -> list[ComponentJobSettings]:
+    """The component jobs of a workflow."""
+    return [job for job in workflow.jobs if isinstance(job, ComponentJobSettings)]
+
+
 def fields(loaded: Loaded) -> dict[str, Any]:
     """The fields of the only action of the only component."""
-    (component,) = router(loaded).components
+    (component,) = models(loaded)
     (action,) = component.actions
     return action.fields

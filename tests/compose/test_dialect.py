@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.compose.loading import load, router
+from tests.compose.loading import load, models, router
 
 pytestmark = pytest.mark.unit
 
@@ -137,6 +137,6 @@ def test_a_key_merged_from_an_anchor_is_as_good_as_written(tmp_path: Path) -> No
           - <<: *base
             id: b
         """
-    first, second = router(load(tmp_path, text)).components
+    first, second = models(load(tmp_path, text))
     assert (first.id, second.id) == ("a", "b")
     assert first.actions[0].fields == second.actions[0].fields

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compose.loader import InvalidFile, Loaded, load_spec
 from infra.errors import ExitCode, UserError
-from services.router.graph import compile_graph
+from services.router.compiling import compile_graph
 from tests.compose.loading import load, router
 
 pytestmark = pytest.mark.unit

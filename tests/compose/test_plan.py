@@ -7,7 +7,7 @@ import pytest
 
 from compose.plan import ModelState, make_plan
 from infra.unit import TcpAddress, Unit, UnixAddress
-from tests.compose.loading import load, observe, plan, router
+from tests.compose.loading import calls, load, models, observe, plan, router
 
 pytestmark = pytest.mark.unit
 
@@ -177,10 +177,11 @@ def test_the_router_is_told_what_the_file_says(tmp_path: Path) -> None:
         "run_timeout_s": 120,
         "retention_s": 3600,
         "shutdown_timeout_s": 10,
+        "database": None,
         "env": {"GREETING": "Hi"},
         "stages_path": "/project/.model-compose/stages.json",
     }
-    chatter, writer = told.components
+    chatter, writer = models(load(tmp_path, TWO, **ENVIRONMENT))
     assert (chatter.endpoint, chatter.default, chatter.max_concurrent_count) == ("unix:/sockets/chatter.sock", True, 8)
     assert chatter.actions[0].fields == {
         "messages": [{"role": "user", "content": "${env.GREETING | Hello} ${input.name}"}]
@@ -190,7 +191,7 @@ def test_the_router_is_told_what_the_file_says(tmp_path: Path) -> None:
         ("chat", "Chat", True, False),
         ("write", "Write", False, True),
     ]
-    assert [item.jobs[0].component for item in told.workflows] == ["chatter", "writer"]
+    assert [calls(item)[0].component for item in told.workflows] == ["chatter", "writer"]
 
 
 def test_the_router_has_time_to_drain_and_the_page_knows_the_router(tmp_path: Path) -> None:

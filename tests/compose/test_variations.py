@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.router.graph import compile_graph
-from tests.compose.loading import fields, load, plan, router
+from services.router.compiling import compile_graph
+from tests.compose.loading import calls, fields, load, models, plan, router
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +35,7 @@ def test_of_two_models_in_one_mapping_the_last_counts(tmp_path: Path, first: str
           model: {second}
         """,
     )
-    assert [component.model for component in router(loaded).components] == [second]
+    assert [component.model for component in models(loaded)] == [second]
     (warning,) = loaded.warnings
     assert warning.startswith("model-compose.yml:7:3: `model` ")
     assert "line 5" in warning
@@ -222,7 +222,7 @@ def test_a_component_alone_is_a_whole_file(tmp_path: Path, text: str, expected: 
     assert fields(loaded) == expected
     (workflow,) = router(loaded).workflows
     assert (workflow.id, workflow.default, workflow.output) == ("__workflow__", True, None)
-    assert [(job.id, job.input) for job in workflow.jobs] == [("__job__", None)]
+    assert [(job.id, job.input) for job in calls(workflow)] == [("__job__", None)]
     assert (plan(loaded).api_url, plan(loaded).page_url) == ("http://127.0.0.1:8080/api", "http://127.0.0.1:8081")
     compile_graph(router(loaded))
 

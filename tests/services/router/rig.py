@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from services.router.settings import (
+    ComponentJobSettings,
     ComponentSettings,
     JobSettings,
     RouterSettings,
@@ -50,12 +51,12 @@ def text(component: str = "text", **changes: Any) -> ComponentSettings:
 
 def workflow(name: str = "chat", *jobs: JobSettings, **changes: Any) -> WorkflowSettings:
     """A workflow of one implicit job on the component of the same name, unless jobs are given."""
-    implicit = JobSettings(id="__job__", component=name, action="__action__")
+    implicit = ComponentJobSettings(id="__job__", component=name, action="__action__")
     return WorkflowSettings.model_validate({"id": name, "jobs": jobs or (implicit,), **changes})
 
 
-def job(name: str, component: str, **changes: Any) -> JobSettings:
-    return JobSettings.model_validate({"id": name, "component": component, "action": "__action__", **changes})
+def job(name: str, component: str, **changes: Any) -> ComponentJobSettings:
+    return ComponentJobSettings.model_validate({"id": name, "component": component, "action": "__action__", **changes})
 
 
 @dataclass

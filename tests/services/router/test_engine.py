@@ -8,8 +8,8 @@ import pytest
 
 from services.errors import ServiceError
 from services.router.client import OnDelta
+from services.router.compiling import compile_graph
 from services.router.engine import REPEATS_AT_ONCE, Engine, Outcome
-from services.router.graph import compile_graph
 from services.router.messages import Run, RunRequest
 from services.router.settings import JobSettings, RouterSettings
 from services.wire import Delta, Done, Readiness, TaskRequest
@@ -85,7 +85,7 @@ async def test_independent_jobs_run_together() -> None:
 
 async def test_a_dependent_job_waits() -> None:
     task = FakeTask()
-    outcome = await execute(task, {"prompt": "x"}, job("b", "c", depends_on=("a",)), job("a", "c"))
+    outcome = await execute(task, {"prompt": "x"}, job("b", "c", depends_on=(("a",),)), job("a", "c"))
     assert (outcome.output, task.most) == ("x", 1)
     assert [request.request_id for request in task.requests] == ["T/a", "T/b"]
 
@@ -98,7 +98,7 @@ async def test_the_first_failure_ends_the_others() -> None:
         raise AssertionError
 
     task = FakeTask(fail_one)
-    jobs = (job("a", "c"), job("b", "c", input={"prompt": "bad"}), job("z", "c", depends_on=("b",)))
+    jobs = (job("a", "c"), job("b", "c", input={"prompt": "bad"}), job("z", "c", depends_on=(("b",),)))
     with pytest.raises(ServiceError, match="No"):
         await execute(task, {"prompt": "x"}, *jobs)
     assert (task.cancelled, task.running, len(task.requests)) == (1, 0, 2)

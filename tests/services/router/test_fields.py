@@ -6,8 +6,8 @@ import pytest
 
 from services.catalog import MAX_SEED
 from services.errors import ServiceError
+from services.router.compiling import compile_graph
 from services.router.fields import choose_seed, render_fields, with_history
-from services.router.graph import compile_graph
 from services.router.settings import RouterSettings
 from tests.services.router.rig import chat, text, workflow
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router.graph import Graph, GraphError, compile_graph
+from services.router.compiling import compile_graph
+from services.router.graph import Graph, GraphError
 from services.router.settings import ComponentSettings, RouterSettings, WorkflowSettings
 from tests.services.router.rig import chat, job, text, workflow
 
@@ -40,7 +41,7 @@ def test_reading_another_jobs_output_makes_a_dependency() -> None:
     jobs = (
         job("a", "text"),
         job("b", "text", input={"prompt": "${jobs.a.output}"}),
-        job("c", "text", depends_on=("a",), output={"x": "${output}", "y": "${jobs.b.output}"}),
+        job("c", "text", depends_on=(("a",),), output={"x": "${output}", "y": "${jobs.b.output}"}),
     )
     compiled = graph_of(workflow("w", *jobs)).workflows["w"]
     assert [(item.id, item.needs) for item in compiled.jobs] == [
@@ -54,8 +55,8 @@ def test_reading_another_jobs_output_makes_a_dependency() -> None:
 @pytest.mark.parametrize(
     ("jobs", "sentence"),
     [
-        ((job("a", "text", depends_on=("b",)), job("b", "text", depends_on=("a",))), "wait for each other"),
-        ((job("a", "text", depends_on=("z",)),), "unknown job 'z'"),
+        ((job("a", "text", depends_on=(("b",),)), job("b", "text", depends_on=(("a",),))), "wait for each other"),
+        ((job("a", "text", depends_on=(("z",),)),), "unknown job 'z'"),
         ((job("a", "nobody"),), "unknown 'nobody'"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router.graph import compile_graph
+from services.router.compiling import compile_graph
 from services.router.inputs import Inputs
 from services.router.settings import JobSettings, RouterSettings
 from tests.services.router.rig import chat, job, text, workflow

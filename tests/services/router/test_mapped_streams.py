@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.router.client import OnDelta
+from services.router.compiling import compile_graph
 from services.router.engine import Engine
-from services.router.graph import compile_graph
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.settings import RouterSettings
 from services.router.sse import Channel, send_events

@@ -1,0 +1,45 @@
+"""What all doors of the router share: settings, graph, engine, runs, metrics and the tasks' clients."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+
+from services.router.client import TaskClient
+from services.router.compiling import compile_graph
+from services.router.engine import Engine
+from services.router.limits import Gate
+from services.router.metrics import Metrics
+from services.router.runs import Runs
+from services.router.settings import RouterSettings
+from services.router.store import MemoryStore
+
+
+class Core:
+    """The router without HTTP. Raises GraphError or ExpressionError for settings that do not fit.
+
+    clients: by component id, from the start of the application to its end.
+    """
+
+    def __init__(self, settings: RouterSettings) -> None:
+        self.settings = settings
+        self.base_path = settings.base_path.rstrip("/")
+        self.graph = compile_graph(settings)
+        self.metrics = Metrics()
+        self.gate = Gate(
+            "The router", settings.max_concurrent_count, settings.max_queue_length, status=503, code="overloaded"
+        )
+        self.clients: dict[str, TaskClient] = {}
+        self.engine = Engine(self.graph, self.clients, settings.env)
+        self.runs = Runs(
+            self.engine, MemoryStore(settings.retention_s), self.metrics, self.gate, settings.run_timeout_s
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for component in self.graph.components.values():
+                client = TaskClient(component.id, component.endpoint, self.settings.stages_path)
+                stack.push_async_callback(client.close)
+                self.clients[component.id] = client
+            yield
