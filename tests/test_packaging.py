@@ -79,7 +79,7 @@ def test_every_requirement_is_pinned_for_ci() -> None:
         if "==" in line
     }
     wanted = {
-        line.split(">")[0].split(";")[0].strip().lower().replace("_", "-")
+        re.split(r"[\[>;]", line)[0].strip().lower().replace("_", "-")
         for part in PARTS
         for line in (ROOT / f"infra/requirements/{part}.txt").read_text().splitlines()
         if line
