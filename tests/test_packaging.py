@@ -1,6 +1,7 @@
 """The wheel, the requirement files and the import rules are what the design says."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
