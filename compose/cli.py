@@ -3,164 +3,15 @@
 Only click is imported here; everything else waits until a command needs it.
 """
 
-import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import NoReturn
 
 import click
 
-from infra.errors import ExitCode, UserError
-
-if TYPE_CHECKING:
-    from compose.output import Console
-    from compose.state import Selection
-
-NAME = "model-compose"
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Common:
-    """The options that may stand before the command or after it."""
-
-    def __init__(self) -> None:
-        self.files: list[Path] = []
-        self.env_files: list[Path] = []
-        self.env: dict[str, str] = {}
-        self.quiet = False
-        self.verbose = False
-
-    @cached_property
-    def console(self) -> "Console":
-        from compose.output import Console
-
-        return Console(quiet=self.quiet, verbose=self.verbose)
-
-    @property
-    def selection(self) -> "Selection":
-        from compose.state import Selection
-
-        return Selection(tuple(self.files), tuple(self.env_files), self.env)
-
-
-class Program(click.Group):
-    """A group of commands that ends in an exit code and, if it must, in one sentence; never in a trace."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own
-        """In the order in which they are needed, which is that below."""
-        return list(self.commands)
-
-    def main(self, args: Sequence[str] | None = None, **_extra: Any) -> NoReturn:  # type: ignore[override] # it always leaves
-        """Run the command line `args`, by default that of the process; leaves by SystemExit."""
-        common = Common()
-        try:
-            with _ended_in_order():
-                status = super().main(args, prog_name=NAME, standalone_mode=False, obj=common)
-            sys.exit(status if isinstance(status, int) else ExitCode.OK)
-        except UserError as error:
-            failure = error
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(ExitCode.USAGE)
-        except click.ClickException as error:
-            failure = _wrong_usage(error)
-        except (click.Abort, KeyboardInterrupt):
-            sys.exit(ExitCode.INTERRUPTED)
-        except Exception as error:  # noqa: BLE001 - people get a sentence, and the trace goes to a file
-            failure = _unforeseen(error)
-        common.console.status("")
-        common.console.error(failure)
-        sys.exit(failure.exit_code)
-
-
-@contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Inside, a request to end is an interrupt, so that what is half done is cleared away."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _wrong_usage(error: click.ClickException) -> UserError:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    command = context.command_path if context is not None else NAME
-    possible = [f"`{name}`" for name in getattr(error, "possibilities", None) or ()]
-    message = (error.message if possible else error.format_message()).rstrip(".").replace("'", "`")
-    message = message[:1].lower() + message[1:]
-    doubt = f"did you mean {' or '.join(possible)}? " if possible else ""
-    return UserError(message, hint=f"{doubt}`{command} --help` shows what is possible", exit_code=ExitCode.USAGE)
-
-
-def _unforeseen(error: Exception) -> UserError:
-    import os
-    import tempfile
-    import traceback
-
-    try:
-        descriptor, path = tempfile.mkstemp(prefix=f"{NAME}-", suffix=".log")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
-        where = f"; {path} says where it happened"
-    except OSError:
-        where = ""
-    return UserError(
-        f"{NAME} failed in a way that was not foreseen ({type(error).__name__})",
-        hint=f"please report it{where}",
-        exit_code=ExitCode.FAILED,
-    )
-
-
-def _add(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Note what one place of the command line gives; the other may give more."""
-    common: Common = context.obj
-    match parameter.name:
-        case "files":
-            common.files.extend(value)
-        case "env_files":
-            common.env_files.extend(value)
-        case "env":
-            common.env.update(map(_key_value, value))
-        case "quiet":
-            common.quiet = common.quiet or value
-        case "verbose":
-            common.verbose = common.verbose or value
-
-
-def _key_value(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.BadParameter("it takes KEY=VALUE")  # what was given may be a secret
-    return name, value
-
-
-def _common_options(*, file_names: tuple[str, ...] = ("-f", "--file")) -> Callable[[F], F]:
-    noted: dict[str, Any] = {"callback": _add, "expose_value": False}
-    many: dict[str, Any] = {"multiple": True, **noted}
-    path: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE", **many}
-    options = (
-        click.option(*file_names, "files", help="Read this file; of several, later ones win.", **path),
-        click.option("-e", "--env", metavar="KEY=VALUE", help="Give ${env.KEY} this value.", **many),
-        click.option("--env-file", "env_files", help="Read variables from here instead of .env.", **path),
-        click.option("-q", "--quiet", is_flag=True, help="Print only results, warnings and errors.", **noted),
-        click.option("-v", "--verbose", is_flag=True, help="Print more of what happens.", **noted),
-    )
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+from compose.options import Common, Seconds, common_options
+from compose.program import NAME, Program
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -171,27 +22,12 @@ def _show_version(context: click.Context, _parameter: click.Parameter, value: bo
         context.exit()
 
 
-class Seconds(click.ParamType[float]):
-    """A time that is not over at once."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = 0
-        if not 0 < seconds < float("inf"):
-            self.fail("it takes a number of seconds above 0", param, ctx)
-        return seconds
-
-
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _EPILOG = "`init` writes a first file, `up` starts what it describes."
 
 
 @click.group(cls=Program, context_settings=_SETTINGS, epilog=_EPILOG)
-@_common_options()
+@common_options()
 @click.option(
     "--version", is_flag=True, callback=_show_version, expose_value=False, is_eager=True, help="Show the version."
 )
@@ -215,7 +51,7 @@ def init(common: Common, name: str | None) -> None:
     "--runtime", type=click.Choice(["process", "docker"]), help="Where to run, whatever the file says (no docker yet)."
 )
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up when it is not ready by then.")
-@_common_options()
+@common_options()
 @click.pass_obj
 def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | None) -> int:
     """Start what the file describes, and show where it is.
@@ -235,7 +71,7 @@ def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | 
 
 
 @cli.command()
-@_common_options()
+@common_options()
 @click.pass_obj
 def down(common: Common) -> None:
     """Stop it, and return once it is stopped."""
@@ -246,7 +82,7 @@ def down(common: Common) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_common_options()
+@common_options()
 @click.pass_obj
 def ps(common: Common, as_json: bool) -> None:
     """List the services: state, memory, address, last error."""
@@ -259,7 +95,7 @@ def ps(common: Common, as_json: bool) -> None:
 @click.argument("service", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each service.")
-@_common_options(file_names=("--file",))
+@common_options(file_names=("--file",))
 @click.pass_obj
 def logs(common: Common, service: str | None, follow: bool, tail: int | None) -> None:
     """Show what the services have printed, or one SERVICE."""
@@ -273,7 +109,7 @@ def logs(common: Common, service: str | None, follow: bool, tail: int | None) ->
 @click.option("-i", "--input", "inputs", multiple=True, metavar="JSON|@FILE|NAME=TEXT", help="What the workflow reads.")
 @click.option("--no-stream", is_flag=True, help="Print the output once it is complete.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the output there instead.")
-@_common_options()
+@common_options()
 @click.pass_obj
 def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: bool, output: Path | None) -> None:
     """Run a WORKFLOW once, and print its output.
@@ -290,7 +126,7 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 
 
 @cli.command()
-@_common_options()
+@common_options()
 @click.pass_obj
 def validate(common: Common) -> None:
     """Check the file, and show everything that is wrong with it."""
@@ -303,7 +139,7 @@ def validate(common: Common) -> None:
 
 
 @cli.command()
-@_common_options()
+@common_options()
 @click.pass_obj
 def config(common: Common) -> None:
     """Print the file as it is understood, without its secrets."""
