@@ -1,11 +1,11 @@
-"""How many requests run at once and how many may wait, first come, first served."""
+"""How many requests run at once and how many may wait: clients take turns, so none of them fills the queue for all."""
 
 import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from types import TracebackType
 
 from services.errors import ServiceError
 
@@ -16,75 +16,151 @@ _WEIGHT = 0.2
 
 
 class Gate:
-    """`async with gate.turn():` waits for its turn.
+    """`async with gate.turn(client):` waits for its turn.
 
-    max_concurrent: 0 lets everything pass at once. max_queue: how many may wait; the next one is refused with `status`
-    and a Retry-After computed from the mean time that requests took lately.
+    Waiting clients take turns; one client's requests are first come, first served.
+
+    max_concurrent: 0 lets everything pass at once.
+    max_queue: how many may wait; the next one is refused with `status` and a Retry-After computed from the mean time
+        that requests took lately. Beyond it a client that has nothing waiting still gets one place, up to a quarter of
+        max_queue in all, so that one client's flood does not keep the others out.
+    on_waited: called with the seconds that each request waited, 0 for one that did not.
     """
 
-    def __init__(self, what: str, max_concurrent: int, max_queue: int, *, status: int, code: str) -> None:
+    def __init__(
+        self,
+        what: str,
+        max_concurrent: int,
+        max_queue: int,
+        *,
+        status: int,
+        code: str,
+        on_waited: Callable[[float], None] | None = None,
+    ) -> None:
+        self.on_waited = on_waited
+        self.active = 0
         self._what = what
         self._max_concurrent = max_concurrent
         self._max_queue = max_queue
         self._status = status
         self._code = code
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._lines: dict[str, deque[_Turn]] = {}
+        """Those who wait, by client; the first client is the next to be served, and none has an empty line."""
+        self._bounded = 0
+        """How many of them count against max_queue."""
         self._mean_s = _FIRST_GUESS_S
-        self.active = 0
 
     @property
     def queued(self) -> int:
-        return len(self._waiting)
+        return sum(map(len, self._lines.values()))
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Raises ServiceError at once when too many wait already."""
-        await self._enter()
-        began = time.monotonic()
-        try:
-            yield
-            self._mean_s += _WEIGHT * (time.monotonic() - began - self._mean_s)
-        finally:
-            self._release()
+    def turn(self, client: str = "", patient: bool = False) -> "_Turn":
+        """Entering it raises ServiceError at once when too many wait already.
 
-    def check(self) -> None:
-        """Raises what `turn` would raise now."""
-        if self._max_concurrent and self.active >= self._max_concurrent and len(self._waiting) >= self._max_queue:
+        client: with whom a request shares its turns.
+        patient: wait however many do, and do not count among them: for what has been accepted already.
+        """
+        return _Turn(self, client, patient)
+
+    def check(self, client: str = "") -> None:
+        """Raises what an impatient turn would raise now."""
+        if self._is_full and not self._may_wait(client):
             raise self._refusal()
 
-    async def _enter(self) -> None:
-        self.check()
-        if not self._max_concurrent or self.active < self._max_concurrent:
-            self.active += 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._release()  # the turn had come in the same moment
-            else:
-                with suppress(ValueError):  # `_release` drops cancelled turns too
-                    self._waiting.remove(turn)
-            raise
+    @property
+    def _is_full(self) -> bool:
+        return 0 < self._max_concurrent <= self.active
 
-    def _release(self) -> None:
-        """Hand the place to the one who waits longest; `active` stays then, because the place stays taken."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.active -= 1
+    def _may_wait(self, client: str) -> bool:
+        room = self._max_queue if client in self._lines else self._max_queue + self._max_queue // 4
+        return self._bounded < room
+
+    def _enter(self, turn: "_Turn") -> None:
+        """Raises ServiceError; afterwards the turn has come or waits."""
+        if not self._is_full:
+            self.active += 1
+            turn.come()
+            return
+        if not turn.patient:
+            if not self._may_wait(turn.client):
+                raise self._refusal()
+            self._bounded += 1
+        self._lines.setdefault(turn.client, deque()).append(turn)
+
+    def _leave(self, turn: "_Turn") -> None:
+        """Out of the queue before the turn has come."""
+        line = self._lines[turn.client]
+        line.remove(turn)
+        if not line:
+            del self._lines[turn.client]
+        self._bounded -= not turn.patient
+
+    def _release(self, served_s: float | None) -> None:
+        """Hand the place on; `active` stays then, because the place stays taken."""
+        if served_s is not None:
+            self._mean_s += _WEIGHT * (served_s - self._mean_s)
+        if not self._lines:
+            self.active -= 1
+            return
+        client = next(iter(self._lines))
+        line = self._lines.pop(client)
+        turn = line.popleft()
+        if line:
+            self._lines[client] = line
+        self._bounded -= not turn.patient
+        turn.come()
 
     def _refusal(self) -> ServiceError:
-        waves = (len(self._waiting) + 1) / self._max_concurrent
+        queued = self.queued
+        waves = (queued + 1) / self._max_concurrent
         retry_after_s = min(max(math.ceil(self._mean_s * waves), 1), _LONGEST_WAIT_S)
         return ServiceError(
             self._status,
             self._code,
-            f"{self._what} is busy, and {len(self._waiting)} already wait.",
+            f"{self._what} is busy, and {queued} already wait.",
             hint=f"Try again in {retry_after_s} s.",
             retry_after_s=retry_after_s,
         )
+
+
+class _Turn:
+    """One request's way through a gate."""
+
+    __slots__ = ("_came", "_came_s", "_gate", "client", "patient")
+
+    def __init__(self, gate: Gate, client: str, patient: bool) -> None:
+        self.client = client
+        self.patient = patient
+        self._gate = gate
+        self._came: asyncio.Future[None] | None = None
+        self._came_s: float | None = None
+
+    def come(self) -> None:
+        self._came_s = time.monotonic()
+        if self._came is not None and not self._came.done():
+            self._came.set_result(None)
+
+    async def __aenter__(self) -> None:
+        began_s = time.monotonic()
+        self._gate._enter(self)
+        if self._came_s is None:
+            await self._wait()
+        if self._gate.on_waited is not None:
+            self._gate.on_waited(time.monotonic() - began_s)
+
+    async def _wait(self) -> None:
+        self._came = asyncio.get_running_loop().create_future()
+        try:
+            await self._came
+        except asyncio.CancelledError:
+            if self._came_s is None:
+                self._gate._leave(self)
+            else:  # the turn had come in the same moment
+                self._gate._release(None)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._came_s is not None
+        self._gate._release(time.monotonic() - self._came_s if kind is None else None)

@@ -1,8 +1,12 @@
-"""Gates let so many pass at once, keep so many waiting in order, and refuse the rest with an honest Retry-After."""
+"""Gates let so many pass at once, keep so many waiting in turn, and refuse the rest with an honest Retry-After."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.errors import ServiceError
 from services.router.limits import Gate
@@ -23,6 +27,73 @@ async def hold(gate: Gate, order: list[int], name: int, until: asyncio.Event) ->
 async def settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+class Crowd:
+    """Requests at a gate, by number; `served` lists those whose turn came, `refused` those that were sent away."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.clients: list[str] = []
+        self.served: list[int] = []
+        self.refused: list[int] = []
+        self._at_work: dict[int, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def come(self, *clients: str, patient: bool = False) -> None:
+        for client in clients:
+            self._tasks.append(asyncio.create_task(self._ask(len(self._tasks), client, patient)))
+            self.clients.append(client)
+        await settle()
+
+    async def _ask(self, number: int, client: str, patient: bool) -> None:
+        try:
+            async with self.gate.turn(client, patient):
+                self.served.append(number)
+                self._at_work[number] = done = asyncio.Event()
+                try:
+                    await done.wait()
+                finally:
+                    del self._at_work[number]
+        except ServiceError:
+            self.refused.append(number)
+
+    async def finish(self, count: int = 1) -> None:
+        """End the requests that have worked longest, one after the other."""
+        for _ in range(count):
+            next(iter(self._at_work.values())).set()
+            await settle()
+
+    async def cancel(self, number: int) -> None:
+        self._tasks[number].cancel()
+        await settle()
+
+    @property
+    def at_work(self) -> int:
+        return len(self._at_work)
+
+    @property
+    def waiting(self) -> list[int]:
+        return [number for number, task in enumerate(self._tasks) if not task.done() and number not in self._at_work]
+
+    def order(self) -> str:
+        """The clients in the order in which they were served."""
+        return "".join(self.clients[number] for number in self.served)
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def crowd_at(gate: Gate) -> AsyncIterator[Crowd]:
+    crowd = Crowd(gate)
+    try:
+        yield crowd
+    finally:
+        await crowd.end()
+    assert (gate.active, gate.queued) == (0, 0)
 
 
 async def test_without_a_number_all_pass() -> None:
@@ -90,3 +161,90 @@ async def test_a_turn_that_comes_while_its_owner_leaves_goes_on_to_the_next() ->
     events[2].set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert (order[-1], gate.active, gate.queued) == (2, 0, 0)
+
+
+async def test_clients_take_turns() -> None:
+    async with crowd_at(gate_of(1, 20)) as crowd:
+        await crowd.come(*"aaaaa", *"bb", "c")
+        await crowd.finish(7)
+        assert crowd.order() == "aabcabaa"
+        assert [number for number in crowd.served if crowd.clients[number] == "a"] == [0, 1, 2, 3, 4]
+
+
+async def test_a_flood_leaves_a_place_for_each_other_client_up_to_a_quarter_more() -> None:
+    async with crowd_at(gate_of(1, 8)) as crowd:
+        await crowd.come(*"aaaaaaaaaaaa")
+        assert len(crowd.refused) == 12 - 1 - 8
+        await crowd.come("b", "b", "c", "d")
+        assert [crowd.clients[number] for number in crowd.refused[3:]] == ["b", "d"]
+        await crowd.finish(4)
+        assert crowd.order() == "aabca"
+
+
+async def test_the_patient_are_never_refused_and_take_no_ones_place() -> None:
+    async with crowd_at(gate_of(1, 1)) as crowd:
+        await crowd.come(*"aaaa", patient=True)
+        await crowd.come("b", "b")
+        assert (crowd.gate.queued, crowd.refused) == (4, [5])
+        await crowd.finish(4)
+        assert crowd.order() == "aabaa"
+
+
+async def test_check_says_what_a_turn_would_say() -> None:
+    gate = gate_of(1, 4)
+    async with crowd_at(gate) as crowd:
+        await crowd.come(*"aaaaa")
+        with pytest.raises(ServiceError, match="busy, and 4 already wait"):
+            gate.check("a")
+        gate.check("b")
+
+
+async def test_waiting_is_told() -> None:
+    waits: list[float] = []
+    gate = Gate("It", 1, 5, status=429, code="queue_full", on_waited=waits.append)
+    async with crowd_at(gate) as crowd:
+        await crowd.come("a", "a")
+        assert len(waits) == 1
+        await asyncio.sleep(0.02)
+        await crowd.finish()
+        assert waits[0] < 0.02 <= waits[1] < 1
+
+
+_ASK = st.tuples(st.sampled_from("abc"), st.sampled_from([False, False, True]))
+_STEP = st.one_of(_ASK, st.just("finish"), st.integers(0, 60))
+"""Somebody comes, the oldest at work ends, or the request of this number is cancelled."""
+
+
+@given(concurrent=st.integers(1, 3), queue=st.integers(0, 8), steps=st.lists(_STEP, max_size=60))
+def test_no_place_is_lost_and_nobody_starves(
+    concurrent: int, queue: int, steps: list[tuple[str, bool] | str | int]
+) -> None:
+    async def play() -> None:
+        async with crowd_at(gate_of(concurrent, queue)) as crowd:
+            patient: set[int] = set()
+            passed_over: dict[int, int] = {}
+            for step in steps:
+                served = len(crowd.served)
+                if isinstance(step, tuple):
+                    if step[1]:
+                        patient.add(len(crowd.clients))
+                    await crowd.come(step[0], patient=step[1])
+                elif isinstance(step, int):
+                    if step < len(crowd.clients):
+                        await crowd.cancel(step)
+                elif crowd.at_work:
+                    await crowd.finish()
+                waiting = crowd.waiting
+                assert crowd.gate.active == crowd.at_work <= concurrent
+                assert crowd.gate.queued == len(waiting)
+                assert not waiting or crowd.at_work == concurrent
+                assert len(set(waiting) - patient) <= queue + queue // 4
+                assert not patient & set(crowd.refused)
+                firsts = {crowd.clients[number]: number for number in reversed(waiting)}
+                for number in crowd.served[served:]:
+                    assert all(first > number for client, first in firsts.items() if client == crowd.clients[number])
+                for first in firsts.values():
+                    passed_over[first] = passed_over.get(first, 0) + len(crowd.served) - served
+                    assert passed_over[first] <= 3  # one turn of each other client, and the one that just came
+
+    asyncio.run(play())
