@@ -16,6 +16,9 @@ CONTENT_TYPE = "application/x-ndjson"
 
 Stage = Literal["absent", "downloading", "loading", "ready", "failed"]
 
+FinishReason = Literal["stop", "length"]
+"""Why a text ended: the model or a stop text ended it, or it was as long as it may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
@@ -49,14 +52,20 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The whole result. usage: `prompt_tokens`, `completion_tokens`, `total_tokens`, `seed` when it was used."""
+    """The whole result.
+
+    usage: `prompt_tokens`, `completion_tokens`, `total_tokens`, `seed` when it was used.
+    finish_reasons: one for each text of the result, in their order; empty where a task does not tell.
+    """
 
     result: Any
     usage: dict[str, int] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    finish_reasons: list[FinishReason] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        return {"type": "done", "result": self.result, "usage": self.usage, "warnings": self.warnings}
+        parts = {"type": "done", "result": self.result, "usage": self.usage, "warnings": self.warnings}
+        return {**parts, "finish_reasons": self.finish_reasons} if self.finish_reasons else parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ def parse_frame(line: dict[str, Any]) -> Frame:
         case "delta":
             return Delta(line["text"], tuple(line["path"]))
         case "done":
-            return Done(line["result"], line["usage"], line["warnings"])
+            return Done(line["result"], line["usage"], line["warnings"], line.get("finish_reasons", []))
         case "error":
             return Failed(line["error"])
         case other:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.engine.sampling import Sampling
-from services.wire import Readiness
+from services.wire import FinishReason, Readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end: `texts[prompt][sequence]`, each the joined pieces of its sequence."""
+    """The end: `texts[prompt][sequence]`, each the joined pieces of its sequence, and why each of them ended."""
 
     texts: tuple[tuple[str, ...], ...]
+    finish_reasons: tuple[tuple[FinishReason, ...], ...]
     completion_tokens: int
 
 

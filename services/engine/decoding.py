@@ -12,6 +12,7 @@ from services.engine.loading import LoadedModel
 from services.engine.sampling import Sampling
 from services.engine.text import TextStream
 from services.errors import ServiceError
+from services.wire import FinishReason
 
 PREFILL_CHUNK = 1024
 """Tokens of a prompt that are read at once: of a long one, a single layer would take longer than a cancelled request
@@ -50,8 +51,8 @@ class Decoder:
 
     def run(
         self, prompt: Prompt, sampling: Sampling, seed: int, emit: Callable[[list[tuple[int, str]]], None]
-    ) -> tuple[list[str], int]:
-        """All sequences of one prompt: their texts and the number of new tokens.
+    ) -> tuple[list[str], list[FinishReason], int]:
+        """All sequences of one prompt: their texts, why each ended, and the number of new tokens.
 
         emit: called once a step with (sequence, new text); the pieces of a sequence join to its text. Beams are only
             known at the end, so they come in one piece.
@@ -76,7 +77,8 @@ class Decoder:
                     row.push(token)
             emit([(index, "".join(row.pieces)) for index, row in enumerate(rows)])
         emit([(index, row.finish()) for index, row in enumerate(rows)])
-        return ["".join(row.pieces) for row in rows], sum(row.tokens for row in rows)
+        texts = ["".join(row.pieces) for row in rows]
+        return texts, ["stop" if row.done else "length" for row in rows], sum(row.tokens for row in rows)
 
     def _text_stream(self, prompt: Prompt, sampling: Sampling) -> TextStream:
         return TextStream(self._decode, before=prompt.ids if prompt.continues else (), stop=sampling.stop)
@@ -125,6 +127,7 @@ class _Row:
 
     def finish(self) -> str:
         piece = self._stream.finish()
+        self.done |= self._stream.stopped
         self.pieces.append(piece)
         return piece
 

@@ -130,17 +130,18 @@ class SerialEngine:
 
 def _run(decoder: "Decoder", generation: "_Generation") -> Finished:
     request = generation.request
-    texts, completion_tokens = [], 0
+    texts, reasons, completion_tokens = [], [], 0
     for index, prompt in enumerate(request.prompts):
         decoder.check()
 
         def emit(pieces: list[tuple[int, str]], index: int = index) -> None:
             generation.deliver([Piece(index, sequence, text) for sequence, text in pieces if text])
 
-        sequences, tokens = decoder.run(prompt, request.sampling, request.seed + index, emit)
+        sequences, ended, tokens = decoder.run(prompt, request.sampling, request.seed + index, emit)
         texts.append(tuple(sequences))
+        reasons.append(tuple(ended))
         completion_tokens += tokens
-    return Finished(tuple(texts), completion_tokens)
+    return Finished(tuple(texts), tuple(reasons), completion_tokens)
 
 
 def _warm_up(decoder: "Decoder") -> None:

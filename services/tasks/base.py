@@ -158,7 +158,8 @@ async def _frames(generation: Generation, prepared: _Prepared, *, stream: bool) 
                 case Piece() if stream:
                     yield Delta(event.text, path(event.prompt, event.sequence))
                 case Finished():
-                    yield Done(_result(event, prepared, several), _usage(event, request), prepared.warnings)
+                    reasons = [reason for prompt in event.finish_reasons for reason in prompt]
+                    yield Done(_result(event, prepared, several), _usage(event, request), prepared.warnings, reasons)
     finally:
         generation.cancel()
         await events.aclose()

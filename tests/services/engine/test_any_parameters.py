@@ -74,9 +74,9 @@ def test_what_the_catalog_accepts_the_model_honours(decoder: "Decoder", sent: di
         return
     seed = fields.get("seed", 1)
     prompt = Prompt(IDS, length.max_new, length.min_new)
-    texts, tokens = decoder.run(prompt, sampling, seed, emit)
+    texts, reasons, tokens = decoder.run(prompt, sampling, seed, emit)
     assert len(texts) == sampling.num_return_sequences
     assert texts == [pieces.get(row, "") for row in range(len(texts))]
     assert 0 < tokens <= length.max_new * len(texts)
     assert not any(stop in text for stop in sampling.stop for text in texts)
-    assert decoder.run(prompt, sampling, seed, lambda _: None) == (texts, tokens)
+    assert decoder.run(prompt, sampling, seed, lambda _: None) == (texts, reasons, tokens)

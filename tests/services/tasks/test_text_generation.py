@@ -109,6 +109,7 @@ def test_stop_sequences_end_the_answer_and_never_leak(served: Served) -> None:
     stop = whole["result"][9:12]
     *deltas, done = task.frames({"prompt": PROMPT, "stop_sequences": ["never this", stop], **GREEDY})
     assert done["result"] == whole["result"][: whole["result"].index(stop)]
+    assert (whole["finish_reasons"], done["finish_reasons"]) == (["length"], ["stop"])
     assert "".join(delta["text"] for delta in deltas) == done["result"]
     assert done["usage"]["completion_tokens"] < 24
 
