@@ -13,7 +13,14 @@ from infra.state import RunState, ServiceState
 
 INTERVAL_S = 0.1
 
-_STAGES = {"waiting": "absent", "preparing": "downloading", "ready": "ready", "failed": "failed", "stopped": "absent"}
+_STAGES = {
+    "waiting": "absent",
+    "preparing": "downloading",
+    "ready": "ready",
+    "failed": "failed",
+    "stopping": "absent",
+    "stopped": "absent",
+}
 """A task's stage where it did not name one itself; any other state is `loading`."""
 
 
@@ -89,6 +96,6 @@ def _stage(service: ServiceState) -> dict[str, object]:
         "stage": service.stage or _STAGES.get(service.state, "loading"),
         "progress": service.progress,
         "seconds_left": service.seconds_left,
-        "message": service.last_error,
+        "message": "it was stopped" if service.state in ("stopping", "stopped") else service.last_error,
     }
     return {key: value for key, value in parts.items() if value is not None}

@@ -4,21 +4,21 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from infra import net
-from infra.errors import ExitCode
+from infra.errors import ExitCode, UserError
+from infra.failure import HOPELESS, Failure, ended, ending, too_slow
 from infra.process import Child, ParentPipe, child_environment, python_command
 from infra.restart import CRASH_LIMIT, RestartPolicy
 from infra.state import ServiceState
-from infra.unit import Unit, UnitState
+from infra.unit import Unit, UnitState, UnixAddress
 
 POLL_INTERVAL_S = 0.15
 POLL_TIMEOUT_S = 5.0
@@ -26,14 +26,6 @@ LIFE_INTERVAL_S = 2.0
 LIFE_MISSES = 3
 """A ready service that leaves so many questions in a row unanswered hangs, and is started again."""
 LAST_LINES = 20
-_HOPELESS = {
-    os.EX_CONFIG: ExitCode.FILE,  # the model, or what the file says about it
-    os.EX_UNAVAILABLE: ExitCode.ENVIRONMENT,  # no such device
-    os.EX_TEMPFAIL: ExitCode.ENVIRONMENT,  # not enough memory
-}
-"""Exit statuses of a service whose last line says why it cannot work here, so that starting it again is in vain."""
-
-_MEMORY_HINT = "give it more memory, or use a smaller model, `precision: bfloat16` or `quantization: int8`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +55,16 @@ class Progress:
         return cls(message.get("stage"), message.get("progress"), message.get("seconds_left"))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a service does not work, and what the command that started it ends in."""
-
-    message: str
-    hint: str | None = None
-    exit_code: ExitCode = ExitCode.FAILED
-
-
 class Service:
-    """Runs `unit` behind `listener`, a socket that stays open while processes come and go.
+    """Runs `unit` behind `listener`, a socket that stays open while processes come and go; None: it opens its own.
 
     settled: set once it is ready, failed or stopped for the first time. ended: set when nothing more will happen.
     was_ready: whether the process that runs has ever been ready, and so may have requests to finish.
     """
 
-    def __init__(self, unit: Unit, listener: socket.socket, around: Surroundings) -> None:
+    def __init__(self, unit: Unit, listener: socket.socket | None, around: Surroundings) -> None:
         self.unit = unit
-        self.address = net.bound_address(listener, unit.address)
+        self.address = net.bound_address(listener, unit.address) if listener else unit.address
         self.state: UnitState = "waiting"
         self.failure: Failure | None = None
         self.was_ready = False
@@ -89,6 +72,7 @@ class Service:
         self.ended = asyncio.Event()
         self._listener = listener
         self._around = around
+        self._prepared = False
         self._stopping = asyncio.Event()
         self._timed_out = False
         self._hung = False
@@ -118,14 +102,27 @@ class Service:
         """Keep the unit running until it is told to stop or beyond help."""
         self._changed()
         try:
-            if self.unit.prepare is None or await self._prepare(self.unit.prepare):
-                await self._keep_serving()
+            listener = self._listen()
+            if listener and (self.unit.prepare is None or await self._prepare(self.unit.prepare)):
+                self._prepared = True
+                await self._keep_serving(listener)
         finally:
-            self._listener.close()
+            if self._listener is not None:
+                self._listener.close()
             if self.state != "failed":
                 self._become("stopped")
             self.settled.set()
             self.ended.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping.is_set()
+
+    def successor(self) -> "Service":
+        """The same unit at the same address, to be run once this one has ended."""
+        prepare = None if self._prepared else self.unit.prepare
+        return Service(replace(self.unit, address=self.address, prepare=prepare), None, self._around)
 
     def terminate(self) -> None:
         """Ask it to end in order, and start nothing more."""
@@ -140,6 +137,17 @@ class Service:
         self._stopping.set()
         if self._child is not None:
             self._child.kill()
+
+    def _listen(self) -> socket.socket | None:
+        """Where its processes serve; None when the address can not be had any more."""
+        if self._listener is None:
+            if isinstance(self.address, UnixAddress):
+                Path(self.address.path).unlink(missing_ok=True)
+            try:
+                self._listener = net.listen(self.unit.name, self.address)
+            except UserError as error:
+                self._fail(Failure(error.message, error.hint, error.exit_code))
+        return self._listener
 
     async def _prepare(self, command: Sequence[str]) -> bool:
         """Run the preparation to its end; says whether the unit can start."""
@@ -157,20 +165,20 @@ class Service:
 
         status = await self._run_child(command, self.unit.prepare_environment, read)
         if status != 0 and not self._stopping.is_set():
-            message = error.get("message") or f"{self.unit.name} could not be prepared: {_ending(status)}"
+            message = error.get("message") or f"{self.unit.name} could not be prepared: {ending(status)}"
             code = ExitCode(status) if status in (ExitCode.FILE, ExitCode.ENVIRONMENT) else ExitCode.FAILED
             self._fail(Failure(message, error.get("hint"), code))
         return status == 0
 
-    async def _keep_serving(self) -> None:
+    async def _keep_serving(self, listener: socket.socket) -> None:
         policy = RestartPolicy()
         while not self._stopping.is_set():
             self._become("restarting" if self._restarts else "starting")
-            status = await self._serve()
+            status = await self._serve(listener)
             if self._stopping.is_set():
                 return
             failure = self._judge(status)
-            if status in _HOPELESS or self._timed_out:
+            if status in HOPELESS or self._timed_out:
                 self._fail(failure)
                 return
             delay_s = policy.after_crash(time.monotonic(), was_ready=self.was_ready)
@@ -184,11 +192,11 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 
-    async def _serve(self) -> int:
+    async def _serve(self, listener: socket.socket) -> int:
         """One process from its start to its end; returns its exit status."""
         self.was_ready = self._hung = False
         settings = self._around.settings_folder / f"{self.unit.name}.json"
-        descriptor = self._listener.fileno()
+        descriptor = listener.fileno()
         command = (self.unit.module, str(settings), "--fd", str(descriptor), "--parent", str(os.getpid()))
         poll = asyncio.create_task(self._watch())
         try:
@@ -271,17 +279,11 @@ class Service:
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def _judge(self, status: int) -> Failure:
-        name = self.unit.name
         if self._timed_out:
-            seconds = f"{self.unit.start_timeout_s:g} s"
-            return Failure(f"{name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
+            return too_slow(self.unit)
         if self._hung:
-            return Failure(f"{name} answered nobody any more and was ended")
-        if status in _HOPELESS and self._lines:
-            return Failure(self._lines[-1], exit_code=_HOPELESS[status])
-        if status == -signal.SIGKILL:
-            return Failure(f"{name} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
-        return Failure(f"{name} {_ending(status)}")
+            return Failure(f"{self.unit.name} answered nobody any more and was ended")
+        return ended(self.unit.name, status, self._lines)
 
     def _fail(self, failure: Failure) -> None:
         self.failure = failure
@@ -312,15 +314,6 @@ class Service:
     def _say(self, sentence: str) -> None:
         """Our own word about the service, in its log."""
         self._around.on_line(self.unit.name, f"[model-compose] {sentence}")
-
-
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"ended with exit status {status}"
-    try:
-        return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was ended by signal {-status}"
 
 
 def _json_object(line: str) -> dict[str, Any] | None:

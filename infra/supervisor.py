@@ -6,17 +6,19 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from infra import net
+from infra.control import Command, Outcome
 from infra.errors import ExitCode
+from infra.failure import Failure
 from infra.files import not_writable, write_private
 from infra.folder import RunFolder
 from infra.journal import Journal, Listener
 from infra.process import ParentPipe
 from infra.secrets import Redactor
-from infra.service import Failure, Service, Surroundings
+from infra.service import Service, Surroundings
 from infra.state import RunState, ServiceState
 from infra.unit import Unit
 
@@ -43,9 +45,14 @@ class StopRequests:
 class Supervisor:
     """All services of one run by name. `supervise` makes one."""
 
-    def __init__(self, services: dict[str, Service]) -> None:
-        self.services = services
+    def __init__(self, units: Sequence[Unit], sockets: Mapping[str, socket.socket], around: Surroundings) -> None:
         self.stop_requests = StopRequests()
+        self.services: dict[str, Service] = {}
+        self._around = around
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._closing = False
+        for unit in units:
+            self._launch(Service(unit, sockets[unit.name], around))
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """How all services are now."""
@@ -63,21 +70,56 @@ class Supervisor:
         return self.failures[0].exit_code if self.failures else ExitCode.OK
 
     async def settled(self) -> None:
-        """Until each service is ready or failed, or somebody asked for a stop."""
-        await _first_of(self._all_settled(), self.stop_requests.orderly.wait())
+        """Until each service is ready, failed or stopped, or somebody asked for a stop of all."""
+        await _first_of(self._all_settled(self.services), self.stop_requests.orderly.wait())
 
-    async def stop(self) -> None:
-        """End everything: what takes requests first, so that accepted ones finish, then the tasks behind it."""
-        front = [service for service in self.services.values() if service.unit.kind != "task"]
-        tasks = [service for service in self.services.values() if service.unit.kind == "task"]
+    async def carry_out(self, command: Command) -> list[Outcome]:
+        """What a user wants done with some services; returns when it is done, or when everything ends first."""
+        names = [name for name in self.services if name in command.services]
+        ended = [name for name in names if self.services[name].ended.is_set()]
+        if command.verb != "start":
+            await self._end(names)
+        acted = set(names).difference(ended)
+        if command.verb != "stop":
+            acted = await self._begin(names)
+            await _first_of(self._all_settled(names), self.stop_requests.orderly.wait())
+        return [_outcome(self.services[name], acted=name in acted) for name in names]
+
+    async def close(self) -> None:
+        """End everything for good."""
+        self._closing = True
+        await self._end(self.services)
+        await asyncio.gather(*self._runs.values())
+
+    async def _end(self, names: Iterable[str]) -> None:
+        """End services: first what takes requests, so that accepted ones finish, then the tasks behind it."""
+        services = [self.services[name] for name in names]
+        front = [service for service in services if service.unit.kind != "task"]
+        tasks = [service for service in services if service.unit.kind == "task"]
         for group in (front, tasks):
             for service in group:
                 service.terminate()
             await asyncio.gather(*map(self._see_off, group))
 
-    async def _all_settled(self) -> None:
-        for service in self.services.values():
-            await service.settled.wait()
+    async def _begin(self, names: Iterable[str]) -> set[str]:
+        """Start those that do not run; says which these were."""
+        begun = set()
+        for name in names:
+            service = self.services[name]
+            if service.stopping:
+                await service.ended.wait()
+            if service.ended.is_set() and not self._closing:
+                self._launch(service.successor())
+                begun.add(name)
+        return begun
+
+    def _launch(self, service: Service) -> None:
+        self.services[service.unit.name] = service
+        self._runs[service.unit.name] = asyncio.create_task(service.run())
+
+    async def _all_settled(self, names: Iterable[str]) -> None:
+        for name in names:
+            await self.services[name].settled.wait()
 
     async def _see_off(self, service: Service) -> None:
         requests = self.stop_requests
@@ -87,6 +129,13 @@ class Supervisor:
             await _first_of(service.ended.wait(), requests.immediate.wait(), timeout_s=HURRY_S)
         service.kill()
         await service.ended.wait()
+
+
+def _outcome(service: Service, *, acted: bool) -> Outcome:
+    failure = service.failure if service.state == "failed" else None
+    if failure is None:
+        return Outcome(service.unit.name, acted, service.state)
+    return Outcome(service.unit.name, acted, service.state, failure.message, failure.hint, int(failure.exit_code))
 
 
 def bind(units: Sequence[Unit]) -> dict[str, socket.socket]:
@@ -103,7 +152,7 @@ def bind(units: Sequence[Unit]) -> dict[str, socket.socket]:
 
 
 def stop_timeout_s(units: Sequence[Unit]) -> float:
-    """The longest that `Supervisor.stop` takes for these units."""
+    """The longest that `Supervisor.close` takes for these units."""
     front = max((unit.stop_timeout_s for unit in units if unit.kind != "task"), default=0)
     return front + max((unit.stop_timeout_s for unit in units if unit.kind == "task"), default=0)
 
@@ -130,18 +179,16 @@ async def supervise(
     journal = Journal(folder, listener, redact=redact or Redactor(os.environ), state=state)
     parent = ParentPipe()
     around = Surroundings(folder.settings, folder.empty, parent, journal.line, journal.change)
-    supervisor = Supervisor({unit.name: Service(unit, sockets[unit.name], around) for unit in units})
+    supervisor = Supervisor(units, sockets, around)
     with _signals(supervisor.stop_requests.add):
         keeper = asyncio.create_task(journal.keep())
-        runs = [asyncio.create_task(service.run()) for service in supervisor.services.values()]
         try:
             yield supervisor
         finally:
-            await supervisor.stop()
+            await supervisor.close()
             keeper.cancel()
             parent.close()
             journal.close()
-            await asyncio.gather(*runs)
 
 
 def _lay_out(folder: RunFolder, units: Sequence[Unit]) -> None:

@@ -1,0 +1,53 @@
+"""Why a service does not work, judged by how its process ended."""
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from infra.errors import ExitCode
+from infra.unit import Unit
+
+HOPELESS: Final = {
+    os.EX_CONFIG: ExitCode.FILE,  # the model, or what the file says about it
+    os.EX_UNAVAILABLE: ExitCode.ENVIRONMENT,  # no such device
+    os.EX_TEMPFAIL: ExitCode.ENVIRONMENT,  # not enough memory
+}
+"""Exit statuses of a service whose last line says why it cannot work here, so that starting it again is in vain."""
+
+_MEMORY_HINT: Final = "give it more memory, or use a smaller model, `precision: bfloat16` or `quantization: int8`"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a service does not work, and what the command that started it ends in."""
+
+    message: str
+    hint: str | None = None
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+def too_slow(unit: Unit) -> Failure:
+    """It did not become ready in its time."""
+    seconds = f"{unit.start_timeout_s:g} s"
+    return Failure(f"{unit.name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
+
+
+def ended(service: str, status: int, lines: Sequence[str]) -> Failure:
+    """It ended with this exit status (negative: by that signal) after these last lines of output."""
+    if status in HOPELESS and lines:
+        return Failure(lines[-1], exit_code=HOPELESS[status])
+    if status == -signal.SIGKILL:
+        return Failure(f"{service} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
+    return Failure(f"{service} {ending(status)}")
+
+
+def ending(status: int) -> str:
+    """`ended with exit status 3`, `was ended by SIGTERM`."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
