@@ -27,8 +27,13 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
     """The application and what its doors share; raises GraphError or ExpressionError for settings that do not fit."""
     core = Core(settings)
     probes = Probes(core)
+
+    async def refused(request: Request, error: ServiceError) -> Response:
+        core.metrics.rejected(error.code)
+        return error_response(error, request.state.request_id)
+
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
-        ServiceError: _service_error,
+        ServiceError: refused,
         HTTPException: _http_error,
         ClientDisconnect: _client_gone,
         Exception: _internal_error,
@@ -44,12 +49,9 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
         origins=settings.origins,
         token=settings.auth_token,
         open_paths=probes.open_paths,
+        on_refused=core.metrics.rejected,
     )
     return guard, core
-
-
-async def _service_error(request: Request, error: ServiceError) -> Response:
-    return error_response(error, request.state.request_id)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

@@ -5,10 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
-from services.router.client import TaskClient
+from services.router.client import TaskCaller, TaskClient
 from services.router.compiling import compile_graph
 from services.router.engine import Engine
 from services.router.limits import Gate
+from services.router.measured import MeasuredTask
 from services.router.metrics import Metrics
 from services.router.runs import Runs
 from services.router.settings import RouterSettings
@@ -25,12 +26,14 @@ class Core:
         self.settings = settings
         self.base_path = settings.base_path.rstrip("/")
         self.graph = compile_graph(settings)
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.graph.workflows)
         self.gate = Gate(
             "The router", settings.max_concurrent_count, settings.max_queue_length, status=503, code="overloaded"
         )
-        self.clients: dict[str, TaskClient] = {}
+        self.clients: dict[str, TaskCaller] = {}
         self.engine = Engine(self.graph, self.clients, settings.env)
+        for name, gate in {"router": self.gate, **self.engine.gates}.items():
+            self.metrics.watch(name, gate)
         self.runs = Runs(
             self.engine, MemoryStore(settings.retention_s), self.metrics, self.gate, settings.run_timeout_s
         )
@@ -41,5 +44,5 @@ class Core:
             for component in self.graph.components.values():
                 client = TaskClient(component.id, component.endpoint, self.settings.stages_path)
                 stack.push_async_callback(client.close)
-                self.clients[component.id] = client
+                self.clients[component.id] = MeasuredTask(client, self.metrics.task(component.id))
             yield

@@ -1,74 +1,129 @@
-"""A few counters in Prometheus' text format."""
+"""What the router counts, in Prometheus' text format; labels come from the file or from us, never from a client."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from services.router.limits import Gate
-from services.router.messages import Run
+from services.router.messages import Run, RunStatus
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_RUN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_WAIT_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_TASK_STATUSES = ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkflowMetrics:
+    """The series of one workflow, looked up once: to find one by its labels takes longer than to count."""
+
+    ended: dict[RunStatus, Counter]
+    seconds: Histogram
+    tokens: dict[str, Counter]
 
 
 class Metrics:
-    """Counts runs as they end."""
+    """Counters of one router. workflows: the ids in the file; what has not happened yet shows as 0."""
 
-    def __init__(self) -> None:
-        self._runs: Counter[tuple[str, str]] = Counter()
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._tokens: Counter[tuple[str, str]] = Counter()
+    def __init__(self, workflows: Iterable[str]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._registry)
+        build = Gauge("model_compose_build_info", "Which version runs.", ["version"], registry=self._registry)
+        build.labels(tool_version()).set(1)
+        self._runs = self._counter("runs", "Runs that ended, by their last state.", "workflow", "status")
+        self._seconds = self._histogram(
+            "run_duration", "Time that runs took, waiting included.", _RUN_BUCKETS, "workflow"
+        )
+        self._tokens = self._counter("tokens", "Tokens read and written by models.", "workflow", "kind")
+        self._rejected = self._counter("rejected_requests", "Requests refused, by the code of their error.", "reason")
+        self._active = self._gauge("active_requests", "Requests at work.")
+        self._queued = self._gauge("queued_requests", "Requests that wait.")
+        self._waits = self._histogram("queue_wait", "How long requests waited for their turn.", _WAIT_BUCKETS)
+        self._tasks = self._histogram(
+            "task_request_duration", "Time that requests to tasks took.", _RUN_BUCKETS, "component", "status"
+        )
+        self._first = self._histogram(
+            "time_to_first_token", "From a request to a task to the first text of its stream.", _WAIT_BUCKETS
+        )
+        self._workflows = {name: self._of_workflow(name) for name in workflows}
+
+    def watch(self, name: str, gate: Gate) -> None:
+        """Show a gate's queue. name: a component's id, or `router` for the router's own."""
+        self._active.labels(name).set_function(lambda: gate.active)
+        self._queued.labels(name).set_function(lambda: gate.queued)
+        gate.on_waited = self._waits.labels(name).observe
+
+    def task(self, component: str) -> "TaskMetrics":
+        """Where the requests to one component are counted."""
+        durations = {status: self._tasks.labels(component, status) for status in _TASK_STATUSES}
+        return TaskMetrics(durations, self._first.labels(component))
+
+    def rejected(self, code: str) -> None:
+        """Count a request that was refused. code: the ServiceError's, which is one of ours."""
+        self._rejected.labels(code).inc()
 
     def ended(self, run: Run, duration_s: float) -> None:
         """Count a finished run; the duration includes its waiting."""
-        self._runs[run.workflow_id, run.status] += 1
-        self._seconds[run.workflow_id] += duration_s
-        for kind in ("prompt_tokens", "completion_tokens"):
-            if count := run.usage.get(kind):
-                self._tokens[run.workflow_id, kind.removesuffix("_tokens")] += count
+        workflow = self._workflows.get(run.workflow_id)
+        if workflow is None:  # of an earlier file: a durable run that cannot go on
+            workflow = self._workflows[run.workflow_id] = self._of_workflow(run.workflow_id)
+        workflow.ended[run.status].inc()
+        workflow.seconds.observe(duration_s)
+        for key, counter in workflow.tokens.items():
+            if count := run.usage.get(key):
+                counter.inc(count)
+        if run.error is not None and run.error_status in (429, 503):
+            self.rejected(run.error["code"])
 
-    def render(self, gates: Mapping[str, Gate]) -> str:
-        """The whole page. gates: by component id, `router` for the router's own."""
-        families = [
-            _family(
-                "runs_total",
-                "counter",
-                "Runs that ended, by their last state.",
-                [({"workflow": workflow, "status": status}, count) for (workflow, status), count in self._runs.items()],
-            ),
-            _family(
-                "run_seconds_total",
-                "counter",
-                "Time that runs took, waiting included.",
-                [({"workflow": workflow}, seconds) for workflow, seconds in self._seconds.items()],
-            ),
-            _family(
-                "tokens_total",
-                "counter",
-                "Tokens read and written.",
-                [({"workflow": workflow, "kind": kind}, count) for (workflow, kind), count in self._tokens.items()],
-            ),
-            _family(
-                "active_requests",
-                "gauge",
-                "Requests at work.",
-                [({"component": name}, gate.active) for name, gate in gates.items()],
-            ),
-            _family(
-                "queued_requests",
-                "gauge",
-                "Requests that wait.",
-                [({"component": name}, gate.queued) for name, gate in gates.items()],
-            ),
-        ]
-        return "\n".join(families) + "\n"
+    def render(self) -> bytes:
+        """The whole page."""
+        return generate_latest(self._registry)
+
+    def _of_workflow(self, name: str) -> _WorkflowMetrics:
+        return _WorkflowMetrics(
+            {status: self._runs.labels(name, status) for status in RunStatus if status.finished},
+            self._seconds.labels(name),
+            {f"{kind}_tokens": self._tokens.labels(name, kind) for kind in ("prompt", "completion")},
+        )
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"model_compose_{name}", description, labels, registry=self._registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(f"model_compose_{name}", description, ["component"], registry=self._registry)
+
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(
+            f"model_compose_{name}_seconds",
+            description,
+            labels or ("component",),
+            buckets=buckets,
+            registry=self._registry,
+        )
 
 
-def _family(name: str, kind: str, description: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> str:
-    lines = [f"# HELP model_compose_{name} {description}", f"# TYPE model_compose_{name} {kind}"]
-    for labels, value in samples:
-        written = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-        lines.append(f"model_compose_{name}{{{written}}} {value:.10g}")
-    return "\n".join(lines)
+class TaskMetrics:
+    """The requests to one component. durations: by `completed`, `failed` or `cancelled`."""
+
+    def __init__(self, durations: dict[str, Histogram], first_text: Histogram) -> None:
+        self._durations = durations
+        self._first_text = first_text
+
+    def first_text(self, seconds: float) -> None:
+        """The first text of a stream has come."""
+        self._first_text.observe(seconds)
+
+    def ended(self, status: str, seconds: float) -> None:
+        self._durations[status].observe(seconds)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def tool_version() -> str:
+    """Our own version; `unknown` where only the sources are there."""
+    try:
+        return version("model-compose")
+    except PackageNotFoundError:
+        return "unknown"

@@ -54,5 +54,4 @@ class Probes:
         return json_response({"stage": "ready"})
 
     async def show_metrics(self, _: Request) -> Response:
-        page = self._core.metrics.render({"router": self._core.gate, **self._core.engine.gates})
-        return Response(page, headers={"Content-Type": METRICS_TYPE})
+        return Response(self._core.metrics.render(), headers={"Content-Type": METRICS_TYPE})

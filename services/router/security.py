@@ -4,7 +4,7 @@ import hmac
 import ipaddress
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,7 @@ class Guard:
 
     host: where the server listens; on loopback only loopback names and `allowed_hosts` may stand in Host, because a
     foreign name there means that a web page reached us through its own DNS. open_paths: need no token.
+    on_refused: called with the code of each refusal.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Guard:
         origins: Iterable[str],
         token: str | None,
         open_paths: Iterable[str],
+        on_refused: Callable[[str], None],
     ) -> None:
         self._app = app
         self._check_host = is_loopback(host)
@@ -41,6 +43,7 @@ class Guard:
         self._origins = {origin.rstrip("/").lower() for origin in origins}
         self._token = token.encode() if token is not None else None
         self._open_paths = frozenset(open_paths)
+        self._on_refused = on_refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,6 +69,7 @@ class Guard:
         try:
             self._admit(scope, headers, origin, shared)
         except ServiceError as error:
+            self._on_refused(error.code)
             await error_response(error, request_id)(scope, receive, send_with_headers)
             return
         if shared and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
