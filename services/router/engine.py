@@ -15,7 +15,7 @@ from services.router.journal import Journal
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.outputs import texts
-from services.wire import Delta, Done, TaskRequest
+from services.wire import Delta, Done, FinishReason, TaskRequest
 
 OnText = Callable[[str, str], Awaitable[None]]
 """Awaited with a path in the output and the text that comes next there; the empty path is the output itself."""
@@ -27,11 +27,15 @@ REPEATS_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run gives. usage: summed over its calls; `seed` only when there was one call."""
+    """What a run gives. usage: summed over its calls; `seed` only when there was one call.
+
+    finish_reasons: of every text that its calls gave, call after call.
+    """
 
     output: Any
     usage: dict[str, int]
     warnings: list[dict[str, Any]]
+    finish_reasons: list[FinishReason]
 
 
 class Engine:
@@ -94,6 +98,7 @@ class _Execution:
     on_text: OnText | None
     usages: list[dict[str, int]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    finish_reasons: list[FinishReason] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
 
@@ -106,7 +111,7 @@ class _Execution:
             for path, text in texts(output):
                 if rest := text[self.sent.get(path, 0) :]:
                     await self.on_text(path, rest)
-        return Outcome(output, self._usage(), _unique(self.warnings))
+        return Outcome(output, self._usage(), _unique(self.warnings), self.finish_reasons)
 
     async def _run_jobs(self) -> None:
         """Start every job as soon as its needs have run; the first failure ends the others."""
@@ -188,6 +193,7 @@ class _Execution:
         )
         self.usages.append(done.usage)
         self.warnings += done.warnings
+        self.finish_reasons += done.finish_reasons
         if call.action.output is None:
             return done.result
         return _map_output(call.action.output, {**scope, "result": done.result, "output": done.result})

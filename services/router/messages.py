@@ -12,6 +12,7 @@ from ulid import ULID
 from services.catalog import GENERATION
 from services.errors import ServiceError
 from services.router.names import did_you_mean
+from services.wire import FinishReason
 
 UNSUPPORTED = ("callback_url", "subscribe_task")
 """Keys of other servers of this dialect; harmless when null, refused when set."""
@@ -158,6 +159,7 @@ class Run:
 
     error: the inside of the answer's `error`, with `request_id`.
     error_status, retry_after_s: the HTTP status and Retry-After that belong to `error`.
+    finish_reasons: of every text that its calls gave; only the OpenAI doors show them.
     """
 
     task_id: str
@@ -174,6 +176,7 @@ class Run:
     retry_after_s: int | None = None
     usage: dict[str, int] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    finish_reasons: list[FinishReason] = field(default_factory=list)
 
     def fail(self, error: ServiceError) -> None:
         self.status = RunStatus.FAILED

@@ -1,24 +1,19 @@
 """The door of the runs: start one, read it, cancel it, and learn which workflows there are."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from services.errors import ServiceError
 from services.router.answers import failed_response, json_response
 from services.router.body import read_body
 from services.router.core import Core
 from services.router.messages import Run, RunRequest, RunStatus, parse_run_request
-from services.router.runs import LiveRun
-from services.router.sse import Channel, send_events
+from services.router.sse import Channel, last_event
+from services.router.waiting import RunStream, cancelled_when_gone, failed_early
 
-_STATUS_KEPT_S = 1.0
-"""A streamed run that fails within its first second answers with its own status code instead of an event."""
 _CANCEL_WAIT_S = 1.0
 
 
@@ -58,7 +53,7 @@ class RunsApi:
         if self._wants_stream(order, request.headers.get("accept", "")):
             return await self._stream(order, request)
         live = await self._core.runs.start(order, request_id)
-        with _cancelled_when_gone(request.receive, live):
+        with cancelled_when_gone(request.receive, live):
             await live.ended()
         return _answer(live.run, order.output_only)
 
@@ -70,11 +65,9 @@ class RunsApi:
     async def _stream(self, order: RunRequest, request: Request) -> Response:
         channel = Channel()
         live = await self._core.runs.start(order, request.state.request_id, channel.put, channel.end)
-        with _cancelled_when_gone(request.receive, live):
-            await channel.wait(_STATUS_KEPT_S)
-        if channel.drained and live.run.status is not RunStatus.COMPLETED:
+        if await failed_early(request.receive, channel, live):
             return failed_response(live.run)
-        return _Stream(channel, live)
+        return RunStream(channel, live, last_event)
 
     async def list_workflows(self, request: Request) -> Response:
         schemas = [workflow.schema for workflow in self._core.graph.workflows.values() if not workflow.private]
@@ -115,38 +108,6 @@ class RunsApi:
                 hint="It may have been too long ago; /tasks lists what is kept.",
             )
         return run
-
-
-class _Stream(Response):
-    """A run that is under way, as server-sent events."""
-
-    def __init__(self, channel: Channel, live: LiveRun) -> None:
-        super().__init__()
-        self._channel = channel
-        self._live = live
-
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        with _cancelled_when_gone(receive, self._live):
-            try:
-                await send_events(send, self._channel, self._live.run)
-            finally:
-                self._live.cancel()
-
-
-@contextmanager
-def _cancelled_when_gone(receive: Receive, live: LiveRun) -> Iterator[None]:
-    """Inside, a client that closes its connection cancels the run."""
-    watcher = asyncio.create_task(_watch(receive, live))
-    try:
-        yield
-    finally:
-        watcher.cancel()
-
-
-async def _watch(receive: Receive, live: LiveRun) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    live.cancel()
 
 
 def _answer(run: Run, output_only: bool) -> Response:

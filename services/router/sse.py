@@ -1,7 +1,7 @@
 """A run as server-sent events: bounded buffering, a sign of life in silence, always a last event."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import Send
@@ -29,7 +29,10 @@ class Channel:
 
     async def put(self, path: str, text: str) -> None:
         """Add a piece of text at a path of the output; waits while too much is buffered."""
-        event = _event(to_json({"path": path, "delta": text})) if path else self._event_of_text(text)
+        await self.add(_event(to_json({"path": path, "delta": text})) if path else self._event_of_text(text))
+
+    async def add(self, event: str) -> None:
+        """Add one event as it is; waits while too much is buffered."""
         await self._room.wait()
         self._events.append(event)
         self._size += len(event)
@@ -78,23 +81,6 @@ class Channel:
         return self._ended and not self._events
 
 
-async def send_events(send: Send, channel: Channel, run: Run) -> None:
-    """Send the whole stream; waits for a client that reads slowly, as long as its connection lives."""
-    headers = {
-        "Content-Type": "text/event-stream; charset=utf-8",
-        "Cache-Control": "no-store",
-        "X-Accel-Buffering": "no",
-        "X-Task-Id": run.task_id,
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": 200, "headers": raw})
-    while not channel.drained:
-        text = channel.take() if await channel.wait(COMMENT_EVERY_S) else ": still working\n\n"
-        if text:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-    await send({"type": "http.response.body", "body": last_event(run).encode(), "more_body": False})
-
-
 def event_of_text(text: str) -> str:
     """Events whose data join to this text; a carriage return ends a line here, so it becomes a line feed."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -114,3 +100,23 @@ def last_event(run: Run) -> str:
 
 def _event(data: str) -> str:
     return "data: " + data.replace("\n", "\ndata: ") + "\n\n"
+
+
+async def send_events(send: Send, channel: Channel, run: Run, last: Callable[[Run], str] = last_event) -> None:
+    """Send the whole stream; waits for a client that reads slowly, as long as its connection lives.
+
+    last: what ends the stream of a run that has ended.
+    """
+    headers = {
+        "Content-Type": "text/event-stream; charset=utf-8",
+        "Cache-Control": "no-store",
+        "X-Accel-Buffering": "no",
+        "X-Task-Id": run.task_id,
+    }
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": raw})
+    while not channel.drained:
+        text = channel.take() if await channel.wait(COMMENT_EVERY_S) else ": still working\n\n"
+        if text:
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": last(run).encode(), "more_body": False})
