@@ -6,12 +6,15 @@ Only click is imported here; everything else waits until a command needs it.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from compose.options import Common, Seconds, common_options
 from compose.program import NAME, Program
+
+if TYPE_CHECKING:
+    from infra.control import Verb
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -78,6 +81,25 @@ def down(common: Common) -> None:
     from compose.stop import down as stop
 
     stop(common.selection, common.console)
+
+
+def _steering(verb: "Verb", help_text: str) -> None:
+    """One of the three commands that change the services of a run."""
+
+    @cli.command(verb, help=help_text)
+    @click.argument("service", required=False)
+    @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up waiting after that time.")
+    @common_options()
+    @click.pass_obj
+    def command(common: Common, service: str | None, wait_timeout: float | None) -> int:
+        from compose.control import control
+
+        return control(common.selection, verb, service, wait_timeout, common.console)
+
+
+_steering("stop", "Stop all services or one SERVICE, and stay up.")
+_steering("start", "Start again what `stop` has stopped, or what has failed.")
+_steering("restart", "Stop and start all services or one SERVICE.")
 
 
 @cli.command()

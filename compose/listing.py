@@ -4,9 +4,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from compose.output import Console, columns, describe, megabytes, shown_path
-from compose.state import Selection, changed_files, memory_bytes
-from infra.errors import ExitCode, UserError
+from compose.output import Console, columns, describe, megabytes
+from compose.state import Selection, changed_files, known_service, memory_bytes, warn_of_changes
 from infra.logs import LogLine, follow, services_with_logs, tail
 from infra.state import RunState
 
@@ -39,8 +38,7 @@ def list_services(selection: Selection, console: Console, *, as_json: bool) -> N
             console.result("\n".join(["", f"the last lines of {service.name}:", *_indented(service.last_lines)]))
         if service.hint:
             console.result(f"\nwhat may help {service.name}: {service.hint}")
-    for path in changed_files(state):
-        console.warn(f"{shown_path(path)} changed, not applied; `model-compose down` and `model-compose up` apply it")
+    warn_of_changes(state, console)
 
 
 def _as_json(state: RunState) -> dict[str, Any]:
@@ -76,11 +74,7 @@ def show_logs(selection: Selection, service: str | None, console: Console, *, co
     known = sorted({*services_with_logs(folder.logs), *_running_services(selection)})
     if not known:
         selection.require_running()
-    if service is not None and service not in known:
-        raise UserError(
-            f"there is no service `{service}`", hint=f"there are {', '.join(known)}", exit_code=ExitCode.USAGE
-        )
-    chosen = [service] if service is not None else known
+    chosen = [known_service(service, known)] if service is not None else known
     width = max(map(len, chosen), default=0)
     lines = follow(folder.logs, chosen, count) if keep_on else iter(tail(folder.logs, chosen, count))
     for line in lines:

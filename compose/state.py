@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compose.output import Console, shown_path
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.state import ProcessId, RunState
@@ -69,6 +70,25 @@ def changed_files(state: RunState) -> list[str]:
     """The files that are not as they were when the run read them."""
     now = digests([Path(path) for path in state.files])
     return [path for path, digest in state.files.items() if now.get(path) != digest]
+
+
+def warn_of_changes(state: RunState, console: Console) -> None:
+    """Say which files the run has read in another form than they have now."""
+    for path in changed_files(state):
+        console.warn(f"{shown_path(path)} changed, not applied; `model-compose down` and `model-compose up` apply it")
+
+
+def known_service(name: str, known: Sequence[str]) -> str:
+    """The name itself; raises UserError when no service bears it."""
+    if name in known:
+        return name
+    from services.router.names import closest
+
+    meant = closest(name, known)
+    doubt = f"did you mean `{meant}`? " if meant else ""
+    raise UserError(
+        f"there is no service `{name}`", hint=f"{doubt}there are {', '.join(known)}", exit_code=ExitCode.USAGE
+    )
 
 
 def observe(loaded: "Loaded", directory: Path, socket_directory: Path) -> "ObservedState":

@@ -13,6 +13,7 @@ from compose.execute import load, plan_for, serving, socket_directory
 from compose.init import renew_schema
 from compose.output import Console, columns, in_words, megabytes
 from compose.state import Selection, digests, memory_bytes, tool_version
+from infra import control
 from infra.errors import ExitCode, UserError
 from infra.net import get
 from infra.state import RunState, ServiceState, this_process
@@ -95,7 +96,11 @@ def _run_state(selection: Selection, loaded: "Loaded", plan: "Plan", sockets: Pa
 
 async def _keep_up(selection: Selection, plan: "Plan", state: RunState, wishes: Wishes, console: Console) -> ExitCode:
     folder = selection.run_folder
-    async with serving(plan, folder, console, state=state, show_logs=not wishes.detached) as supervisor:
+    sockets = Path(state.socket_directory)
+    async with (
+        serving(plan, folder, console, state=state, show_logs=not wishes.detached) as supervisor,
+        control.listening(sockets, supervisor.carry_out),
+    ):
         code = await _started(supervisor, wishes, console)
         stop = supervisor.stop_requests.orderly
         if stop.is_set():

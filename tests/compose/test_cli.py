@@ -55,6 +55,9 @@ Commands:
   init      Write a starter file here, or in the new folder NAME.
   up        Start what the file describes, and show where it is.
   down      Stop it, and return once it is stopped.
+  stop      Stop all services or one SERVICE, and stay up.
+  start     Start again what `stop` has stopped, or what has failed.
+  restart   Stop and start all services or one SERVICE.
   ps        List the services: state, memory, address, last error.
   logs      Show what the services have printed, or one SERVICE.
   run       Run a WORKFLOW once, and print its output.

@@ -1,120 +1,25 @@
 """`up`, and what the other commands say about it: real processes, with fake services behind a real command line."""
 
-import contextlib
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.infra.rig import CHECKOUT
+from tests.compose.ups import ENVIRONMENT, GOOD, PAGE, ROUTER, TOO_BIG, Start, command, wait_until
 
 pytestmark = pytest.mark.server
 
-ROUTER = {"name": "router", "kind": "router", "base_path": "/api"}
-PAGE = {"name": "page", "kind": "page"}
-GOOD = {"name": "chat"}
-TOO_BIG = {"name": "big", "exit": 78, "print": ["loading", "The model needs 9 GB, and there are 2 GB."]}
 WORKFLOWS = [
     {
         "workflow_id": "w",
         "input": [{"name": "tone", "type": "text"}, {"name": "question", "type": "text", "required": True}],
     }
 ]
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-
-
-class Up:
-    """`up` with fake services, in the background of a test."""
-
-    def __init__(
-        self, folder: Path, units: list[dict[str, Any]], options: tuple[str, ...], environment: dict[str, str]
-    ):
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.compose.run_up", json.dumps(units), "up", *options],
-            cwd=folder,
-            env={**ENVIRONMENT, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            close_fds=False,
-        )
-
-    def wait_for_table(self) -> None:
-        """Until the start is over; the run line, or the last row, is the last that is printed."""
-        state = self.folder / ".model-compose/state.json"
-        wait_until(lambda: state.exists() and settled(json.loads(state.read_text())))
-
-    def interrupt(self, times: int = 1) -> None:
-        for _ in range(times):
-            self.process.send_signal(signal.SIGINT)
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, masked(out), masked(err)
-
-
-def settled(state: dict[str, Any]) -> bool:
-    return bool(state["services"]) and all(each["state"] in ("ready", "failed") for each in state["services"])
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
-
-
-def masked(text: str) -> str:
-    """Without what differs from run to run: folders of sockets, ports, sizes and column widths."""
-    text = re.sub(r"unix:\S+/(\w+)\.sock", r"unix:\1", text)
-    text = re.sub(r"127\.0\.0\.1:(?!8080/|8081)\d+", "127.0.0.1:PORT", text)
-    text = re.sub(r"\d+ MB", "N MB", text)
-    return re.sub(r"(?<=\S) {2,}(?=\S)", "  ", text)
-
-
-Start = Callable[..., Up]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts `up` in the test's folder; what still runs after the test is killed."""
-    (tmp_path / "model-compose.yml").write_text("component: {type: model, task: chat-completion, model: ./model}\n")
-    with contextlib.ExitStack() as stack:
-
-        def begin(
-            *units: dict[str, Any], options: tuple[str, ...] = (), environment: dict[str, str] | None = None
-        ) -> Up:
-            up = Up(tmp_path, [*units], options, environment or {})
-            stack.enter_context(up.process)
-            stack.callback(up.process.kill)
-            return up
-
-        yield begin
-
-
-def command(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    ended = subprocess.run(
-        [sys.executable, "-m", "compose", *arguments],
-        cwd=folder,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return ended.returncode, masked(ended.stdout), masked(ended.stderr)
 
 
 def test_up_shows_a_table_and_a_line_to_copy_and_ends_clean_on_an_interrupt(start: Start, tmp_path: Path) -> None:
@@ -242,7 +147,7 @@ def test_logs_are_kept_shown_and_followed(start: Start, tmp_path: Path) -> None:
     assert command(tmp_path, "logs", "cat") == (
         2,
         "",
-        "error: there is no service `cat`\nhint: there are chat, router\n",
+        "error: there is no service `cat`\nhint: did you mean `chat`? there are chat, router\n",
     )
     follower = subprocess.Popen(
         [sys.executable, "-m", "compose", "logs", "-f", "chat"],
