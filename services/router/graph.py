@@ -12,7 +12,7 @@ from services.errors import ServiceError
 from services.router.expression import Tree
 from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
-from services.router.outputs import Piped
+from services.router.outputs import Piped, Shape
 
 
 class GraphError(ValueError):
@@ -71,6 +71,8 @@ class WorkflowCall:
 
 
 Call = ModelCall | WorkflowCall
+
+OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "not-in", "starts-with", "ends-with", "match")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,10 @@ class LoopWork:
     max_iteration_count: int
 
 
-Work = CallWork | DelayWork | IfWork | SwitchWork | RandomWork | FilterWork | ForEachWork | LoopWork
+Router = IfWork | SwitchWork | RandomWork
+"""Work that chooses the jobs to go on with, and has no output."""
+
+Work = CallWork | DelayWork | Router | FilterWork | ForEachWork | LoopWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +228,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """One workflow. terminal: the ids of the jobs that no other one waits for or is routed to from, in file order.
+    """One workflow.
 
+    terminal: the ids of the jobs that a run may end with, in file order: nothing waits for them but routers that may
+    lead nowhere, and they are no routers. shape: of the output.
     streaming: the file asks for a stream (`streaming: true`, or an output `as stream/...`).
     digest: of everything that decides what a run of it does, its sub-workflows and its components' actions included;
     a durable run goes on after a restart only under the same digest.
@@ -234,6 +241,7 @@ class Workflow:
     jobs: tuple[Job, ...]
     terminal: tuple[str, ...]
     output: Tree | None
+    shape: Shape
     inputs: Inputs
     streaming: bool
     private: bool

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from services.router.expression import Expression, Template, Tree
-from services.router.inputs import type_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Sha
             shape = Opaque("json")
     if expression.type is None or expression.type.stream:
         return cast(Shape, shape)
-    word = type_word(expression.type)
+    word = expression.type.word
     if isinstance(shape, Piped) and word in ("text", "markdown"):
         return Piped(shape.job, word, one_call=True, one_result=True)
     return Opaque(word)
@@ -81,9 +80,23 @@ def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Sha
 
 def default_output(outputs: list[Shape]) -> Shape:
     """The shape of a workflow without an `output`: the terminal jobs' maps merged, else the last one."""
+    if not outputs:
+        return Opaque("json")
     if all(isinstance(output, dict) for output in outputs):
         return {key: value for output in outputs if isinstance(output, dict) for key, value in output.items()}
     return outputs[-1]
+
+
+def settled(shape: Shape) -> Shape:
+    """The same shape with nothing in it to send before it is whole."""
+    match shape:
+        case Piped():
+            return Opaque(shape.type)
+        case dict():
+            return {key: settled(value) for key, value in shape.items()}
+        case list():
+            return [settled(value) for value in shape]
+    return shape
 
 
 def pipes(shape: Shape, path: str = "") -> Iterator[tuple[Piped, str]]:

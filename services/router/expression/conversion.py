@@ -35,6 +35,13 @@ class TypeSpec:
     known: bool
     stream: Literal["text", "json"] | None
 
+    @property
+    def word(self) -> str:
+        """What a schema calls it: its name, `list` for several values, `text` for one that is not known."""
+        if self.many:
+            return "list"
+        return self.name if self.known and self.name != "stream" else "text"
+
 
 def parse_type(text: str) -> TypeSpec:
     """The type that `text` names, known or not. Raises ValueError with a sentence when it has no type's shape."""

@@ -57,7 +57,7 @@ def test_reading_another_jobs_output_makes_a_dependency() -> None:
     [
         ((job("a", "text", depends_on=(("b",),)), job("b", "text", depends_on=(("a",),))), "wait for each other"),
         ((job("a", "text", depends_on=(("z",),)),), "unknown job 'z'"),
-        ((job("a", "nobody"),), "unknown 'nobody'"),
+        ((job("a", "nobody"),), "no component 'nobody'"),
     ],
 )
 def test_jobs_that_do_not_fit_together_are_refused(jobs: Any, sentence: str) -> None:

@@ -1,0 +1,147 @@
+"""From a workflow's settings to its compiled form: jobs that fit each other, inputs, output and digest."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from graphlib import TopologicalSorter
+
+from services.router.compiling.components import Components, optional
+from services.router.compiling.digest import digest
+from services.router.compiling.jobs import compile_job, starts
+from services.router.compiling.shapes import output_shape
+from services.router.expression import Tree, walk
+from services.router.graph import (
+    Component,
+    GraphError,
+    IfWork,
+    Job,
+    ModelCall,
+    Router,
+    SwitchWork,
+    Workflow,
+    WorkflowCall,
+)
+from services.router.outputs import Piped, describe, pipes
+from services.router.reachability import cycle, unstartable
+from services.router.reads import inferred
+from services.router.settings import WorkflowSettings
+from services.router.templates import calls, job_uses
+
+_Workflows = Mapping[str, Workflow]
+
+
+def compile_workflows(settings: Iterable[WorkflowSettings], components: Components) -> dict[str, Workflow]:
+    """All workflows by id, in the order of the file. Raises GraphError."""
+    written = {item.id: item for item in settings}
+    jobs = {item.id: [compile_job(job, components) for job in item.jobs] for item in written.values()}
+    called = {name: list(_called(items)) for name, items in jobs.items()}
+    for name, others in called.items():
+        if unknown := set(others) - set(written):
+            raise GraphError(f"workflow {name!r} runs the unknown workflow {min(unknown)!r}")
+    if circle := cycle(called):
+        raise GraphError(f"these workflows run each other: {circle}")
+    compiled: dict[str, Workflow] = {}
+    for name in TopologicalSorter(called).static_order():
+        try:
+            compiled[name] = _workflow(written[name], _joined(jobs[name]), components, compiled)
+        except GraphError as error:
+            raise GraphError(f"workflow {name!r}: {error}") from error
+    return {name: compiled[name] for name in written}
+
+
+def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Components, others: _Workflows) -> Workflow:
+    output = optional(settings.output)
+    _check_reads([use.expression.path[0] for use in walk(output) if use.expression.source == "jobs"], jobs)
+    terminal = _terminal(jobs)
+    shape = output_shape(jobs, terminal, output, others)
+    piped: dict[str, list[tuple[str, Piped]]] = {}
+    for pipe, path in pipes(shape):
+        piped.setdefault(pipe.job, []).append((path, pipe))
+    inputs = inferred(jobs, output, {name: other.inputs for name, other in others.items()})
+    models = {component.id: component for component in _models(jobs, others)}
+    return Workflow(
+        settings.id,
+        tuple(replace(job, pipes=tuple(piped.get(job.id, ()))) for job in jobs),
+        terminal,
+        output,
+        shape,
+        inputs,
+        _asks_for_stream(jobs, output, others),
+        settings.private,
+        digest(settings, components, {name: others[name].digest for name in _called(jobs)}),
+        {
+            "workflow_id": settings.id,
+            "title": settings.title or settings.name,
+            "description": settings.description,
+            "task": next(iter(models.values())).task.name if len(models) == 1 else None,
+            "streaming": bool(piped),
+            "input": [item.to_json() for item in inputs.declared],
+            "output": describe(shape),
+        },
+    )
+
+
+def _joined(jobs: list[Job]) -> list[Job]:
+    """The jobs, each told whether another routes to it. Raises GraphError when one cannot be found or started."""
+    ids = [job.id for job in jobs]
+    for job in jobs:
+        mentioned = {*job.targets, *(name for group in job.needs for name in group)}
+        if unknown := mentioned - set(ids):
+            raise GraphError(f"job {job.id!r} waits for or routes to the unknown job {min(unknown)!r}")
+        _check_reads([use.expression.path[0] for use in job_uses(job) if use.expression.source == "jobs"], jobs)
+    if circle := cycle({job.id: [name for group in job.needs for name in group] for job in jobs}):
+        raise GraphError(f"these jobs wait for each other: {circle}")
+    nodes = starts(jobs)
+    if stuck := unstartable(nodes):
+        raise GraphError(f"nothing can ever start these jobs: {stuck}")
+    return [replace(job, routed=bool(nodes[job.id].routed_by)) for job in jobs]
+
+
+def _check_reads(names: Iterable[object], jobs: list[Job]) -> None:
+    by_id = {job.id: job for job in jobs}
+    for name in names:
+        if name not in by_id:
+            raise GraphError(f"`jobs.{name}` is read, and there is no such job")
+        if isinstance(by_id[str(name)].work, Router):
+            raise GraphError(f"`jobs.{name}` is read, and that job routes and has no output")
+
+
+def _terminal(jobs: list[Job]) -> tuple[str, ...]:
+    """The jobs that a run may end with: nothing waits for them but routers that may lead nowhere."""
+    waited_for = {name for job in jobs if not _may_lead_nowhere(job) for group in job.needs for name in group}
+    return tuple(job.id for job in jobs if not isinstance(job.work, Router) and job.id not in waited_for)
+
+
+def _may_lead_nowhere(job: Job) -> bool:
+    """Whether this is a router with an outcome for which the file names no target."""
+    match job.work:
+        case IfWork(otherwise=None):
+            return all(branch.if_true is None or branch.if_false is None for branch in job.work.branches)
+        case SwitchWork(otherwise=None):
+            return True
+    return False
+
+
+def _called(jobs: Iterable[Job]) -> Iterator[str]:
+    """The workflows that these jobs run."""
+    return (call.workflow for job in jobs for call in calls(job.work) if isinstance(call, WorkflowCall))
+
+
+def _models(jobs: Iterable[Job], others: _Workflows) -> Iterator[Component]:
+    """The model components that a run may ask, those of the workflows inside it included."""
+    for job in jobs:
+        for call in calls(job.work):
+            if isinstance(call, ModelCall):
+                yield call.component
+            else:
+                yield from _models(others[call.workflow].jobs, others)
+
+
+def _asks_for_stream(jobs: Iterable[Job], output: Tree | None, others: _Workflows) -> bool:
+    """Whether the file wants a stream: by an action's `streaming: true`, or by an output `as stream/...`."""
+    outputs = [output, *(job.output for job in jobs)]
+    for call in (call for job in jobs for call in calls(job.work)):
+        if call.action.streaming if isinstance(call, ModelCall) else others[call.workflow].streaming:
+            return True
+        outputs.append(call.action.output if isinstance(call, ModelCall) else call.output)
+    expressions = (use.expression for tree in outputs for use in walk(tree))
+    return any(item.stream or (item.type is not None and item.type.stream is not None) for item in expressions)
