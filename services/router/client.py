@@ -237,12 +237,13 @@ class TaskClient:
     def _not_ready(self, readiness: Readiness) -> ServiceError:
         retry_after_s = min(max(math.ceil(readiness.seconds_left or 2), 1), _LONGEST_RETRY_S)
         progress = f" ({readiness.progress:.0%})" if readiness.progress is not None else ""
-        reason = f": {readiness.message}" if readiness.message else ""
-        stage = "not answering" if readiness.stage in ("absent", "ready") else readiness.stage
+        stage = "not answering" if readiness.stage in ("absent", "ready") else f"{readiness.stage}{progress}"
+        told = readiness.stage == "absent" and readiness.message is not None  # such as that it was stopped
+        reason = ": ".join(filter(None, ["" if told else stage, readiness.message]))
         return ServiceError(
             503,
             "not_ready",
-            f'The service "{self._component}" is not ready: {stage}{progress}{reason}.',
+            f'The service "{self._component}" is not ready: {reason}.',
             hint="See /ready and the service's log."
             if readiness.stage == "failed"
             else f"Try again in {retry_after_s} s.",
