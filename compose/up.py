@@ -69,7 +69,9 @@ def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     loaded = load(selection, console)
     folder = selection.run_folder
     renew_schema(folder)
-    with folder.hold(), socket_directory() as sockets:
+    with folder.hold() as cleared, socket_directory() as sockets:
+        if cleared:
+            console.say("the last run was killed; what it left is cleared away")
         try:
             plan = plan_for(loaded, folder, sockets, console)
             console.say(str(plan))

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from infra.errors import ExitCode, UserError
 from infra.files import not_writable, open_private
-from infra.state import RunState
+from infra.state import ForeignStateError, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class RunFolder:
             raise not_writable(self.root, error) from None
 
     @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """Be the only run of this folder, after clearing away what a run that was killed has left.
+    def hold(self) -> Iterator[bool]:
+        """Be the only run of this folder; tells whether a run that was killed had left something, now cleared away.
 
         The system releases the lock when its holder ends, however it ends; so a lock that is held is the truth.
         """
@@ -67,8 +67,7 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise self._already_running() from None
-            self._clear(RunState.read(self.state))
-            yield
+            yield self._clear_remains(locked=True)
 
     def _open_lock(self) -> BinaryIO:
         try:
@@ -77,27 +76,50 @@ class RunFolder:
             raise not_writable(self.lock, error) from None
 
     def running(self) -> RunState | None:
-        """The state of the live run, or None; raises UserError when another version wrote it."""
-        state = RunState.read(self.state)
+        """The state of the live run, or None; raises UserError when another version wrote it and its run is alive."""
+        try:
+            state = RunState.read(self.state)
+        except ForeignStateError as error:
+            if self._has_ended(error):
+                return None
+            raise
         return state if state is not None and state.supervisor.is_alive() else None
 
     def clear_stale(self) -> bool:
         """Remove what a dead run left: its processes, sockets and state. Says whether there was anything."""
-        state = RunState.read(self.state)
-        if state is None or state.supervisor.is_alive():
-            return False
-        self._clear(state)
-        return True
+        return self._clear_remains(locked=False)
 
-    def _clear(self, state: RunState | None) -> None:
-        if state is None:
-            return
+    def _clear_remains(self, *, locked: bool) -> bool:
+        try:
+            state = RunState.read(self.state)
+        except ForeignStateError as error:
+            if not self._has_ended(error, locked=locked):
+                raise
+            self.remove_state()
+            return True
+        if state is None or (state.supervisor.is_alive() and not locked):
+            return False
         for service in state.services:
             if service.process is not None and service.process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(service.process.pid, signal.SIGKILL)
         shutil.rmtree(state.socket_directory, ignore_errors=True)
         self.remove_state()
+        return True
+
+    def _has_ended(self, foreign: ForeignStateError, *, locked: bool = False) -> bool:
+        """Whether nothing lives of a run of another version. locked: the lock is ours, so its supervisor is gone."""
+        return not foreign.alive and (locked or self._lock_is_free())
+
+    def _lock_is_free(self) -> bool:
+        try:
+            with self.lock.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def remove_state(self) -> None:
         """Say that nothing runs here."""

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,21 @@ class ProcessId:
 
     def is_alive(self) -> bool:
         return _birth(self.pid) == self.born
+
+
+class ForeignStateError(UserError):
+    """A state that another version wrote; alive: the processes it names that have not ended."""
+
+    def __init__(self, path: Path, data: dict[str, Any]) -> None:
+        writer = data.get("tool_version")
+        self.alive = [process.pid for process in _processes(data) if process.is_alive()]
+        named = f", or end {'process' if len(self.alive) == 1 else 'processes'} {', '.join(map(str, self.alive))}"
+        super().__init__(
+            f"{path} was written by {f'model-compose {writer}' if writer else 'something else'},"
+            " and what it tells of has not ended",
+            hint=f"stop that run with the version that started it{named if self.alive else ''}",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +96,7 @@ class RunState:
 
     @classmethod
     def read(cls, path: Path) -> "RunState | None":
-        """None when there is none; raises UserError for one that is not ours to read or that another version wrote."""
+        """None when there is none; raises ForeignStateError, and UserError for one that is not ours to read."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -90,11 +106,11 @@ class RunState:
         except ValueError:
             data = {}
         if not isinstance(data, dict) or data.get("version") != STATE_VERSION:
-            raise _unreadable(path, data if isinstance(data, dict) else {})
+            raise ForeignStateError(path, data if isinstance(data, dict) else {})
         try:
             return cls(**{**data, "supervisor": ProcessId(**data["supervisor"]), "services": _services(data)})
         except (KeyError, TypeError):
-            raise _unreadable(path, data) from None
+            raise ForeignStateError(path, data) from None
 
 
 def _services(data: dict[str, Any]) -> tuple[ServiceState, ...]:
@@ -119,13 +135,17 @@ def _not_readable(path: Path, error: OSError) -> UserError:
     )
 
 
-def _unreadable(path: Path, data: dict[str, Any]) -> UserError:
-    writer = data.get("tool_version")
-    return UserError(
-        f"{path} was written by {f'model-compose {writer}' if writer else 'something else'} and cannot be read",
-        hint="stop that run with the version that started it, or remove the file when nothing of it runs",
-        exit_code=ExitCode.ENVIRONMENT,
-    )
+def _processes(data: Any) -> Iterator[ProcessId]:
+    """Every process that stands anywhere in a state, whatever else its version has changed."""
+    match data:
+        case {"pid": int(pid), "born": str(born)}:
+            yield ProcessId(pid, born)
+        case dict():
+            for value in data.values():
+                yield from _processes(value)
+        case list():
+            for value in data:
+                yield from _processes(value)
 
 
 def _birth(pid: int) -> str | None:

@@ -56,12 +56,40 @@ def test_a_state_is_read_as_it_was_written_and_is_private(folder: RunFolder, tmp
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"version": 99, "tool_version": "9.9.9"}', '{"version": 1}'])
-def test_a_state_of_another_version_is_refused(folder: RunFolder, text: str) -> None:
+def test_a_state_of_another_version_whose_run_has_ended_is_no_run_and_is_cleared_away(
+    folder: RunFolder, text: str
+) -> None:
     folder.state.write_text(text)
-    with pytest.raises(UserError) as caught:
-        folder.running()
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    assert ("model-compose 9.9.9" in caught.value.message) == ("9.9.9" in text)
+    assert folder.running() is None
+    assert folder.clear_stale()
+    assert not folder.state.exists()
+    folder.state.write_text(text)
+    with folder.hold() as cleared:
+        assert cleared
+        assert not folder.state.exists()
+
+
+def test_a_state_of_another_version_whose_processes_live_is_refused_with_their_numbers(folder: RunFolder) -> None:
+    me = this_process()
+    process = {"pid": me.pid, "born": me.born}
+    folder.state.write_text(json.dumps({"version": 99, "tool_version": "9.9.9", "units": [{"runs": process}]}))
+    for look in (folder.running, folder.clear_stale, folder.hold().__enter__):
+        with pytest.raises(UserError) as caught:
+            look()
+        assert caught.value.message == (
+            f"{folder.state} was written by model-compose 9.9.9, and what it tells of has not ended"
+        )
+        assert caught.value.hint == f"stop that run with the version that started it, or end process {me.pid}"
+        assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert folder.state.exists()
+
+
+def test_a_state_that_tells_nothing_is_kept_while_its_run_holds_the_lock(folder: RunFolder) -> None:
+    with folder.hold():
+        folder.state.write_text("{}")
+        with pytest.raises(UserError) as caught:
+            folder.clear_stale()
+    assert caught.value.hint == "stop that run with the version that started it"
 
 
 def test_a_file_where_the_folder_should_be_is_no_run(tmp_path: Path) -> None:
