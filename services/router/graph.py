@@ -12,7 +12,7 @@ from services.errors import ServiceError
 from services.router.expression import Tree
 from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
-from services.router.outputs import Piped, Shape
+from services.router.outputs import Opaque, Piped, Shape
 
 
 class GraphError(ValueError):
@@ -241,12 +241,12 @@ class Workflow:
     jobs: tuple[Job, ...]
     terminal: tuple[str, ...]
     output: Tree | None
-    shape: Shape
     inputs: Inputs
     streaming: bool
     private: bool
     digest: str
     schema: Mapping[str, Any]
+    shape: Shape = Opaque("json")
 
     @property
     def chat_jobs(self) -> list[Job]:

@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from services.router.expression import Expression, Template, Tree
+from services.router.reachability import Branch
 
 
 @dataclass(frozen=True, slots=True)
 class Piped:
     """A job's result, unchanged, so that its text can be sent while it is made.
 
+    inner: where the text stands in the output of the workflow that the job runs; empty for a model's result.
     one_call, one_result: an expression makes the result of each call, or that of all repeats, one text (`as markdown`);
     the parts of a list must not be sent then.
     """
@@ -21,14 +23,30 @@ class Piped:
     type: str
     one_call: bool = False
     one_result: bool = False
+    inner: str = ""
+    branch: Branch = frozenset()
 
     def repeated(self) -> "Piped":
         """The list of such results."""
-        return Piped(self.job, "list", self.one_call)
+        return replace(self, type="list", one_result=False)
 
     def carries(self, repeat: str, part: str) -> bool:
         """Whether text at these places (`[0]`, or empty) among the repeats and in the call's result is sent on."""
         return not (self.one_result and repeat) and not (self.one_call and part)
+
+    def part(self, path: str) -> str | None:
+        """Which part of this text stands at a path in the inner workflow's output: `[0]`, or empty for all of it; None
+        when none does."""
+        rest = path[len(self.inner) :]
+        return rest if path.startswith(self.inner) and (not rest or rest.startswith("[")) else None
+
+    def excludes(self, other: "Shape") -> bool:
+        """Whether never both are there, because one router chose between them."""
+        return isinstance(other, Piped) and any(
+            router == other_router and target != other_target
+            for router, target in self.branch
+            for other_router, other_target in other.branch
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +56,16 @@ class Opaque:
     type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Either:
+    """The first of these that is there."""
+
+    parts: tuple[Piped | Opaque, ...]
+
+
 _UNMISTAKABLE = re.compile(r"[^.\[\]]+")
 
-Shape = Piped | Opaque | dict[str, Any] | list[Any]
+Shape = Piped | Opaque | Either | dict[str, Any] | list[Any]
 """Maps and lists hold shapes again."""
 
 
@@ -70,21 +95,45 @@ def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Sha
             shape = shape[step]
         else:
             shape = Opaque("json")
+    if expression.default is not None and expression.default.whole is not None:
+        shape = first_there([shape, trace(expression.default, scope)])
     if expression.type is None or expression.type.stream:
         return cast(Shape, shape)
-    word = expression.type.word
-    if isinstance(shape, Piped) and word in ("text", "markdown"):
-        return Piped(shape.job, word, one_call=True, one_result=True)
+    return _converted(shape, expression.type.word)
+
+
+def _converted(shape: Shape, word: str) -> Shape:
+    match shape:
+        case Piped() if word in ("text", "markdown"):
+            return replace(shape, type=word, one_call=True, one_result=True)
+        case Either():
+            return first_there([_converted(part, word) for part in shape.parts])
     return Opaque(word)
 
 
-def default_output(outputs: list[Shape]) -> Shape:
-    """The shape of a workflow without an `output`: the terminal jobs' maps merged, else the last one."""
-    if not outputs:
+def first_there(shapes: Sequence[Shape]) -> Shape:
+    """The first of these values that is there. Text of a later one is sent while it is made only when that is the only
+    one."""
+    parts: list[Piped | Opaque] = []
+    for shape in shapes:
+        for part in shape.parts if isinstance(shape, Either) else (shape,):
+            if isinstance(part, dict | list):
+                return shapes[0]
+            alone = not isinstance(part, Piped) or all(part.excludes(earlier) for earlier in parts)
+            parts.append(part if alone else Opaque(part.type))
+    parts = list(dict.fromkeys(parts))
+    return parts[0] if len(parts) == 1 else Either(tuple(parts))
+
+
+def last_there(shapes: Sequence[Shape]) -> Shape:
+    """The shape of a workflow without an `output`: the terminal jobs' maps merged, else the last one that is there."""
+    if not shapes:
         return Opaque("json")
-    if all(isinstance(output, dict) for output in outputs):
-        return {key: value for output in outputs if isinstance(output, dict) for key, value in output.items()}
-    return outputs[-1]
+    maps = [shape for shape in shapes if isinstance(shape, dict)]
+    if len(maps) < len(shapes):
+        return first_there(shapes[::-1])
+    names = dict.fromkeys(name for shape in maps for name in shape)
+    return {name: first_there([shape[name] for shape in maps[::-1] if name in shape]) for name in names}
 
 
 def settled(shape: Shape) -> Shape:
@@ -92,10 +141,26 @@ def settled(shape: Shape) -> Shape:
     match shape:
         case Piped():
             return Opaque(shape.type)
+        case Either():
+            return first_there([settled(part) for part in shape.parts])
         case dict():
             return {key: settled(value) for key, value in shape.items()}
         case list():
             return [settled(value) for value in shape]
+    return shape
+
+
+def from_inside(shape: Shape, job: str, branch: Branch, path: str = "") -> Shape:
+    """The shape of another workflow's output as the result of the job that runs it."""
+    match shape:
+        case Piped():
+            return Piped(job, shape.type, inner=path, branch=branch)
+        case Either() if any(isinstance(part, Piped) for part in shape.parts):
+            return Piped(job, _word(shape), inner=path, branch=branch)
+        case dict():
+            return {key: from_inside(value, job, branch, _inner(path, key)) for key, value in shape.items()}
+        case list():
+            return [from_inside(value, job, branch, f"{path}[{index}]") for index, value in enumerate(shape)]
     return shape
 
 
@@ -104,6 +169,9 @@ def pipes(shape: Shape, path: str = "") -> Iterator[tuple[Piped, str]]:
     match shape:
         case Piped():
             yield shape, path
+        case Either():
+            for part in shape.parts:
+                yield from pipes(part, path)
         case dict():
             for key, value in shape.items():
                 yield from pipes(value, _inner(path, key))
@@ -143,6 +211,9 @@ def _word(shape: Shape) -> str:
     match shape:
         case Piped() | Opaque():
             return shape.type
+        case Either():
+            words = {part.type for part in shape.parts}
+            return words.pop() if len(words) == 1 else "json"
         case dict():
             return "object"
         case list():

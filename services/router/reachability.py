@@ -4,6 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
+Branch = frozenset[tuple[str, str]]
+"""The choices, as router and target, without which a job does not run."""
+
 
 class Node(NamedTuple):
     """A job as others start it. needs: groups of job ids, of each of which one must have run; routed_by: the jobs that
@@ -57,6 +60,23 @@ def visited_again(jobs: Mapping[str, Node]) -> set[str]:
     while new := [job for job, node in jobs.items() if job not in again and not again.isdisjoint(_before(node))]:
         again.update(new)
     return again
+
+
+def branches(jobs: Mapping[str, Node]) -> dict[str, Branch]:
+    """The branch of every job; two jobs whose branches hold different targets of one router exclude each other."""
+    found: dict[str, Branch] = {}
+
+    def branch(job: str) -> Branch:
+        if job not in found:
+            found[job] = frozenset()  # what comes back to the job adds nothing
+            if routers := jobs[job].routed_by:
+                ways = [branch(router) | {(router, job)} for router in routers]
+            else:
+                ways = [branch(name) for name in _before(jobs[job])]
+            found[job] = frozenset.intersection(*ways) if ways else frozenset()
+        return found[job]
+
+    return {job: branch(job) for job in jobs}
 
 
 def _is_stuck(node: Node, stuck: Mapping[str, Node]) -> bool:

@@ -1,6 +1,6 @@
 """What each job gives, and what the workflow's output is made of, known before a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.router.compiling.jobs import starts
 from services.router.expression import Tree
@@ -13,61 +13,58 @@ from services.router.graph import (
     LoopWork,
     ModelCall,
     Router,
-    Work,
     Workflow,
 )
-from services.router.outputs import Opaque, Piped, Shape, default_output, settled, trace
-from services.router.reachability import visited_again
+from services.router.outputs import Opaque, Piped, Shape, from_inside, last_there, settled, trace
+from services.router.reachability import Branch, branches, visited_again
 
 
 def output_shape(
-    jobs: Iterable[Job], terminal: Iterable[str], output: Tree | None, others: Mapping[str, Workflow]
+    jobs: Sequence[Job], terminal: Iterable[str], output: Tree | None, others: Mapping[str, Workflow]
 ) -> Shape:
     """The shape of a workflow's output. others: the workflows that it runs, by id."""
-    jobs = list(jobs)
-    again = visited_again(starts(jobs))
+    nodes = starts(jobs)
+    again, branch = visited_again(nodes), branches(nodes)
     shapes = {
-        job.id: _job_shape(job, others, is_final=job.id not in again and job.on_error is None)
+        job.id: _job_shape(job, branch[job.id], others, job.id not in again and job.on_error is None)
         for job in jobs
         if not isinstance(job.work, Router)
     }
-    last = default_output([shapes[job] for job in terminal])
+    last = last_there([shapes[job] for job in terminal])
     if output is None:
         return last
     return trace(output, {"output": last, "jobs": {job: {"output": shape} for job, shape in shapes.items()}})
 
 
-def _job_shape(job: Job, others: Mapping[str, Workflow], is_final: bool) -> Shape:
-    """is_final: whether text that a job has made stays in its output, so that it can be sent at once."""
-    result = _result_shape(job.id, job.work, others)
+def _job_shape(job: Job, branch: Branch, others: Mapping[str, Workflow], is_final: bool) -> Shape:
+    """is_final: whether text that the job has made stays in its output, so that it can be sent at once."""
+    result = _result_shape(job, branch, others)
     if not is_final:
         result = settled(result)
     return result if job.output is None else trace(job.output, {"output": result})
 
 
-def _result_shape(job: str, work: Work, others: Mapping[str, Workflow]) -> Shape:
-    match work:
-        case CallWork(repeat_count=None):
-            return _call_shape(job, work.call, others)
-        case CallWork():
-            return _repeated(_call_shape(job, work.call, others))
-        case ForEachWork():
-            item = _call_shape(job, work.call, others)
-            return _repeated(item if work.item_output is None else trace(work.item_output, {"output": item}))
-        case LoopWork():
-            item = _call_shape(job, work.call, others)
-            return settled(item if work.item_output is None else trace(work.item_output, {"output": item}))
+def _result_shape(job: Job, branch: Branch, others: Mapping[str, Workflow]) -> Shape:
+    match job.work:
+        case CallWork() | ForEachWork() | LoopWork():
+            answer = _call_shape(job.id, job.work.call, branch, others)
         case FilterWork():
             return Opaque("list")
-    return Opaque("json")
+        case _:
+            return Opaque("json")
+    if isinstance(job.work, CallWork):
+        return answer if job.work.repeat_count is None else _repeated(answer)
+    if job.work.item_output is not None:
+        answer = trace(job.work.item_output, {"output": answer})
+    return _repeated(answer) if isinstance(job.work, ForEachWork) else settled(answer)
 
 
-def _call_shape(job: str, call: Call, others: Mapping[str, Workflow]) -> Shape:
+def _call_shape(job: str, call: Call, branch: Branch, others: Mapping[str, Workflow]) -> Shape:
     if isinstance(call, ModelCall):
-        result: Shape = Piped(job, call.component.task.result)
+        result: Shape = Piped(job, call.component.task.result, branch=branch)
         mapping = call.action.output
     else:
-        result = settled(others[call.workflow].shape)
+        result = from_inside(others[call.workflow].shape, job, branch)
         mapping = call.output
     return result if mapping is None else trace(mapping, {"result": result, "output": result})
 

@@ -63,7 +63,6 @@ def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Component
         tuple(replace(job, pipes=tuple(piped.get(job.id, ()))) for job in jobs),
         terminal,
         output,
-        shape,
         inputs,
         _asks_for_stream(jobs, output, others),
         settings.private,
@@ -77,6 +76,7 @@ def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Component
             "input": [item.to_json() for item in inputs.declared],
             "output": describe(shape),
         },
+        shape,
     )
 
 
