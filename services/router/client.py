@@ -1,17 +1,15 @@
 """The router's side of services.wire: one connection a request, closed to cancel, never parsed twice."""
 
 import asyncio
-import errno
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-import aiohttp
-
 from services.errors import ServiceError
+from services.router.link import Link, LinkError, Links
 from services.router.values import loads_finite
 from services.wire import (
     LIVE_PATH,
@@ -32,8 +30,6 @@ _PROBE_TIMEOUT_S = 1.0
 _DOUBT_AFTER_S = 2.0
 """How long a request may be without an answer before the task is asked for a sign of life, again and again."""
 _LIFE_TIMEOUT_S = 5.0
-_KEEP_ALIVE_S = 4.0
-"""Below the five seconds after which servers close idle connections, so that a pooled one is rarely stale."""
 _LAST_BYTES_S = 1.0
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _LONGEST_RETRY_S = 60
@@ -62,41 +58,27 @@ class TaskClient:
         self._component = component
         self._stages_path = Path(stages_path) if stages_path is not None else None
         self._ready = False
-        self._unanswered: set[asyncio.Timeout] = set()
+        self._unanswered: set[Link] = set()
         self._doubt: asyncio.Task[None] | None = None
-        connector: aiohttp.BaseConnector
-        if endpoint.startswith("unix:"):
-            connector = aiohttp.UnixConnector(endpoint.removeprefix("unix:"), limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-            self._base = "http://localhost"
-        else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-            self._base = endpoint.rstrip("/")
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Content-Type": "application/json"},
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-            auto_decompress=False,
-            trust_env=False,
-        )
+        self._links = Links(endpoint)
 
     async def close(self) -> None:
         if self._doubt is not None:
             self._doubt.cancel()
-        await self._session.close()
+        self._links.close()
 
     async def readiness(self) -> Readiness:
         """What the task says of itself, else what the supervisor says of it, else `absent`."""
         try:
-            async with asyncio.timeout(_PROBE_TIMEOUT_S), self._session.get(self._base + READY_PATH) as response:
-                if response.status == 200:
-                    self._ready = True
-                    return Readiness("ready")
-                readiness = _readiness(json.loads(await response.read()))
-                if readiness is not None:
-                    return readiness
-        except (aiohttp.ClientError, OSError, ValueError):
+            async with asyncio.timeout(_PROBE_TIMEOUT_S):
+                status, body = await self._get(READY_PATH)
+            if status == 200:
+                self._ready = True
+                return Readiness("ready")
+            readiness = _readiness(json.loads(body))
+            if readiness is not None:
+                return readiness
+        except (LinkError, OSError, ValueError):
             pass  # TimeoutError is an OSError; whoever does not answer is looked up below
         self._ready = False
         return self._stage()
@@ -117,56 +99,77 @@ class TaskClient:
             if readiness.stage != "ready":
                 raise self._not_ready(readiness)
         body = json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
-        response = await self._open(body)
+        link = await self._open(body)
         try:
-            if response.status != 200:
-                await self._refused(response)
-            async for frame in self._frames(response):
+            if link.status != 200:
+                await self._refused(link)
+            return await self._done(link, on_delta)
+        except LinkError as error:
+            self._ready = False
+            raise self._crashed() from error
+        finally:
+            self._links.give_back(link)  # what is not read to its end is cancelled by this
+
+    async def _done(self, link: Link, on_delta: OnDelta | None) -> Done:
+        lines = _Lines()
+        while chunk := await link.read():
+            for line in lines.of(chunk):
+                frame = self._frame(line)
                 match frame:
                     case Delta():
                         if on_delta is not None:
                             await on_delta(frame)
                     case Done():
-                        await _read_end(response)
+                        await _read_end(link)
                         return frame
                     case Failed():
                         raise self._error(frame.error)
-        except (aiohttp.ClientError, OSError) as error:
+            if lines.unfinished_bytes > _MAX_LINE_BYTES:
+                raise self._garbled()
+        raise LinkError(unread=False)
+
+    async def _open(self, body: bytes) -> Link:
+        """Ask for an answer; its head has come. Raises ServiceError."""
+        try:
+            return await self._ask(self._links.request("POST", PREDICT_PATH, body), doubtful=True)
+        except OSError:
+            raise self._not_ready(await self.readiness()) from None
+        except LinkError as error:
             self._ready = False
             raise self._crashed() from error
-        finally:
-            response.close()  # what is not read to its end is cancelled by this
-        self._ready = False
-        raise self._crashed()
 
-    async def _open(self, body: bytes) -> aiohttp.ClientResponse:
-        """Send the request, a second time when the task had closed the connection without reading it."""
-        for again in (True, False):
-            patience = asyncio.timeout(None)
-            try:
-                async with patience:
-                    return await self._answered(patience, self._session.post(self._base + PREDICT_PATH, data=body))
-            except aiohttp.ClientConnectorError:
-                raise self._not_ready(await self.readiness()) from None
-            except (aiohttp.ClientError, OSError) as error:
-                if patience.expired():
-                    raise self._not_ready(self._stage()) from None
-                if not (again and _nothing_was_read(error)):
-                    self._ready = False
-                    raise self._crashed() from error
-        raise AssertionError("unreachable")
-
-    async def _answered(
-        self, patience: asyncio.Timeout, answer: Awaitable[aiohttp.ClientResponse]
-    ) -> aiohttp.ClientResponse:
-        """The head of the answer. Connecting tells nothing: while a task starts again, its socket takes requests."""
-        self._unanswered.add(patience)
-        if self._doubt is None or self._doubt.done():
-            self._doubt = asyncio.create_task(self._doubt_unanswered())
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a small answer; raises LinkError or OSError."""
+        link = await self._ask(self._links.request("GET", path))
         try:
-            return await answer
+            body = b""
+            while chunk := await link.read():
+                body += chunk
+            return link.status, body
         finally:
-            self._unanswered.discard(patience)
+            self._links.give_back(link)
+
+    async def _ask(self, request: bytes, *, doubtful: bool = False) -> Link:
+        """Send the request, a second time when the task had closed the connection without reading it.
+
+        doubtful: give up when the task gives no sign of life; connecting is none, because while a task starts again,
+        its socket takes requests.
+        """
+        for again in (True, False):
+            link = await self._links.open()
+            if doubtful:
+                self._unanswered.add(link)
+                if self._doubt is None or self._doubt.done():
+                    self._doubt = asyncio.create_task(self._doubt_unanswered())
+            try:
+                await link.ask(request)
+                return link
+            except LinkError as error:
+                if not (again and error.unread):
+                    raise
+            finally:
+                self._unanswered.discard(link)
+        raise AssertionError("unreachable")
 
     async def _doubt_unanswered(self) -> None:
         """End the patience with unanswered requests when the task gives no sign of life."""
@@ -174,30 +177,16 @@ class TaskClient:
             await asyncio.sleep(_DOUBT_AFTER_S)
             if self._unanswered and not await self._lives():
                 self._ready = False
-                for patience in self._unanswered:
-                    patience.reschedule(0)
+                for link in self._unanswered:
+                    link.fail(self._not_ready(self._stage()))
 
     async def _lives(self) -> bool:
         try:
-            async with asyncio.timeout(_LIFE_TIMEOUT_S), self._session.get(self._base + LIVE_PATH):
-                return True
-        except (aiohttp.ClientError, OSError):
+            async with asyncio.timeout(_LIFE_TIMEOUT_S):
+                await self._get(LIVE_PATH)
+        except (LinkError, OSError):
             return False
-
-    async def _frames(self, response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
-        begun: list[bytes] = []  # the pieces of a line whose end has not come
-        size = 0
-        async for chunk in response.content.iter_any():
-            begun.append(chunk)
-            size += len(chunk)
-            if size > _MAX_LINE_BYTES:
-                raise self._garbled()
-            if b"\n" in chunk:
-                *lines, rest = b"".join(begun).split(b"\n")
-                begun, size = [rest], len(rest)
-                for line in lines:
-                    if line:
-                        yield self._frame(line)
+        return True
 
     def _frame(self, line: bytes) -> Frame:
         try:
@@ -216,9 +205,12 @@ class TaskClient:
         except (KeyError, ValueError, TypeError):
             raise self._garbled() from None
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> NoReturn:
+    async def _refused(self, link: Link) -> NoReturn:
+        body = b""
+        while chunk := await link.read():
+            body += chunk
         try:
-            error = json.loads(await response.read())["error"]
+            error = json.loads(body)["error"]
         except (ValueError, KeyError, TypeError):
             raise self._garbled() from None
         refusal = self._error(error)
@@ -267,22 +259,33 @@ class TaskClient:
         )
 
 
-async def _read_end(response: aiohttp.ClientResponse) -> None:
+class _Lines:
+    """Lines out of the pieces in which they come."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self.unfinished_bytes = 0
+        """Of the line whose end has not come."""
+
+    def of(self, chunk: bytes) -> list[bytes]:
+        """The lines that are complete with this piece, empty ones left out."""
+        self._begun.append(chunk)
+        self.unfinished_bytes += len(chunk)
+        if b"\n" not in chunk:
+            return []
+        *lines, rest = b"".join(self._begun).split(b"\n")
+        self._begun, self.unfinished_bytes = [rest], len(rest)
+        return [line for line in lines if line]
+
+
+async def _read_end(link: Link) -> None:
     """Read the end of a body that holds nothing more, so that its connection can be used again."""
-    with suppress(TimeoutError, aiohttp.ClientError):
+    if link.complete:
+        return
+    with suppress(TimeoutError, LinkError):
         async with asyncio.timeout(_LAST_BYTES_S):
-            await response.read()
-
-
-def _nothing_was_read(error: Exception) -> bool:
-    """Whether the connection was closed before the task read the request: then sending it again repeats nothing.
-
-    Writing to a closed socket fails with EPIPE, and a socket closed with unread bytes answers ECONNRESET; a process
-    that dies later, having read the request, ends the connection cleanly.
-    """
-    if isinstance(error, aiohttp.ClientConnectionResetError):
-        return True
-    return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ECONNRESET)
+            while await link.read():
+                pass
 
 
 def _readiness(value: Any) -> Readiness | None:
