@@ -21,11 +21,12 @@ from typing import Any
 import pydantic
 import uvicorn
 
+from services import logs
 from services.routes import Application, Message, Receive, Routes, Send
 from services.service import TaskWorker, make_service
 from services.settings import TaskSettings
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("services.entry")
 
 GRACE_S = 25
 """How long requests that already run may take after SIGTERM; the runtime waits 30 s before it kills."""
@@ -33,8 +34,7 @@ GRACE_S = 25
 
 def main(arguments: process.Arguments) -> int:
     """Serve until SIGTERM; returns the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("bentoml").setLevel(logging.WARNING)
+    logs.configure()
     try:
         settings = TaskSettings.model_validate_json(arguments.settings.read_bytes())
         listening = process.open_socket(arguments)
@@ -109,5 +109,6 @@ class BentoApplication:
 
 if __name__ == "__main__":
     _code = main(_arguments)
+    logging.shutdown()
     sys.stderr.flush()
     os._exit(_code)  # the engine's thread may be deep inside torch, where an ordinary exit would abort

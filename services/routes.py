@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from services.errors import ServiceError
@@ -16,6 +17,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 32_000_000
 """The router has its own, smaller limit; this one only keeps the process alive."""
+_LONGEST_ID = 200
+"""Characters of a caller's words that a line of the log takes up."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,29 +49,52 @@ class Routes:
                 readiness = self._worker.readiness
                 await _answer(send, 200 if readiness.stage == "ready" else 503, readiness.to_json())
             case ("http", "POST", path) if path == PREDICT_PATH:
-                await self._predict(receive, send)
+                await self._predict(scope, receive, send)
             case _:
                 await self._app(scope, receive, send)
 
-    async def _predict(self, receive: Receive, send: Send) -> None:
+    async def _predict(self, scope: Message, receive: Receive, send: Send) -> None:
+        began_s = time.monotonic()
+        about = _origin(scope)
+        outcome = "cancelled"
         try:
             request = parse_request(await _read_body(receive))
+            about = {"call": request.request_id[:_LONGEST_ID], **about}
             frames = await self._worker.predict(request)
+            outcome = await _answer_while_heard(frames, receive, send, about)
         except ServiceError as error:
+            outcome = error.code
             await _refuse(send, error)
-            return
         except Exception as error:  # noqa: BLE001 - the caller gets an answer of ours whatever a library raised
-            await _refuse(send, _unexpected(error))
-            return
-        answering = asyncio.create_task(_send_frames(frames, send))
-        leaving = asyncio.create_task(_until_disconnect(receive))
-        try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            refusal = _unexpected(error, about)
+            outcome = refusal.code
+            await _refuse(send, refusal)
         finally:
-            leaving.cancel()
-            answering.cancel()
-            await asyncio.wait({answering, leaving})
-            await frames.aclose()
+            duration_s = round(time.monotonic() - began_s, 4)
+            _log.info("request ended", extra={"fields": {**about, "status": outcome, "duration_s": duration_s}})
+
+
+def _origin(scope: Message) -> dict[str, str]:
+    """Who asked, for the log: what the router says of the run that a request belongs to."""
+    headers = dict(scope["headers"])
+    parts = {"request_id": headers.get(b"x-request-id", b""), "trace_id": headers.get(b"traceparent", b"")[3:35]}
+    return {key: value.decode("latin-1")[:_LONGEST_ID] for key, value in parts.items() if value}
+
+
+async def _answer_while_heard(
+    frames: AsyncGenerator[Frame, None], receive: Receive, send: Send, about: Mapping[str, str]
+) -> str:
+    """Send the frames until they end or the caller leaves; `completed`, `cancelled` or the code of the error."""
+    answering = asyncio.create_task(_send_frames(frames, send, about))
+    leaving = asyncio.create_task(_until_disconnect(receive))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        leaving.cancel()
+        answering.cancel()
+        await asyncio.wait({answering, leaving})
+        await frames.aclose()
+    return "cancelled" if answering.cancelled() else answering.result()
 
 
 def parse_request(body: bytes) -> TaskRequest:
@@ -103,20 +129,24 @@ async def _until_disconnect(receive: Receive) -> None:
         pass
 
 
-async def _send_frames(frames: AsyncGenerator[Frame, None], send: Send) -> None:
-    """Every frame as a line; a failure becomes the last one."""
+async def _send_frames(frames: AsyncGenerator[Frame, None], send: Send, about: Mapping[str, str]) -> str:
+    """Every frame as a line; a failure becomes the last one. Returns `completed` or the failure's code."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", CONTENT_TYPE.encode())]})
     try:
         async for frame in frames:
             await send({"type": "http.response.body", "body": _line(frame), "more_body": not isinstance(frame, Done)})
     except ServiceError as error:
-        await send({"type": "http.response.body", "body": _line(Failed(error.to_wire()))})
+        failure = error
     except Exception as error:  # noqa: BLE001 - a stream never ends in silence
-        await send({"type": "http.response.body", "body": _line(Failed(_unexpected(error).to_wire()))})
+        failure = _unexpected(error, about)
+    else:
+        return "completed"
+    await send({"type": "http.response.body", "body": _line(Failed(failure.to_wire()))})
+    return failure.code
 
 
-def _unexpected(error: Exception) -> ServiceError:
-    _log.error("a request failed", exc_info=error)
+def _unexpected(error: Exception, about: Mapping[str, str]) -> ServiceError:
+    _log.error("a request failed", exc_info=error, extra={"fields": about})
     return ServiceError(500, "internal_error", "The task failed on this request.")
 
 

@@ -96,6 +96,7 @@ def end_soon(exit_code: int) -> None:
 
 
 def _end(exit_code: int) -> None:
+    logging.shutdown()
     sys.stderr.flush()
     os._exit(exit_code)
 

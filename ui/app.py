@@ -26,6 +26,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services import logs
 from services.process import open_socket, start
 from ui.client import ApiClient, ApiError
 from ui.guard import Guard
@@ -157,6 +158,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 page.app,
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 proxy_headers=False,
@@ -175,7 +177,7 @@ class _Server(uvicorn.Server):
 def main() -> None:
     """Serve the page that the command line describes, until told to stop."""
     arguments = start()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure()
     if find_spec("gradio") is None:
         sys.exit("The page needs Gradio, which is not installed. Install it with: pip install 'model-compose[page]'")
     os.environ.update(ENVIRONMENT)

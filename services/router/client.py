@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from services.errors import ServiceError
+from services.router import tracing
 from services.router.link import Link, LinkError, Links
 from services.router.values import loads_finite
 from services.wire import (
@@ -46,6 +47,14 @@ class TaskCaller(Protocol):
         ...
 
     async def readiness(self) -> Readiness: ...
+
+
+class NotReady(ServiceError):
+    """503 `not_ready`. lasting: the service has failed for good; otherwise waiting helps."""
+
+    def __init__(self, message: str, *, hint: str, retry_after_s: int, lasting: bool) -> None:
+        super().__init__(503, "not_ready", message, hint=hint, retry_after_s=retry_after_s)
+        self.lasting = lasting
 
 
 class TaskClient:
@@ -131,7 +140,7 @@ class TaskClient:
     async def _open(self, body: bytes) -> Link:
         """Ask for an answer; its head has come. Raises ServiceError."""
         try:
-            return await self._ask(self._links.request("POST", PREDICT_PATH, body), doubtful=True)
+            return await self._ask(self._links.request("POST", PREDICT_PATH, body, tracing.headers()), doubtful=True)
         except OSError:
             raise self._not_ready(await self.readiness()) from None
         except LinkError as error:
@@ -226,7 +235,7 @@ class TaskClient:
             error.retry_after_s = 1
         return error if 400 <= error.status < 600 else self._garbled()
 
-    def _not_ready(self, readiness: Readiness) -> ServiceError:
+    def _not_ready(self, readiness: Readiness) -> NotReady:
         retry_after_s = min(max(math.ceil(readiness.seconds_left or 2), 1), _LONGEST_RETRY_S)
         progress = f" ({readiness.progress:.0%})" if readiness.progress is not None else ""
         stage = "not answering" if readiness.stage in ("absent", "ready") else f"{readiness.stage}{progress}"
@@ -240,6 +249,7 @@ class TaskClient:
             if readiness.stage == "failed"
             else f"Try again in {retry_after_s} s.",
             retry_after_s=retry_after_s,
+            lasting=readiness.stage == "failed",
         )
 
     def _crashed(self) -> ServiceError:

@@ -5,19 +5,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
+from services.router.carrying import Carrier
 from services.router.client import TaskCaller, TaskClient
 from services.router.compiling import compile_graph
+from services.router.durable import DurableRuns
 from services.router.engine import Engine
 from services.router.limits import Gate
 from services.router.measured import MeasuredTask
 from services.router.metrics import Metrics
 from services.router.runs import Runs
 from services.router.settings import RouterSettings
-from services.router.store import MemoryStore
+from services.router.store.opening import open_store
 
 
 class Core:
-    """The router without HTTP. Raises GraphError or ExpressionError for settings that do not fit.
+    """The router without HTTP. Raises GraphError or ExpressionError for settings that do not fit, StoreError for a database
+    that cannot be used.
 
     clients: by component id, from the start of the application to its end.
     """
@@ -34,9 +37,17 @@ class Core:
         self.engine = Engine(self.graph, self.clients, settings.env)
         for name, gate in {"router": self.gate, **self.engine.gates}.items():
             self.metrics.watch(name, gate)
-        self.runs = Runs(
-            self.engine, MemoryStore(settings.retention_s), self.metrics, self.gate, settings.run_timeout_s
+        carrier = Carrier(self.engine, self.gate, self.metrics, settings.run_timeout_s)
+        store = open_store(settings.database)
+        durable = DurableRuns(
+            store,
+            self.engine,
+            carrier,
+            most_active=settings.max_concurrent_count,
+            most_waiting=settings.max_queue_length,
+            retention_s=settings.retention_s,
         )
+        self.runs = Runs(self.engine, self.gate, carrier, durable, store)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -44,5 +55,6 @@ class Core:
             for component in self.graph.components.values():
                 client = TaskClient(component.id, component.endpoint, self.settings.stages_path)
                 stack.push_async_callback(client.close)
-                self.clients[component.id] = MeasuredTask(client, self.metrics.task(component.id))
+                self.clients[component.id] = MeasuredTask(client, component.id, self.metrics.task(component.id))
+            await stack.enter_async_context(self.runs.open())
             yield

@@ -1,18 +1,23 @@
-"""A task's client whose requests are timed, seen from outside: neither the engine nor the client knows of it."""
+"""A task's client whose requests are timed and traced, from outside: neither the engine nor the client knows of it."""
 
 import asyncio
 import time
 
+from services.router import tracing
 from services.router.client import OnDelta, TaskCaller
 from services.router.metrics import TaskMetrics
 from services.wire import Delta, Done, Readiness, TaskRequest
+
+_USAGE = {"prompt_tokens": "gen_ai.usage.input_tokens", "completion_tokens": "gen_ai.usage.output_tokens"}
+"""OpenTelemetry's names for what a model read and wrote."""
 
 
 class MeasuredTask:
     """A TaskCaller around another one."""
 
-    def __init__(self, caller: TaskCaller, metrics: TaskMetrics) -> None:
+    def __init__(self, caller: TaskCaller, component: str, metrics: TaskMetrics) -> None:
         self._caller = caller
+        self._component = component
         self._metrics = metrics
 
     async def readiness(self) -> Readiness:
@@ -22,7 +27,11 @@ class MeasuredTask:
         began_s = time.perf_counter()
         status = "failed"
         try:
-            done = await self._caller.predict(request, on_delta and self._timed(on_delta, began_s))
+            with tracing.span(f"task {self._component}", "client", component=self._component) as span:
+                done = await self._caller.predict(request, on_delta and self._timed(on_delta, began_s))
+                for key, name in _USAGE.items():
+                    if key in done.usage:
+                        span.set_attribute(name, done.usage[key])
             status = "completed"
         except asyncio.CancelledError:
             status = "cancelled"

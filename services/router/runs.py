@@ -1,55 +1,49 @@
-"""The life of runs: accepted, carried out in a task of their own, cancelled, drained."""
+"""All runs of this router: those whose clients wait for them live in memory, the others in the store."""
 
 import asyncio
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from services.errors import ServiceError
+from services.router.carrying import Carrier, LiveRun
+from services.router.durable import DurableRuns, store_unavailable
 from services.router.engine import Engine, OnText
 from services.router.graph import Workflow
 from services.router.limits import Gate
-from services.router.messages import Run, RunRequest, RunStatus, new_task_id
-from services.router.metrics import Metrics
-from services.router.store import RunStore
-
-log = logging.getLogger(__name__)
+from services.router.messages import Run, RunRequest, cancelled, new_task_id
+from services.router.store.database import StoreUnavailable
+from services.router.store.memory import LastRuns
+from services.router.store.run_store import RunStore
 
 _DRAIN_RETRY_S = 5
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRun:
-    """A run with the asyncio task that carries it out; the task never raises."""
-
-    run: Run
-    task: asyncio.Task[None]
-
-    def cancel(self) -> None:
-        """End the run soon; without effect on one that has ended."""
-        if not self.run.status.finished and self.run.status is not RunStatus.CANCELLING:
-            self.run.status = RunStatus.CANCELLING
-            self.task.cancel()
-
-    async def ended(self) -> None:
-        """Wait for the end, without passing on a cancellation of the waiting one."""
-        await asyncio.wait([self.task])
+_COMMIT_S = 1.0
+"""How long the reader of a run that has just ended waits until its end is kept."""
+_AFTER_ALL = "~"
+"""Sorts behind every id."""
 
 
 class Runs:
-    """All runs of this process. run_timeout_s: how long one may take, its waiting included; None: any time."""
+    """Starts, finds, cancels and drains runs. durable: the asynchronous ones."""
 
-    def __init__(
-        self, engine: Engine, store: RunStore, metrics: Metrics, gate: Gate, run_timeout_s: float | None
-    ) -> None:
-        self.store = store
+    def __init__(self, engine: Engine, gate: Gate, carrier: Carrier, durable: DurableRuns, store: RunStore) -> None:
         self.draining = False
         self._engine = engine
-        self._metrics = metrics
         self._gate = gate
-        self._run_timeout_s = run_timeout_s
+        self._carrier = carrier
+        self._durable = durable
+        self._store = store
         self._live: dict[str, LiveRun] = {}
+        self._last = LastRuns()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Inside, asynchronous runs are claimed and carried out."""
+        self._durable.start()
+        try:
+            yield
+        finally:
+            await self._durable.stop()
 
     async def start(
         self,
@@ -59,32 +53,24 @@ class Runs:
         on_end: Callable[[], None] | None = None,
         workflow: Workflow | None = None,
     ) -> LiveRun:
-        """Begin a run; on_end is called when it has ended. Raises ServiceError when it cannot be accepted.
+        """Begin a run in memory; on_end is called when it has ended. Raises ServiceError when it cannot be accepted.
 
         workflow: a door's own, instead of the one of the file that the request names.
         """
-        if self.draining:
-            raise ServiceError(
-                503,
-                "shutting_down",
-                "The router is shutting down and takes no new runs.",
-                hint="Try again when it is up again.",
-                retry_after_s=_DRAIN_RETRY_S,
-            )
+        self._refuse_when_draining()
         warnings: list[dict[str, Any]] = []
         if workflow is None:
             workflow, warnings = self._engine.check(request)
-        self._gate.check()
+        self._gate.check(request.client)
         run = Run(
             new_task_id(),
             workflow.id,
             request_id,
-            kept=not request.wait_for_completion,
+            kept=False,
             session_id=request.session_id,
             metadata=request.metadata,
             warnings=warnings,
         )
-        await self.store.add(run)
         live = LiveRun(run, asyncio.create_task(self._carry_out(workflow, request, run, on_text)))
         self._live[run.task_id] = live
         live.task.add_done_callback(lambda _: self._live.pop(run.task_id))
@@ -93,13 +79,58 @@ class Runs:
         await asyncio.sleep(0)  # a task that is cancelled before its first step would not reach its own `except`
         return live
 
+    async def submit(self, request: RunRequest, request_id: str, key: str | None = None) -> Run:
+        """Accept an asynchronous run, or find the one that has this idempotency key; see DurableRuns.submit."""
+        self._refuse_when_draining()
+        return await self._durable.submit(request, request_id, key)
+
     def live(self, task_id: str) -> LiveRun | None:
-        """The run of this id while it runs."""
-        return self._live.get(task_id)
+        """The run of this id while this router carries it out."""
+        return self._live.get(task_id) or self._durable.live(task_id)
+
+    async def find(self, task_id: str) -> Run | None:
+        """A run by its id, wherever it is. An end is told once it is kept. Raises ServiceError 503 without the store."""
+        live = self.live(task_id)
+        if live is not None and live.run.kept and live.run.status.finished:
+            await asyncio.wait([live.task], timeout=_COMMIT_S)
+        if live is not None:
+            return live.run
+        try:
+            return self._last.get(task_id) or await self._store.get(task_id)
+        except StoreUnavailable as error:
+            raise store_unavailable() from error
+
+    async def recent(self, most: int, before: str = _AFTER_ALL) -> list[Run]:
+        """The newest runs with ids before this one, newest first; of those in the store, without their outputs."""
+        try:
+            runs = {run.task_id: run for run in await self._store.recent(most, before)}
+        except StoreUnavailable as error:
+            raise store_unavailable() from error
+        runs |= {run.task_id: run for run in self._last.all()}
+        runs |= {live.run.task_id: live.run for live in [*self._live.values(), *self._durable.all_live()]}
+        return [runs[task_id] for task_id in sorted(runs, reverse=True) if task_id < before][:most]
+
+    async def cancel(self, run: Run, timeout_s: float) -> Run | None:
+        """End a run, and wait so long for its end; None: it had ended already."""
+        live = self.live(run.task_id)
+        if live is not None and not run.status.finished:
+            live.cancel()
+            await asyncio.wait([live.task], timeout=timeout_s)
+            return live.run
+        if run.status.finished:
+            return None
+        try:
+            return await self._store.cancel(run.task_id, cancelled())
+        except StoreUnavailable as error:
+            raise store_unavailable() from error
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new runs, wait for the accepted ones, and cancel what still runs after `timeout_s`."""
+        """Take no new runs and wait for the accepted ones. What still runs after `timeout_s` is cancelled when its client
+        waits for it, else given back to the store."""
         self.draining = True
+        await asyncio.gather(self._drain_waited_for(timeout_s), self._durable.drain(timeout_s))
+
+    async def _drain_waited_for(self, timeout_s: float) -> None:
         if self._live:
             await asyncio.wait([live.task for live in self._live.values()], timeout=timeout_s)
         remaining = list(self._live.values())
@@ -109,34 +140,17 @@ class Runs:
             await live.ended()
 
     async def _carry_out(self, workflow: Workflow, request: RunRequest, run: Run, on_text: OnText | None) -> None:
-        began = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(self._run_timeout_s) as deadline, self._gate.turn():
-                run.status = RunStatus.PROCESSING
-                outcome = await self._engine.execute(workflow, request, run, on_text)
-            run.output = outcome.output
-            run.usage = outcome.usage
-            run.warnings += outcome.warnings
-            run.finish_reasons = outcome.finish_reasons
-            run.status = RunStatus.COMPLETED
-        except asyncio.CancelledError:
-            run.fail(ServiceError(409, "cancelled", "The run was cancelled."))
-            run.status = RunStatus.CANCELLED
-        except ServiceError as error:
-            run.fail(error)
-        except Exception as error:
-            if isinstance(error, TimeoutError) and deadline.expired():
-                run.fail(self._too_late())
-            else:
-                log.exception("run %s (request %s) failed inside the router", run.task_id, run.request_id)
-                run.fail(ServiceError(500, "internal", "Something failed inside the router.", hint="See its log."))
-        await self.store.finished(run)
-        self._metrics.ended(run, asyncio.get_running_loop().time() - began)
+        began_s = asyncio.get_running_loop().time()
+        await self._carrier.carry_out(workflow, request, run, on_text)
+        self._last.put(run)
+        self._carrier.report(run, asyncio.get_running_loop().time() - began_s)
 
-    def _too_late(self) -> ServiceError:
-        return ServiceError(
-            504,
-            "deadline_exceeded",
-            f"The run did not end within {self._run_timeout_s:g} s.",
-            hint="Ask for a shorter output, or raise `run_timeout` in the file.",
-        )
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise ServiceError(
+                503,
+                "shutting_down",
+                "The router is shutting down and takes no new runs.",
+                hint="Try again when it is up again.",
+                retry_after_s=_DRAIN_RETRY_S,
+            )
