@@ -6,15 +6,63 @@ import pytest
 
 from services.errors import ServiceError
 from services.router.compiling import compile_graph
-from services.router.graph import Graph, GraphError
-from services.router.settings import ComponentSettings, RouterSettings, WorkflowSettings
+from services.router.expression import parse
+from services.router.graph import (
+    Branch,
+    CallWork,
+    Combine,
+    Compare,
+    DelayWork,
+    FilterWork,
+    ForEachWork,
+    Graph,
+    GraphError,
+    IfWork,
+    LoopWork,
+    ModelCall,
+    OnError,
+    RandomWork,
+    Retry,
+    SwitchWork,
+    Work,
+    Workflow,
+    WorkflowCall,
+)
+from services.router.settings import (
+    ComponentSettings,
+    RouterSettings,
+    WorkflowComponentSettings,
+    WorkflowSettings,
+)
 from tests.services.router.rig import chat, job, text, workflow
 
 pytestmark = pytest.mark.unit
 
+AnyComponent = ComponentSettings | WorkflowComponentSettings
 
-def graph_of(*workflows: WorkflowSettings, components: tuple[ComponentSettings, ...] = (chat(), text())) -> Graph:
+
+def graph_of(*workflows: WorkflowSettings, components: tuple[AnyComponent, ...] = (chat(), text())) -> Graph:
     return compile_graph(RouterSettings(components=components, workflows=workflows))
+
+
+def compiled(
+    *jobs: dict[str, Any], components: tuple[AnyComponent, ...] = (chat(), text()), **changes: Any
+) -> Workflow:
+    """A workflow of these jobs; a job is of `text` unless it has a type of its own."""
+    implied = {"type": "component", "component": "text", "action": "__action__"}
+    written = [item if "type" in item else {**implied, **item} for item in jobs]
+    return graph_of(workflow("w", jobs=written, **changes), components=components).workflows["w"]
+
+
+def runs(name: str, inner: str, **changes: Any) -> WorkflowComponentSettings:
+    """A component that runs the workflow `inner`."""
+    action = {"id": "__action__", "workflow": inner, **changes}
+    return WorkflowComponentSettings.model_validate({"type": "workflow", "id": name, "actions": [action]})
+
+
+DO = {"component": "text", "action": "__action__"}
+TEXT = graph_of(workflow("text")).components["text"]
+CALL = ModelCall(TEXT, TEXT.actions["__action__"], None)
 
 
 def test_fields_without_expressions_are_final_values() -> None:
@@ -53,16 +101,226 @@ def test_reading_another_jobs_output_makes_a_dependency() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "work"),
+    [
+        ({"type": "component", **DO, "repeat_count": "${input.n}"}, CallWork(CALL, parse("${input.n}"))),
+        ({"type": "delay", "duration": "1m"}, DelayWork("1m", None, None)),
+        (
+            {"type": "delay", "mode": "specific-time", "duration": "1m", "time": "22:00", "timezone": "${input.z}"},
+            DelayWork(None, "22:00", parse("${input.z}")),
+        ),
+        (
+            {
+                "type": "if",
+                "input": "${input.n}",
+                "conditions": [
+                    {"operator": "gt", "value": 3, "if_true": "other"},
+                    {"input": "${input.m}", "value": "${input.k}", "if_false": "other"},
+                ],
+                "otherwise": "other",
+            },
+            IfWork(
+                parse("${input.n}"),
+                (
+                    Branch(Compare(None, "gt", 3), "other", None),
+                    Branch(Compare(parse("${input.m}"), "eq", parse("${input.k}")), None, "other"),
+                ),
+                "other",
+            ),
+        ),
+        (
+            {"type": "switch", "input": "${input.n}", "cases": [{"value": 1, "then": "other"}]},
+            SwitchWork(parse("${input.n}"), ((1, "other"),), None),
+        ),
+        (
+            {"type": "random-router", "routings": [{"to": "other", "weight": 3}], "session": "${context.session_id}"},
+            RandomWork((("other", 1.0),), parse("${context.session_id}")),
+        ),
+        (
+            {"type": "random-router", "mode": "weighted", "routings": [{"to": "other", "weight": 3}]},
+            RandomWork((("other", 3.0),), None),
+        ),
+        (
+            {
+                "type": "filter",
+                "input": "${input.items}",
+                "where": {"all": [{"input": "${item}", "operator": "in", "value": ["a"]}, {"not_": {"value": 1}}]},
+            },
+            FilterWork(
+                parse("${input.items}"),
+                Combine("all", (Compare(parse("${item}"), "in", ["a"]), Combine("not", (Compare(None, "eq", 1),)))),
+            ),
+        ),
+        (
+            {"type": "for-each", "input": "${input.items}", "batch_size": 4, "do": {**DO, "output": "${output}!"}},
+            ForEachWork(parse("${input.items}"), 4, CALL, parse("${output}!")),
+        ),
+        (
+            {"type": "loop", "do": DO, "until": {"input": "${output}", "operator": "match", "value": "[a-z]+"}},
+            LoopWork(None, CALL, None, Compare(parse("${output}"), "match", "[a-z]+"), True, 100),
+        ),
+        (
+            {"type": "loop", "do": DO, "while_": {"any": [{"value": "x"}]}, "max_iteration_count": 3},
+            LoopWork(None, CALL, None, Combine("any", (Compare(None, "eq", "x"),)), False, 3),
+        ),
+    ],
+)
+def test_every_type_of_job_becomes_its_work(settings: dict[str, Any], work: Work) -> None:
+    assert compiled({"id": "a", **settings}, {"id": "other"}).jobs[0].work == work
+
+
+def test_retries_errors_and_limits_are_compiled() -> None:
+    a, b, c = compiled(
+        {"id": "a", "retry": {"max_attempt_count": 3}, "on_error": {}, "timeout_s": 5, "max_run_count": 2},
+        {"id": "b", "retry": {"max_attempt_count": 2, "backoff": "exponential", "delay_s": 2, "max_delay_s": 9}},
+        {"id": "c", "on_error": {"output": {"why": "${error.message}"}}},
+    ).jobs
+    assert (a.retry, a.on_error, a.timeout_s, a.max_run_count) == (Retry(3, 1, 1, 60), OnError(None, None), 5, 2)
+    assert b.retry == Retry(2, 2, 2, 9)
+    assert c.on_error == OnError({"why": parse("${error.message}")}, None)
+
+
+def test_jobs_know_where_they_lead_and_whether_they_wait_to_be_chosen() -> None:
+    jobs = compiled(
+        {
+            "id": "choose",
+            "type": "switch",
+            "input": "${input.k}",
+            "cases": [{"value": 1, "then": "a"}],
+            "otherwise": "b",
+        },
+        {"id": "a", "on_error": {"to": "b"}},
+        {"id": "b"},
+        {"id": "c"},
+    ).jobs
+    assert [(item.id, item.targets, item.routed) for item in jobs] == [
+        ("choose", ("a", "b"), False),
+        ("a", ("b",), True),
+        ("b", (), True),
+        ("c", (), False),
+    ]
+
+
+def test_every_template_of_a_job_can_make_a_dependency() -> None:
+    reading = {"input": "${jobs.a.output}", "operator": "gt", "value": "${jobs.b.output | ${jobs.c.output}}"}
+    jobs = compiled(
+        *({"id": name} for name in "abcde"),
+        {"id": "if", "type": "if", "depends_on": [["d", "b"]], "conditions": [{**reading, "if_true": "end"}]},
+        {"id": "filter", "type": "filter", "input": "${jobs.d.output}", "where": reading},
+        {"id": "each", "type": "for-each", "input": "${jobs.a.output}", "do": {**DO, "input": "${jobs.b.output}"}},
+        {"id": "safe", "on_error": {"output": "${jobs.e.output}"}},
+        {"id": "end"},
+    ).jobs
+    assert {item.id: item.needs for item in jobs if item.needs} == {
+        "if": (("d", "b"), ("a",), ("c",)),
+        "filter": (("d",), ("a",), ("b",), ("c",)),
+        "each": (("a",), ("b",)),
+        "safe": (("e",),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "terminal"),
+    [
+        ({"if_true": "a", "if_false": "b"}, ("a", "b")),
+        ({"if_true": "a"}, ("start", "a", "b")),
+    ],
+)
+def test_a_run_may_end_with_what_only_a_router_waits_for(choice: dict[str, str], terminal: tuple[str, ...]) -> None:
+    routed = [{"id": "keep", "type": "switch", "cases": [], "otherwise": "b"}] if len(choice) == 1 else []
+    jobs = ({"id": "start"}, {"id": "if", "type": "if", "input": "${jobs.start.output}", "conditions": [choice]})
+    assert compiled(*jobs, {"id": "a"}, {"id": "b"}, *routed).terminal == terminal
+
+
+def test_a_workflow_component_runs_another_workflow_of_the_file() -> None:
+    outer = workflow("outer", job("run", "again", input={"q": "${input.question}"}))
+    components = (text(), runs("again", "inner", input={"prompt": "${input.q}"}, output="${result}!"))
+    graph = graph_of(workflow("inner", job("a", "text")), outer, components=components)
+    assert graph.workflows["outer"].jobs[0].work == CallWork(
+        WorkflowCall(
+            "again", "inner", {"q": parse("${input.question}")}, {"prompt": parse("${input.q}")}, parse("${result}!")
+        ),
+        None,
+    )
+    assert [graph.workflows[name].schema["task"] for name in graph.workflows] == ["text-generation"] * 2
+    assert list(graph.components) == ["text"]
+
+
+def test_the_task_of_a_workflow_is_that_of_its_only_model() -> None:
+    assert compiled({"id": "a"}, {"id": "b"}).schema["task"] == "text-generation"
+    assert compiled({"id": "a"}, {"id": "b", "component": "chat"}).schema["task"] is None
+    assert compiled({"id": "a", "type": "delay", "duration": 1}).schema["task"] is None
+
+
+def test_workflows_that_run_each_other_are_refused() -> None:
+    components = (runs("x", "two"), runs("y", "one"), runs("z", "three"))
+    with pytest.raises(GraphError, match=r"run each other: \['one', 'two', 'one'\]"):
+        graph_of(workflow("one", job("a", "x")), workflow("two", job("a", "y")), components=components)
+    with pytest.raises(GraphError, match="unknown workflow 'three'"):
+        graph_of(workflow("one", job("a", "z")), components=components)
+
+
+@pytest.mark.parametrize(
     ("jobs", "sentence"),
     [
-        ((job("a", "text", depends_on=(("b",),)), job("b", "text", depends_on=(("a",),))), "wait for each other"),
-        ((job("a", "text", depends_on=(("z",),)),), "unknown job 'z'"),
-        ((job("a", "nobody"),), "no component 'nobody'"),
+        (({"id": "a", "depends_on": [["b"]]}, {"id": "b", "depends_on": [["a"]]}), "wait for each other"),
+        (({"id": "a", "input": "${jobs.a.output}"},), "wait for each other: \\['a', 'a'\\]"),
+        (({"id": "a", "depends_on": [["z"]]},), "unknown job 'z'"),
+        (({"id": "a", "on_error": {"to": "z"}},), "unknown job 'z'"),
+        (({"id": "a", "component": "nobody"},), "no component 'nobody'"),
+        (({"id": "a", "action": "none"},), "no action 'none'"),
+        (
+            ({"id": "a", "type": "switch", "cases": [], "otherwise": "a"},),
+            "nothing can ever start these jobs: \\['a'\\]",
+        ),
+        (({"id": "a", "type": "switch", "cases": []}, {"id": "b", "input": "${jobs.a.output}"}), "has no output"),
+        (({"id": "a", "type": "delay"},), "does not say how long"),
+        (({"id": "a", "type": "loop", "do": DO},), "either `while` or `until`"),
+        (({"id": "a", "type": "filter", "where": {}},), "a condition is one comparison"),
+        (({"id": "a", "type": "filter", "where": {"value": 1, "any": []}},), "a condition is one comparison"),
+        (({"id": "a", "type": "if", "conditions": [{"operator": "is"}]},), "unknown operator 'is'"),
+        (({"id": "a", "type": "if", "conditions": [{"operator": "match", "value": "("}]},), "not a regular expression"),
+        (({"id": "a", "type": "random-router", "routings": []},), "none of its routings has a weight"),
     ],
 )
 def test_jobs_that_do_not_fit_together_are_refused(jobs: Any, sentence: str) -> None:
     with pytest.raises(GraphError, match=sentence):
-        graph_of(workflow("w", *jobs))
+        compiled(*jobs)
+
+
+def test_an_output_of_a_job_that_is_not_there_is_refused() -> None:
+    with pytest.raises(GraphError, match="no such job"):
+        compiled({"id": "a"}, output="${jobs.b.output}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({"title": "Another", "description": "x", "private": True, "default": True}, True),
+        ({"output": "${output}!"}, False),
+        ({"jobs": [{"type": "component", "id": "j", **DO, "input": {"prompt": "x"}}]}, False),
+    ],
+)
+def test_a_digest_changes_when_what_a_run_does_changes(changes: dict[str, Any], is_same: bool) -> None:
+    before = graph_of(workflow("w", job("j", "text"))).workflows["w"].digest
+    after = graph_of(workflow("w", **{"jobs": (job("j", "text"),), **changes})).workflows["w"].digest
+    assert (before == after) is is_same
+
+
+@pytest.mark.parametrize(
+    ("component", "is_same"),
+    [
+        ({"endpoint": "unix:/elsewhere", "max_concurrent_count": 3, "max_queue_length": 1, "default": True}, True),
+        ({"model": "another"}, False),
+        ({"action": {"fields": {"text": "${input.prompt}!"}}}, False),
+    ],
+)
+def test_a_digest_includes_what_is_asked_of_models_also_inside_workflows(component: Any, is_same: bool) -> None:
+    def digest(**changes: Any) -> str:
+        inner, outer = workflow("inner", job("a", "text")), workflow("outer", job("a", "again"))
+        return graph_of(inner, outer, components=(text(**changes), runs("again", "inner"))).workflows["outer"].digest
+
+    assert (digest() == digest(**component)) is is_same
 
 
 def test_the_only_workflow_is_the_default() -> None:
@@ -88,66 +346,6 @@ def test_an_unknown_workflow_lists_the_known_public_ones() -> None:
 def test_a_private_workflow_is_unknown_outside() -> None:
     with pytest.raises(ServiceError, match='no workflow "text"'):
         graph_of(workflow("chat"), workflow("text", private=True)).workflow("text")
-
-
-def pipes_of(**changes: Any) -> dict[str, Any]:
-    compiled = graph_of(workflow("w", *changes.pop("jobs", (job("__job__", "chat"),)), **changes)).workflows["w"]
-    return {item.id: tuple((path, pipe.carries("[0]", "[0]")) for path, pipe in item.pipes) for item in compiled.jobs}
-
-
-@pytest.mark.parametrize(
-    ("output", "pipes"),
-    [
-        (None, (("", True),)),
-        ("${output}", (("", True),)),
-        ("${jobs.__job__.output}", (("", True),)),
-        ("${output as stream/text}", (("", True),)),
-        ("${output as markdown}", (("", False),)),
-        ({"generated": "${output}"}, (("generated", True),)),
-        ({"a": {"b": "${output}"}, "n": 1}, (("a.b", True),)),
-        ({"list": ["x", "${output}"]}, (("list[1]", True),)),
-        ("Answer: ${output}", ()),
-        ("${output as json}", ()),
-        ("${output.text}", ()),
-        ({"input": "${input.user_prompt}"}, ()),
-    ],
-)
-def test_text_that_passes_unchanged_is_known_beforehand(output: Any, pipes: Any) -> None:
-    assert pipes_of(output=output) == {"__job__": pipes}
-
-
-def test_text_is_followed_through_job_and_action_outputs() -> None:
-    component = chat(action={"output": {"text": "${result}"}})
-    jobs = (job("a", "chat", output={"answer": "${output.text}"}),)
-    compiled = graph_of(
-        workflow("w", *jobs, output={"final": "${jobs.a.output.answer}"}), components=(component,)
-    ).workflows["w"]
-    assert [path for path, _ in compiled.jobs[0].pipes] == ["final"]
-    assert compiled.schema["output"] == [{"name": "final", "type": "text"}]
-
-
-def test_terminal_maps_are_merged_and_else_the_last_is_taken() -> None:
-    maps = (job("a", "chat", output={"x": "${output}"}), job("b", "chat", output={"y": "${output}"}))
-    assert pipes_of(jobs=maps) == {"a": (("x", True),), "b": (("y", True),)}
-    assert pipes_of(jobs=(job("a", "chat"), job("b", "chat"))) == {"a": (), "b": (("", True),)}
-
-
-@pytest.mark.parametrize(
-    ("changes", "schema"),
-    [
-        ({}, [{"name": None, "type": "text"}]),
-        ({"output": {"generated": "${output}"}}, [{"name": "generated", "type": "text"}]),
-        (
-            {"output": {"n": 1, "d": "${output as json}"}},
-            [{"name": "n", "type": "number"}, {"name": "d", "type": "json"}],
-        ),
-        ({"output": "${output as markdown}"}, [{"name": None, "type": "markdown"}]),
-        ({"jobs": (job("a", "chat", repeat_count=2),)}, [{"name": None, "type": "list"}]),
-    ],
-)
-def test_the_schema_names_the_outputs(changes: dict[str, Any], schema: Any) -> None:
-    jobs = changes.pop("jobs", (job("__job__", "chat"),))
-    assert graph_of(workflow("w", *jobs, **changes)).workflows["w"].schema["output"] == schema
 
 
 def test_a_file_asks_for_streams_by_action_or_output() -> None:
