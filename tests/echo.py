@@ -8,6 +8,7 @@ A user text that is a JSON object holds knobs instead of text:
     allocate_mb: hold so much          broken: json | utf8 | surrogate | nan | cut | type
     fail_at: a `Failed` line at token N           refuse: [status, code], before the first line
     result: any JSON, as the result without deltas
+    finish: why each text ended, a list of reasons; `stop` otherwise
     fields: true answers with the fields as JSON, messages: true with the messages
 
 `GET /counters` tells how many requests were started, compute now and were cancelled, and how often readiness was asked
@@ -114,9 +115,9 @@ class Echo:
             await asyncio.Event().wait()
         ballast = bytearray(int(knobs.get("allocate_mb", 0)) * 1024 * 1024)
         lines = Lines(send)
-        texts, many = texts_of(request["fields"], knobs)
+        texts = texts_of(request["fields"], knobs)
         count = 0
-        for index, text in enumerate(texts):
+        for path, text in texts.items():
             for token in tokens_of(text):
                 if knobs.get("ms"):
                     await asyncio.sleep(knobs["ms"] / 1000)
@@ -127,14 +128,15 @@ class Echo:
                     return
                 count += 1
                 if request["stream"] and "result" not in knobs:
-                    await lines.send(Delta(token, (index,) if many else ()))
+                    await lines.send(Delta(token, path))
         if "broken" in knobs:
             await lines.send_raw(BROKEN[knobs["broken"]])
             return
         seed = request["fields"].get("seed", request["seed"])
         prompt = sum(len(list(tokens_of(text))) for text in prompts_of(request["fields"]))
         usage = {"prompt_tokens": prompt, "completion_tokens": count, "total_tokens": prompt + count, "seed": seed}
-        await lines.send(Done(knobs.get("result", texts if many else texts[0]), usage))
+        reasons = knobs.get("finish", ["stop"] * len(texts))
+        await lines.send(Done(knobs.get("result", result_of(texts)), usage, [], reasons))
         del ballast
 
 
@@ -177,12 +179,12 @@ def knobs_of(fields: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def texts_of(fields: dict[str, Any], knobs: dict[str, Any]) -> tuple[list[str], bool]:
-    """The answers, and whether the result is a list of them."""
+def texts_of(fields: dict[str, Any], knobs: dict[str, Any]) -> dict[tuple[int, ...], str]:
+    """The answers by their paths in the result."""
     if "messages" in knobs:
-        return [json.dumps(fields["messages"])], False
+        return {(): json.dumps(fields["messages"])}
     if "fields" in knobs:
-        return [json.dumps(fields, sort_keys=True)], False
+        return {(): json.dumps(fields, sort_keys=True)}
     if "tokens" in knobs:
         answers = [" ".join(f"w{index}" for index in range(knobs["tokens"]))]
     elif knobs:
@@ -190,8 +192,22 @@ def texts_of(fields: dict[str, Any], knobs: dict[str, Any]) -> tuple[list[str], 
     else:
         answers = prompts_of(fields)
     sequences = fields.get("num_return_sequences", 1)
-    given = fields.get("text", fields.get("prompt"))
-    return answers * sequences, isinstance(given, list) or sequences > 1
+    many = isinstance(fields.get("text", fields.get("prompt")), list)
+    return {
+        (prompt,) * many + (sequence,) * (sequences > 1): text
+        for prompt, text in enumerate(answers)
+        for sequence in range(sequences)
+    }
+
+
+def result_of(texts: dict[tuple[int, ...], str]) -> Any:
+    """One text, a list, or a list for each prompt."""
+    if () in texts:
+        return texts[()]
+    rows: dict[int, list[str]] = {}
+    for path, text in texts.items():
+        rows.setdefault(path[0], []).append(text)
+    return [row if len(path) > 1 else row[0] for row in rows.values()]
 
 
 def tokens_of(text: str) -> Iterator[str]:

@@ -23,7 +23,8 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 def error_response(error: ServiceError, request_id: str) -> Response:
     """`{"status": "failed", "error": {...}}` with the status and headers that belong to the error."""
-    return json_response({"status": "failed", "error": error_json(error, request_id)}, error.status, _headers(error))
+    body = {"status": "failed", "error": error_json(error, request_id)}
+    return json_response(body, error.status, error_headers(error))
 
 
 def failed_response(run: Run) -> Response:
@@ -34,7 +35,8 @@ def failed_response(run: Run) -> Response:
     return json_response(run.to_json(), run.error_status, headers)
 
 
-def _headers(error: ServiceError) -> dict[str, str]:
+def error_headers(error: ServiceError) -> dict[str, str]:
+    """What the answer to a refusal says in its head."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)

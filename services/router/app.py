@@ -1,6 +1,7 @@
 """The router's process and its ASGI application: every door behind one guard, every failure in one shape."""
 
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,12 +9,17 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
+from services import logs
 from services.errors import ServiceError
 from services.process import start
+from services.router import tracing
 from services.router.answers import error_response
 from services.router.core import Core
+from services.router.metrics import tool_version
+from services.router.openai_answers import openai_error
+from services.router.openai_api import OpenAIApi
 from services.router.probes import Probes
 from services.router.runs_api import RunsApi
 from services.router.security import Guard
@@ -28,9 +34,12 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
     core = Core(settings)
     probes = Probes(core)
 
-    async def refused(request: Request, error: ServiceError) -> Response:
+    def refuse(error: ServiceError, scope: Scope) -> Response:
         core.metrics.rejected(error.code)
-        return error_response(error, request.state.request_id)
+        return _answer(error, scope)
+
+    async def refused(request: Request, error: ServiceError) -> Response:
+        return refuse(error, request.scope)
 
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         ServiceError: refused,
@@ -39,7 +48,9 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
         Exception: _internal_error,
     }
     app = Starlette(
-        routes=[*RunsApi(core).routes(), *probes.routes()], lifespan=core.lifespan, exception_handlers=handlers
+        routes=[*RunsApi(core).routes(), *OpenAIApi(core).routes(), *probes.routes()],
+        lifespan=core.lifespan,
+        exception_handlers=handlers,
     )
     app.router.redirect_slashes = False
     guard = Guard(
@@ -49,9 +60,15 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
         origins=settings.origins,
         token=settings.auth_token,
         open_paths=probes.open_paths,
-        on_refused=core.metrics.rejected,
+        refuse=refuse,
     )
     return guard, core
+
+
+def _answer(error: ServiceError, scope: Scope) -> Response:
+    """An error in the shape that the address's clients know."""
+    shape = openai_error if scope["path"].startswith("/v1/") else error_response
+    return shape(error, scope["state"]["request_id"])
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
@@ -63,7 +80,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
         own = ServiceError(
             404, "not_found", "There is nothing at this address.", hint="The runs API starts at the base path."
         )
-    response = error_response(own, request.state.request_id)
+    response = _answer(own, request.scope)
     response.headers.update(error.headers or {})
     return response
 
@@ -74,12 +91,14 @@ async def _client_gone(_: Request, __: ClientDisconnect) -> Response:
 
 async def _internal_error(request: Request, _: Exception) -> Response:
     error = ServiceError(500, "internal", "Something failed inside the router.", hint="See its log.")
-    return error_response(error, request.state.request_id)
+    return _answer(error, request.scope)
 
 
 def main() -> None:
     """The process: `SETTINGS (--fd N | --host H --port P) [--parent PID]`; ends well after SIGTERM or SIGINT."""
     arguments = start()
+    logs.configure()
+    tracing.configure(os.environ, tool_version())
     settings = RouterSettings.model_validate_json(arguments.settings.read_bytes())
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it would tell of every bad byte in a form
     app, core = create_app(settings)

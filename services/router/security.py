@@ -7,13 +7,16 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.errors import ServiceError
-from services.router.answers import error_response
+from services.router import tracing
 
 EXPOSED = b"X-Request-Id, X-Task-Id, Retry-After"
-ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, X-Request-Id"
+ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, Traceparent, Tracestate, X-Request-Id"
+_OPENAI_HEADER = re.compile(r"(x-stainless|openai)-[a-z-]{1,40}", re.ASCII | re.IGNORECASE)
+"""What OpenAI's client adds of its own in a browser."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII | re.IGNORECASE)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
@@ -23,7 +26,7 @@ class Guard:
 
     host: where the server listens; on loopback only loopback names and `allowed_hosts` may stand in Host, because a
     foreign name there means that a web page reached us through its own DNS. open_paths: need no token.
-    on_refused: called with the code of each refusal.
+    refuse: makes the answer of a refusal.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class Guard:
         origins: Iterable[str],
         token: str | None,
         open_paths: Iterable[str],
-        on_refused: Callable[[str], None],
+        refuse: Callable[[ServiceError, Scope], Response],
     ) -> None:
         self._app = app
         self._check_host = is_loopback(host)
@@ -43,7 +46,7 @@ class Guard:
         self._origins = {origin.rstrip("/").lower() for origin in origins}
         self._token = token.encode() if token is not None else None
         self._open_paths = frozenset(open_paths)
-        self._on_refused = on_refused
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,6 +56,7 @@ class Guard:
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
+        tracing.accept(request_id, headers.get("traceparent"), headers.get("tracestate"))
         origin = ", ".join(headers.getlist("origin")) if "origin" in headers else None  # several are none of ours
         shared = origin is not None and self._is_shared(origin)
 
@@ -69,11 +73,10 @@ class Guard:
         try:
             self._admit(scope, headers, origin, shared)
         except ServiceError as error:
-            self._on_refused(error.code)
-            await error_response(error, request_id)(scope, receive, send_with_headers)
+            await self._refuse(error, scope)(scope, receive, send_with_headers)
             return
         if shared and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await _send_preflight(send_with_headers)
+            await _send_preflight(send_with_headers, headers.get("access-control-request-headers", ""))
             return
         await self._app(scope, receive, send_with_headers)
 
@@ -135,10 +138,11 @@ def _is_same(origin: str, hosts: list[str]) -> bool:
     return scheme in ("http", "https") and len(hosts) == 1 and authority == hosts[0].lower()
 
 
-async def _send_preflight(send: Send) -> None:
+async def _send_preflight(send: Send, wanted: str) -> None:
+    extra = [name.strip().encode() for name in wanted.split(",") if _OPENAI_HEADER.fullmatch(name.strip())]
     headers = [
         (b"access-control-allow-methods", b"GET, POST"),
-        (b"access-control-allow-headers", ALLOWED_HEADERS),
+        (b"access-control-allow-headers", b", ".join([ALLOWED_HEADERS, *extra])),
         (b"access-control-max-age", b"600"),
     ]
     await send({"type": "http.response.start", "status": 204, "headers": headers})

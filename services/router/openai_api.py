@@ -1,0 +1,164 @@
+"""The doors under `/v1`: the file's model components for OpenAI's clients, on the same road as every other run."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.errors import ServiceError
+from services.router.answers import json_response
+from services.router.body import read_body
+from services.router.core import Core
+from services.router.graph import Action, CallWork, Component, Job, ModelCall, Workflow
+from services.router.inputs import Inputs
+from services.router.messages import RunRequest, RunStatus
+from services.router.names import listed
+from services.router.openai_answers import Answer, failure, model_json, models_json, openai_error
+from services.router.openai_requests import CHAT, COMPLETIONS, DIALECTS, Dialect, Order, parse_order
+from services.router.outputs import Piped
+from services.router.settings import ComponentSettings
+from services.router.sse import Channel
+from services.router.waiting import RunStream, cancelled_when_gone, failed_early
+
+_JOB = "__job__"
+
+
+class OpenAIApi:
+    """Models are the file's model components. A request is a run of a workflow that only asks one of them.
+
+    Its parameters stand above those of the component's default action, or of its first one; the action's own messages
+    or text, and its output, are left out, because the client says everything itself.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._created = int(time.time())
+        settings = [item for item in core.settings.components if isinstance(item, ComponentSettings)]
+        by_preference = sorted(settings, key=lambda item: not item.default)
+        self._components = [core.graph.components[item.id] for item in by_preference]
+        self._actions = {
+            item.id: core.graph.components[item.id].actions[
+                next((action.id for action in item.actions if action.default), item.actions[0].id)
+            ]
+            for item in settings
+        }
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/models", self.list_models),
+            Route("/v1/models/{model:path}", self.show_model),
+            Route(CHAT.path, self.chat, methods=["POST"]),
+            Route(COMPLETIONS.path, self.complete, methods=["POST"]),
+            Route("/v1/embeddings", self.embed, methods=["POST"]),
+        ]
+
+    async def list_models(self, _: Request) -> Response:
+        return json_response(models_json(list(self._core.graph.components), self._created))
+
+    async def show_model(self, request: Request) -> Response:
+        name = request.path_params["model"]
+        self._known(name)
+        return json_response(model_json(name, self._created))
+
+    async def chat(self, request: Request) -> Response:
+        return await self._run(request, CHAT)
+
+    async def complete(self, request: Request) -> Response:
+        return await self._run(request, COMPLETIONS)
+
+    async def embed(self, _: Request) -> Response:
+        raise ServiceError(
+            404, "model_not_found", "No component of the file makes embeddings.", hint="/v1/models lists what there is."
+        )
+
+    async def _run(self, request: Request, dialect: Dialect) -> Response:
+        body = await read_body(request.headers, request.receive, self._core.settings.max_body_bytes)
+        order = parse_order(body, dialect)
+        workflow = _workflow(self._choose(order.model, dialect), self._actions, order)
+        asked = RunRequest(workflow.id, session_id=order.user, metadata=order.metadata)
+        answer = Answer(dialect, order)
+        if order.stream:
+            return await self._stream(request, workflow, asked, answer)
+        live = await self._core.runs.start(asked, request.state.request_id, workflow=workflow)
+        with cancelled_when_gone(request.receive, live):
+            await live.ended()
+        if live.run.status is not RunStatus.COMPLETED:
+            return openai_error(failure(live.run, order), live.run.request_id)
+        return json_response(answer.whole(live.run), headers={"X-Task-Id": live.run.task_id})
+
+    async def _stream(self, request: Request, workflow: Workflow, asked: RunRequest, answer: Answer) -> Response:
+        channel = Channel()
+        begun: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def put(path: str, text: str) -> None:
+            await channel.add(answer.chunk(await begun, path, text))
+
+        live = await self._core.runs.start(asked, request.state.request_id, put, channel.end, workflow)
+        begun.set_result(live.run)
+        if await failed_early(request.receive, channel, live):
+            return openai_error(failure(live.run, answer.order), live.run.request_id)
+        return RunStream(channel, live, answer.end)
+
+    def _choose(self, model: str, dialect: Dialect) -> Component:
+        """The component that a request means; raises ServiceError 400 when it cannot do what is asked."""
+        found = self._known(model)
+        fitting = [component for component in found if component.task.name == dialect.task]
+        if fitting:
+            return fitting[0]
+        task = found[0].task.name
+        hint = f"Use {DIALECTS[task].path}." if task in DIALECTS else None
+        message = f'The model "{model[:80]}" does {task}, and this address is for {dialect.task}.'
+        raise ServiceError(400, "model_not_supported", message, hint=hint, field="model")
+
+    def _known(self, model: str) -> list[Component]:
+        """The component of this id, or those with this model, the default one first; raises ServiceError 404."""
+        found = [component for component in self._components if component.id == model]
+        found = found or [component for component in self._components if component.model == model]
+        if not found:
+            raise ServiceError(
+                404,
+                "model_not_found",
+                f'There is no model "{model[:80]}".',
+                hint=f"Known: {listed(self._core.graph.components)}.",
+                field="model",
+            )
+        return found
+
+
+def _workflow(component: Component, actions: dict[str, Action], order: Order) -> Workflow:
+    """One call of the component. The order's values are constants in it, so nothing in them is ever parsed."""
+    set_ = set(order.fields)
+    if set_ & {"temperature", "top_p"}:  # who names a spread wants sampling, whatever the file says
+        set_.add("do_sample")
+    action = actions[component.id]
+    kept = [name for name in component.task.parameters if name not in set_]
+    asked = Action(
+        action.id,
+        {**_picked(action.constants, kept), **order.fields},
+        _picked(action.templates, kept),
+        output=None,
+        streaming=order.stream,
+    )
+    call = CallWork(ModelCall(component, asked, None), None)
+    text = Piped(_JOB, component.task.result)
+    job = Job(_JOB, (), call, None, pipes=(("", text),))
+    return Workflow(
+        f"v1/{component.id}",
+        (job,),
+        terminal=(_JOB,),
+        output=None,
+        shape=text,
+        inputs=Inputs((), open=True),
+        streaming=order.stream,
+        private=True,
+        digest="",
+        schema={},
+    )
+
+
+def _picked(values: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
