@@ -8,7 +8,7 @@ import pytest
 from services.errors import ServiceError
 from services.router.compiling import compile_graph
 from services.router.inputs import Inputs
-from services.router.settings import JobSettings, RouterSettings
+from services.router.settings import JobSettings, RouterSettings, WorkflowComponentSettings
 from tests.services.router.rig import chat, job, text, workflow
 
 pytestmark = pytest.mark.unit
@@ -169,3 +169,180 @@ def test_of_thousands_of_unread_inputs_a_few_are_told_at_once() -> None:
 
 def test_nothing_is_unread_when_all_inputs_are_read_at_once() -> None:
     assert inputs_of({"text": "${input.p}"}, output={"all": "${input}"}).check({"p": "x", "more": 1}) == []
+
+
+FIELDS = {"text": "${input.prompt}", "temperature": "${input.t as number | 0.5}"}
+PROMPT, T = ("prompt", "text", True, None), ("t", "number", False, 0.5)
+DO = {"component": "c", "action": "__action__"}
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        ({"type": "component", **DO, "repeat_count": "${input.n | 2}"}, [PROMPT, T, ("n", "integer", False, 2)]),
+        ({"type": "component", **DO, "input": "${input.ask}"}, [("ask", "json", True, None)]),
+        (
+            {"type": "component", **DO, "on_error": {"output": "${input.instead | sorry}"}},
+            [PROMPT, T, ("instead", "text", False, "sorry")],
+        ),
+        ({"type": "delay", "duration": "${input.wait}"}, [("wait", "text", True, None)]),
+        (
+            {"type": "delay", "mode": "specific-time", "time": "${input.at}", "timezone": "${input.zone}"},
+            [("at", "text", True, None), ("zone", "text", False, None)],
+        ),
+        (
+            {
+                "type": "if",
+                "input": "${input.age as integer}",
+                "conditions": [{"operator": "gt", "value": "${input.limit | 3}"}, {"input": "${input.who.name}"}],
+            },
+            [("age", "integer", False, None), ("limit", "text", False, "3"), ("who", "json", False, None)],
+        ),
+        (
+            {"type": "switch", "input": "${input.kind}", "cases": [{"value": "${input.other}", "then": "end"}]},
+            [("kind", "text", False, None), ("other", "text", False, None)],
+        ),
+        (
+            {"type": "random-router", "routings": [{"to": "end"}], "session": "${input.user}"},
+            [("user", "text", False, None)],
+        ),
+        (
+            {
+                "type": "filter",
+                "input": "${input.items}",
+                "where": {"any": [{"input": "${item.n}", "operator": "gt", "value": "${input.least as number | 1}"}]},
+            },
+            [("items", "list", True, None), ("least", "number", False, 1.0)],
+        ),
+        ({"type": "for-each", "input": "${input.items}", "do": DO}, [("items", "list", True, None)]),
+        ({"type": "for-each", "input": "${input.items as json}", "do": DO}, [("items", "json", True, None)]),
+        ({"type": "for-each", "input": "${input.all.items}", "do": DO}, [("all", "json", True, None)]),
+        (
+            {"type": "for-each", "input": "${input.a | ${input.b}}", "do": DO},
+            [("a", "list", False, None), ("b", "list", False, None)],
+        ),
+        (
+            {
+                "type": "for-each",
+                "input": "${input.items}",
+                "batch_size": "${input.size | 4}",
+                "do": {
+                    **DO,
+                    "input": {"prompt": "${item}", "t": "${input.warmth}"},
+                    "output": "${input.label}${output}",
+                },
+            },
+            [
+                ("items", "list", True, None),
+                ("size", "integer", False, 4),
+                ("warmth", "number", False, 0.5),
+                ("label", "text", False, None),
+            ],
+        ),
+        ({"type": "loop", "do": DO, "until": {"value": "${input.stop}"}}, [PROMPT, T, ("stop", "text", False, None)]),
+        (
+            {
+                "type": "loop",
+                "input": {"draft": "${input.first}"},
+                "do": {**DO, "input": {"prompt": "${input.draft}"}},
+                "while_": {"not_": {"input": "${output}", "operator": "match", "value": "done"}},
+            },
+            [("first", "text", True, None)],
+        ),
+    ],
+)
+def test_inputs_are_inferred_through_every_type_of_job(job: dict[str, Any], expected: Any) -> None:
+    end = {"id": "end", "type": "component", **DO, "input": {"prompt": "x"}}
+    assert brief(inputs_of(FIELDS, jobs=[{"id": "j", **job}, end])) == expected
+
+
+@pytest.mark.parametrize(
+    ("job", "is_open"),
+    [
+        ({"type": "switch", "cases": []}, True),
+        ({"type": "if", "conditions": [{"value": 1}]}, True),
+        ({"type": "if", "conditions": [{"input": "${jobs.end.output}"}]}, False),
+        ({"type": "filter"}, True),
+        ({"type": "for-each", "do": DO}, True),
+        ({"type": "loop", "do": DO, "until": {"value": 1}}, False),
+        ({"type": "component", **DO}, False),
+    ],
+)
+def test_a_job_that_takes_all_inputs_as_its_own_makes_none_unused(job: dict[str, Any], is_open: bool) -> None:
+    end = {"id": "end", "type": "component", **DO}
+    assert inputs_of(FIELDS, jobs=[{"id": "j", **job}, end]).open is is_open
+
+
+def test_inputs_are_named_in_the_order_of_their_first_use() -> None:
+    jobs = [
+        {"id": "wait", "type": "delay", "duration": "${input.wait}"},
+        {"id": "a", "type": "component", **DO},
+        {"id": "b", "type": "component", **DO, "input": {"prompt": "${input.second} ${input.t}"}},
+    ]
+    inputs = inputs_of(FIELDS, jobs=jobs, output={"x": "${input.last}"})
+    assert [item.name for item in inputs.declared] == ["wait", "prompt", "t", "second", "last"]
+
+
+def test_every_job_counts_for_what_is_unused() -> None:
+    jobs = [
+        {"id": "a", "type": "component", **DO, "input": {"prompt": "${input.question}"}},
+        {
+            "id": "b",
+            "type": "filter",
+            "input": "${input.items}",
+            "where": {"input": "${item}", "value": "${input.only}"},
+        },
+    ]
+    inputs = inputs_of(FIELDS, jobs=jobs)
+    given = {"question": "?", "items": [], "only": "x"}
+    assert inputs.check(given) == []
+    assert [item["field"] for item in inputs.check({**given, "prompt": "x", "onlly": 1})] == ["prompt", "onlly"]
+
+
+def inner_inputs(own_input: Any, job_input: Any, fields: dict[str, Any] = FIELDS, **changes: Any) -> Inputs:
+    """The inputs of a workflow whose only job runs another workflow."""
+    action = {"id": "__action__", "workflow": "inner", "input": own_input}
+    again = WorkflowComponentSettings.model_validate({"type": "workflow", "id": "again", "actions": [action]})
+    settings = RouterSettings(
+        components=(text("c", action={"fields": fields}), again),
+        workflows=(workflow("outer", job("j", "again", input=job_input)), workflow("inner", job("i", "c"), **changes)),
+    )
+    return compile_graph(settings).workflows["outer"].inputs
+
+
+@pytest.mark.parametrize(
+    ("own_input", "job_input", "expected"),
+    [
+        (None, None, [PROMPT, T]),
+        ("${input}", "${input}", [PROMPT, T]),
+        (None, {"prompt": "${input.question}"}, [("question", "text", True, None)]),
+        ({"prompt": "${input.q}", "t": 1}, None, [("q", "text", True, None)]),
+        (
+            {"prompt": "${input.q}", "t": "${input.warmth}"},
+            {"q": "${input.question | why}", "warmth": "${input.w}"},
+            [("question", "text", False, "why"), ("w", "number", False, 0.5)],
+        ),
+        ({"prompt": "${input.q}"}, {"q": "fixed"}, []),
+        (None, "${input.ask}", [("ask", "json", True, None)]),
+    ],
+)
+def test_the_inputs_of_an_inner_workflow_are_seen_through_both_mappings(
+    own_input: Any, job_input: Any, expected: Any
+) -> None:
+    assert brief(inner_inputs(own_input, job_input)) == expected
+
+
+def test_an_inner_workflow_that_takes_all_inputs_makes_none_unused() -> None:
+    assert inner_inputs(None, None, output="${input}").open
+    assert not inner_inputs(None, {"prompt": "${input.x}"}, output="${input}").open
+
+
+@pytest.mark.parametrize(
+    ("job_input", "expected"),
+    [
+        ("${input.question}", [("question", "text", True, None)]),
+        ("Q: ${input.question}", [("question", "text", True, None)]),
+    ],
+)
+def test_an_action_that_reads_its_whole_input_needs_what_the_job_gives(job_input: str, expected: Any) -> None:
+    assert brief(inputs_of({"text": "${input}"}, "text", job("j", "c", input=job_input))) == expected
