@@ -122,8 +122,12 @@ class Answer:
         return {"delta": {**delta, "content": text or ""} if first or text is not None else delta}
 
     def _choice(self, path: str) -> int:
-        numbers = [int(number) for number in re.findall(r"\d+", path)]
-        return numbers[0] * self.order.n + numbers[1] if len(numbers) == 2 else sum(numbers)
+        match [int(number) for number in re.findall(r"\d+", path)]:
+            case [prompt, sequence]:
+                return prompt * self.order.n + sequence
+            case [index]:
+                return index
+        return 0
 
 
 def _event(value: Mapping[str, Any]) -> str:

@@ -17,8 +17,10 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 from openai.types.completion_create_params import CompletionCreateParamsNonStreaming as CompletionParameters
 
 from services.router.openai_requests import CHAT, COMPLETIONS, Dialect
-from services.router.settings import ComponentSettings
-from tests.services.router.rig import CHAT_FIELDS, Stack, chat, eventually, http, stack, text, workflow
+from services.router.settings import ComponentSettings, RouterSettings
+from tests.services.conftest import Tiny
+from tests.services.router.rig import CHAT_FIELDS, Stack, chat, eventually, http, router, stack, text, workflow
+from tests.services.tasks.serving import serve, settings_of
 
 pytestmark = pytest.mark.server
 
@@ -478,6 +480,29 @@ async def test_a_run_that_is_cancelled_is_not_tried_again(asynchronous: AsyncOpe
         await asking
     assert found.value.code == "cancelled"
     assert doors.tasks["chat"].counters()["started"] == before + 1
+
+
+def test_a_real_model_answers_the_official_client(folder: Path, tiny: Tiny) -> None:
+    """Through the router and the task: the stream joins to the answer, and the limit is why it ends."""
+    with serve(settings_of(tiny("smollm3"), "chat-completion")) as task:
+        task.wait_ready()
+        settings = RouterSettings(
+            components=(chat(endpoint=f"unix:{task.path}", model="tiny/smollm3"),), workflows=(workflow("chat"),)
+        )
+        with router(folder, settings) as service, OpenAI(base_url=f"{service.address}/v1", api_key="any") as client:
+            asked: Any = {"model": "tiny/smollm3", "messages": user("Hello"), "max_tokens": 5, "seed": 3, "n": 2}
+            answer = client.chat.completions.create(**asked)
+            assert [choice.finish_reason for choice in answer.choices] == ["length", "length"]
+            assert answer.usage is not None
+            assert answer.usage.completion_tokens == 10
+            texts = ["", ""]
+            for chunk in client.chat.completions.create(**asked, stream=True):
+                for choice in chunk.choices:
+                    texts[choice.index] += choice.delta.content or ""
+            assert texts == [choice.message.content for choice in answer.choices]
+            with pytest.raises(openai.BadRequestError, match='"n" is 2') as found:
+                client.chat.completions.create(**asked, temperature=0)
+            assert found.value.param == "n"
 
 
 def test_a_listed_page_may_send_what_the_client_sends(folder: Path) -> None:
