@@ -49,7 +49,7 @@ class TaskCaller(Protocol):
     async def readiness(self) -> Readiness: ...
 
 
-class NotReady(ServiceError):
+class NotReady(ServiceError):  # noqa: N818  # a state that passes
     """503 `not_ready`. lasting: the service has failed for good; otherwise waiting helps."""
 
     def __init__(self, message: str, *, hint: str, retry_after_s: int, lasting: bool) -> None:
@@ -224,6 +224,9 @@ class TaskClient:
             raise self._garbled() from None
         refusal = self._error(error)
         self._ready = refusal.code != "not_ready"  # a task that is full is ready, and to ask it again is more load
+        if not self._ready:
+            hint, retry_after_s = refusal.hint or "Try again later.", refusal.retry_after_s or 1
+            raise NotReady(refusal.message, hint=hint, retry_after_s=retry_after_s, lasting=False)
         raise refusal
 
     def _error(self, wire: dict[str, Any]) -> ServiceError:
@@ -241,9 +244,7 @@ class TaskClient:
         stage = "not answering" if readiness.stage in ("absent", "ready") else f"{readiness.stage}{progress}"
         told = readiness.stage == "absent" and readiness.message is not None  # such as that it was stopped
         reason = ": ".join(filter(None, ["" if told else stage, readiness.message]))
-        return ServiceError(
-            503,
-            "not_ready",
+        return NotReady(
             f'The service "{self._component}" is not ready: {reason}.',
             hint="See /ready and the service's log."
             if readiness.stage == "failed"

@@ -19,8 +19,9 @@ from services.router.store.opening import open_store
 
 
 class Core:
-    """The router without HTTP. Raises GraphError or ExpressionError for settings that do not fit, StoreError for a database
-    that cannot be used.
+    """The router without HTTP.
+
+    Raises GraphError or ExpressionError for settings that do not fit, StoreError for a database that cannot be used.
 
     clients: by component id, from the start of the application to its end.
     """

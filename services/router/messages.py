@@ -41,6 +41,7 @@ class RunRequest:
     workflow_id: None takes the default workflow.
     history: earlier turns, oldest first, that go before the last user message of the workflow's chat action.
     seed: for every action that names none; `random` draws one, None derives it from the rendered request.
+    client: who asks; the door's word, no key of the body. Clients take turns where runs wait.
     """
 
     workflow_id: str | None = None
@@ -51,9 +52,13 @@ class RunRequest:
     metadata: Mapping[str, Any] | None = None
     history: tuple[Mapping[str, str], ...] = ()
     seed: int | Literal["random"] | None = None
+    client: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-KEYS = tuple(RunRequest.__dataclass_fields__)
+KEYS = tuple(name for name in RunRequest.__dataclass_fields__ if name != "client")
 
 
 def parse_run_request(body: Any) -> RunRequest:
@@ -184,6 +189,10 @@ class Run:
         self.error_status = error.status
         self.retry_after_s = error.retry_after_s
 
+    def cancel(self) -> None:
+        self.fail(cancelled())
+        self.status = RunStatus.CANCELLED
+
     def summary(self) -> dict[str, Any]:
         """What a list of runs shows: no contents."""
         parts = {"task_id": self.task_id, "status": self.status, "workflow_id": self.workflow_id, "error": self.error}
@@ -203,6 +212,11 @@ class Run:
             "metadata": self.metadata,
         }
         return {key: value for key, value in parts.items() if value is not None}
+
+
+def cancelled() -> ServiceError:
+    """Why a cancelled run has no output."""
+    return ServiceError(409, "cancelled", "The run was cancelled.")
 
 
 def error_json(error: ServiceError, request_id: str) -> dict[str, Any]:

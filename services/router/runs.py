@@ -89,7 +89,7 @@ class Runs:
         return self._live.get(task_id) or self._durable.live(task_id)
 
     async def find(self, task_id: str) -> Run | None:
-        """A run by its id, wherever it is. An end is told once it is kept. Raises ServiceError 503 without the store."""
+        """A run by its id, wherever it is; an end is told once it is kept. Raises ServiceError 503."""
         live = self.live(task_id)
         if live is not None and live.run.kept and live.run.status.finished:
             await asyncio.wait([live.task], timeout=_COMMIT_S)
@@ -125,8 +125,10 @@ class Runs:
             raise store_unavailable() from error
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new runs and wait for the accepted ones. What still runs after `timeout_s` is cancelled when its client
-        waits for it, else given back to the store."""
+        """Take no new runs and wait for the accepted ones.
+
+        What still runs after `timeout_s` is cancelled when its client waits for it, else given back to the store.
+        """
         self.draining = True
         await asyncio.gather(self._drain_waited_for(timeout_s), self._durable.drain(timeout_s))
 

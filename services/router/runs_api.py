@@ -1,6 +1,7 @@
 """The door of the runs: start one, read it, cancel it, and learn which workflows there are."""
 
-import asyncio
+import re
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,9 +13,12 @@ from services.router.body import read_body
 from services.router.core import Core
 from services.router.messages import Run, RunRequest, RunStatus, parse_run_request
 from services.router.sse import Channel, last_event
-from services.router.waiting import RunStream, cancelled_when_gone, failed_early
+from services.router.waiting import RunStream, cancelled_when_gone, client_of, failed_early
 
 _CANCEL_WAIT_S = 1.0
+_LISTED = 100
+_MOST_LISTED = 1000
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class RunsApi:
@@ -35,21 +39,15 @@ class RunsApi:
         ]
 
     async def create_run(self, request: Request) -> Response:
-        if "idempotency-key" in request.headers:
-            raise ServiceError(
-                422,
-                "unsupported_header",
-                "Idempotency-Key is not supported yet.",
-                hint="Leave it out.",
-                field="Idempotency-Key",
-            )
         body = await read_body(request.headers, request.receive, self._core.settings.max_body_bytes)
         order = parse_run_request(body)
+        order = replace(order, client=client_of(request, order.session_id))
         request_id = request.state.request_id
+        key = _idempotency_key(request, order)
         if not order.wait_for_completion:
-            live = await self._core.runs.start(order, request_id)
-            location = f"{self._core.base_path}/tasks/{live.run.task_id}"
-            return json_response(live.run.to_json(), 202, {"X-Task-Id": live.run.task_id, "Location": location})
+            run = await self._core.runs.submit(order, request_id, key)
+            location = f"{self._core.base_path}/tasks/{run.task_id}"
+            return json_response(run.to_json(), 202, {"X-Task-Id": run.task_id, "Location": location})
         if self._wants_stream(order, request.headers.get("accept", "")):
             return await self._stream(order, request)
         live = await self._core.runs.start(order, request_id)
@@ -79,8 +77,12 @@ class RunsApi:
     async def show_schema(self, request: Request) -> Response:
         return json_response(self._core.graph.workflow(request.path_params["workflow_id"]).schema)
 
-    async def list_tasks(self, _: Request) -> Response:
-        return json_response([run.summary() for run in await self._core.runs.store.recent()])
+    async def list_tasks(self, request: Request) -> Response:
+        """The newest first; `?limit=` many, `?before=` the last id of the page before."""
+        limit = _limit(request.query_params.get("limit"))
+        before = request.query_params.get("before", "")
+        runs = self._core.runs.recent(limit, before) if before else self._core.runs.recent(limit)
+        return json_response([run.summary() for run in await runs])
 
     async def show_task(self, request: Request) -> Response:
         run = await self._find(request)
@@ -90,16 +92,14 @@ class RunsApi:
 
     async def cancel_task(self, request: Request) -> Response:
         run = await self._find(request)
-        live = self._core.runs.live(run.task_id)
-        if live is None or run.status.finished:
+        ended = await self._core.runs.cancel(run, _CANCEL_WAIT_S)
+        if ended is None:
             raise ServiceError(409, "already_finished", f"The run has ended: it is {run.status}.")
-        live.cancel()
-        await asyncio.wait([live.task], timeout=_CANCEL_WAIT_S)
-        return json_response(run.summary())
+        return json_response(ended.summary())
 
     async def _find(self, request: Request) -> Run:
         task_id = request.path_params["task_id"]
-        run = await self._core.runs.store.get(task_id)
+        run = await self._core.runs.find(task_id)
         if run is None:
             raise ServiceError(
                 404,
@@ -108,6 +108,40 @@ class RunsApi:
                 hint="It may have been too long ago; /tasks lists what is kept.",
             )
         return run
+
+
+def _idempotency_key(request: Request, order: RunRequest) -> str | None:
+    """Raises ServiceError 422 for a key that cannot be used, or where the run would not be kept."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if order.wait_for_completion:
+        raise ServiceError(
+            422,
+            "idempotency_key_sync",
+            "Idempotency-Key needs a run that is kept.",
+            hint='Send "wait_for_completion": false and read the run at /tasks/{task_id}, or leave the header out.',
+            field="Idempotency-Key",
+        )
+    if not _KEY.fullmatch(key):
+        raise ServiceError(
+            422,
+            "invalid_idempotency_key",
+            "Idempotency-Key must be 1 to 255 visible ASCII characters.",
+            hint="A UUID is a good key.",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _LISTED
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= _MOST_LISTED):
+        raise ServiceError(
+            422, "invalid_limit", f'"limit" must be a whole number from 1 to {_MOST_LISTED}.', field="limit"
+        )
+    return int(text)
 
 
 def _answer(run: Run, output_only: bool) -> Response:

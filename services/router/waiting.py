@@ -4,15 +4,22 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.router.carrying import LiveRun
 from services.router.messages import Run, RunStatus
-from services.router.runs import LiveRun
 from services.router.sse import Channel, send_events
 
 _STATUS_KEPT_S = 1.0
 """A streamed run that fails within its first second answers with its own status code instead of an event."""
+
+
+def client_of(request: Request, session_id: str | None) -> str:
+    """Who asks: with whom a run shares its turns."""
+    address = request.client.host if request.client is not None else ""
+    return address if session_id is None else f"{address}/{session_id}"
 
 
 @contextmanager

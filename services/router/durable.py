@@ -1,0 +1,324 @@
+"""Asynchronous runs: accepted into the store, claimed from it, carried out, and finished or given back."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from services.errors import ServiceError
+from services.router.carrying import Carrier, LiveRun
+from services.router.client import NotReady
+from services.router.engine import Engine
+from services.router.graph import Workflow
+from services.router.journal import JobKey
+from services.router.messages import Run, RunRequest, RunStatus, new_task_id
+from services.router.store.database import StoreUnavailable
+from services.router.store.records import Claim
+from services.router.store.run_store import RunStore
+from services.router.stored_journal import StoredJournal
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+MOST_ACTIVE = 64
+"""Asynchronous runs at work at once where the file sets no number; the others wait in the store."""
+MOST_ATTEMPTS = 3
+"""Routers that may be lost over one run."""
+BEAT_S = 1.0
+RENEW_EVERY = 3
+EXPIRE_EVERY = 60
+"""In beats. A lease of 10 s outlives two renewals that come to nothing."""
+_ACCEPT_S = 5.0
+_DRAIN_POLL_S = 0.02
+_RETRY_S = 1.0
+_LONGEST_WAIT_S = 300
+_WEIGHT = 0.2
+
+
+class DurableRuns:
+    """most_active: how many this router carries out at once. most_waiting: how many may wait in the store."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        engine: Engine,
+        carrier: Carrier,
+        *,
+        most_active: int,
+        most_waiting: int,
+        retention_s: float,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._carrier = carrier
+        self._most_active = most_active or MOST_ACTIVE
+        self._most_waiting = most_waiting
+        self._retention_s = retention_s
+        self._live: dict[str, LiveRun] = {}
+        self._starting = 0
+        self._backlog = True
+        """Whether runs may wait in the store that could be claimed now."""
+        self._closed = False
+        self._wake = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+        self._beats = 0
+        self._mean_s = 1.0
+
+    def start(self) -> None:
+        self._store.start()
+        self._wake.set()
+        self._loops = [asyncio.create_task(self._claim_forever()), asyncio.create_task(self._beat_forever())]
+
+    async def stop(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._store.stop()
+
+    def live(self, task_id: str) -> LiveRun | None:
+        """The run of this id while this router carries it out."""
+        return self._live.get(task_id)
+
+    def all_live(self) -> list[LiveRun]:
+        return list(self._live.values())
+
+    async def submit(self, request: RunRequest, request_id: str, key: str | None) -> Run:
+        """Accept a run: it is kept when this returns. With a key that was used before, the run of then.
+
+        Raises ServiceError when the request does not fit, too many wait, the key belongs to another request (409), or
+        the store cannot keep the run (503).
+        """
+        workflow, _ = self._engine.check(request)
+        request = replace(request, workflow_id=workflow.id)
+        new = Claim(new_task_id(), workflow.id, workflow.digest, request_id, request)
+        take = self._free > 0 and not self._backlog
+        self._starting += take
+        try:
+            async with asyncio.timeout(_ACCEPT_S):
+                accepted = await self._store.accept(new, key, self._most_waiting, take=take)
+                earlier = None if accepted else await self._store.earlier(new, key)
+        except (StoreUnavailable, TimeoutError) as error:
+            raise store_unavailable() from error
+        finally:
+            self._starting -= take
+        if accepted and take:
+            run = self._begin(new).run
+            await asyncio.sleep(0)
+            return run
+        if accepted:
+            self._backlog = True
+            self._wake.set()
+            return self._run(new)
+        if earlier is None:
+            raise self._overloaded()
+        run, same = earlier
+        if not same:
+            raise _key_reused()
+        live = self._live.get(run.task_id)
+        return run if live is None else live.run
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for the runs at work, then give back to the store what has not ended: the next router goes on there.
+
+        What lives only in this process is begun too, as long as there is time.
+        """
+        self._closed = self._store.durable
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._live or (self._backlog and not self._closed):  # noqa: ASYNC110  # once in a life
+                    await asyncio.sleep(_DRAIN_POLL_S)
+        self._closed = True
+        unfinished = [live for live in self._live.values() if not live.run.status.finished]
+        for live in unfinished:
+            live.task.cancel()
+        for live in list(self._live.values()):
+            await live.ended()
+        if unfinished:
+            with suppress(StoreUnavailable):  # then their leases run out
+                await self._store.hand_back([live.run.task_id for live in unfinished])
+
+    async def beat(self) -> None:
+        """What is done every second: hold on to what is ours, end what is wanted no more, forget what is old."""
+        self._beats += 1
+        if self._live:
+            if self._beats % RENEW_EVERY == 0:
+                await self._renew()
+            for task_id in await self._store.asked_to_end():
+                if live := self._live.get(task_id):
+                    live.cancel()
+        if self._carrier.run_timeout_s is not None:
+            await self._store.end_overdue(self._carrier.run_timeout_s, self._carrier.too_late())
+        if self._beats % EXPIRE_EVERY == 0 and await self._store.expire(self._retention_s):
+            self._beats -= 1
+        self._wake.set()
+
+    @property
+    def _free(self) -> int:
+        return 0 if self._closed else self._most_active - len(self._live) - self._starting
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            try:
+                await self.beat()
+            except StoreUnavailable as error:
+                log.warning("the store of runs cannot be used just now: %s", error)
+
+    async def _claim_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if (free := self._free) <= 0:
+                continue
+            try:
+                claims = await self._store.claim(free)
+            except StoreUnavailable:
+                continue  # the next beat tries again
+            self._backlog = len(claims) == free
+            for claim in claims:
+                if claim.task_id not in self._live:
+                    self._begin(claim)
+
+    async def _renew(self) -> None:
+        held = list(self._live.values())
+        ours = await self._store.renew(live.run.task_id for live in held)
+        for live in held:
+            if live.run.task_id not in ours and not live.run.status.finished:
+                live.task.cancel()  # another router goes on with it
+
+    def _run(self, claim: Claim) -> Run:
+        request = claim.request
+        workflow = self._engine.graph.workflows.get(claim.workflow_id)
+        warnings: Sequence[Mapping[str, Any]] = []
+        if workflow is not None:
+            with suppress(ServiceError):
+                warnings = workflow.inputs.check(request.input)
+        return Run(
+            claim.task_id,
+            claim.workflow_id,
+            claim.request_id,
+            kept=True,
+            session_id=request.session_id,
+            metadata=request.metadata,
+            warnings=[*map(dict, warnings)],
+        )
+
+    def _begin(self, claim: Claim) -> LiveRun:
+        run = self._run(claim)
+        live = LiveRun(run, asyncio.create_task(self._carry_out(claim, run)))
+        self._live[run.task_id] = live
+        live.task.add_done_callback(lambda _: self._has_ended(run.task_id))
+        return live
+
+    def _has_ended(self, task_id: str) -> None:
+        del self._live[task_id]
+        if self._backlog:
+            self._wake.set()
+
+    async def _carry_out(self, claim: Claim, run: Run) -> None:
+        began_s = asyncio.get_running_loop().time()
+        workflow = self._engine.graph.workflows.get(claim.workflow_id)
+        if claim.cancelled:
+            run.cancel()
+        elif workflow is None or workflow.digest != claim.digest:
+            run.fail(_workflow_changed(claim.workflow_id))
+        elif claim.attempts > MOST_ATTEMPTS:
+            run.fail(_gave_up())
+        elif not await self._attempt(workflow, claim, run):
+            return
+        await self._finish(run)
+        took_s = asyncio.get_running_loop().time() - began_s
+        self._mean_s += _WEIGHT * (took_s - self._mean_s)
+        self._carrier.report(run, claim.age_s + took_s)
+
+    async def _attempt(self, workflow: Workflow, claim: Claim, run: Run) -> bool:
+        """Carry a run out from where it stands; False: it goes on later, or elsewhere."""
+        noted: dict[JobKey, Mapping[str, Any]] = {}
+        if claim.resumed:
+            noted = await _insist(lambda: self._store.noted(claim.task_id))
+        journal = StoredJournal(self._store, claim.task_id, noted)
+        try:
+            await self._carrier.carry_out(workflow, claim.request, run, None, journal, claim.age_s)
+        except asyncio.CancelledError:
+            await journal.flush()
+            return False
+        except NotReady as error:
+            delay_s = error.retry_after_s or 1
+            run.status = RunStatus.PENDING
+            await journal.flush()
+            await _insist(lambda: self._store.hand_back([claim.task_id], delay_s))
+            return False
+        journal.close()
+        return True
+
+    async def _finish(self, run: Run) -> None:
+        try:
+            await _insist(lambda: self._store.finish(run))
+        except Exception:
+            log.exception("the result of run %s (request %s) cannot be kept", run.task_id, run.request_id)
+            run.output = None
+            run.fail(ServiceError(500, "internal", "The result cannot be kept.", hint="See the router's log."))
+            await _insist(lambda: self._store.finish(run))
+
+    def _overloaded(self) -> ServiceError:
+        waves = (self._most_waiting + 1) / self._most_active
+        retry_after_s = min(max(math.ceil(self._mean_s * waves), 1), _LONGEST_WAIT_S)
+        return ServiceError(
+            503,
+            "overloaded",
+            f"The router is busy, and {self._most_waiting} runs already wait.",
+            hint=f"Try again in {retry_after_s} s.",
+            retry_after_s=retry_after_s,
+        )
+
+
+async def _insist(do: Callable[[], Awaitable[T]]) -> T:
+    """What the store gives, as soon as it can be used."""
+    while True:
+        try:
+            return await do()
+        except StoreUnavailable as error:
+            log.warning("the store of runs cannot be used just now: %s", error)
+            await asyncio.sleep(_RETRY_S)
+
+
+def store_unavailable() -> ServiceError:
+    return ServiceError(
+        503,
+        "store_unavailable",
+        "The database of runs cannot be used just now.",
+        hint="Runs that are waited for do not need it; for the others, see the router's log and try again.",
+        retry_after_s=2,
+    )
+
+
+def _key_reused() -> ServiceError:
+    return ServiceError(
+        409,
+        "idempotency_key_reused",
+        "This Idempotency-Key belongs to another request.",
+        hint="Take a new key for each new request, and the same one only to repeat it.",
+        field="Idempotency-Key",
+    )
+
+
+def _workflow_changed(workflow_id: str) -> ServiceError:
+    return ServiceError(
+        500,
+        "workflow_changed",
+        f'The workflow "{workflow_id}" is not the one any more under which this run was accepted.',
+        hint="Start the run again.",
+    )
+
+
+def _gave_up() -> ServiceError:
+    return ServiceError(
+        500,
+        "gave_up_after_crash",
+        f"The router ended {MOST_ATTEMPTS} times while it worked on this run.",
+        hint="See the router's log of those times.",
+    )

@@ -1,0 +1,1 @@
+"""Asynchronous runs as they are kept over a crash, and the last of the others."""
