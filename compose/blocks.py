@@ -10,20 +10,58 @@ Location = tuple[str | int, ...]
 
 CHILDREN: Final[dict[str, dict[str, str]]] = {
     "file": {"controller": "controller", "components": "component", "workflows": "workflow"},
-    "controller": {"adapters": "adapter", "webui": "webui", "auth": "auth", "runtime": "runtime"},
+    "controller": {
+        "adapters": "adapter",
+        "webui": "webui",
+        "auth": "auth",
+        "runtime": "runtime",
+        "database": "database",
+    },
     "component": {"model": "model", "runtime": "runtime", "actions": "action"},
+    "workflow component": {"actions": "workflow action"},
     "workflow": {"jobs": "job"},
+    "if job": {"conditions": "branch"},
+    "switch job": {"cases": "case"},
+    "random-router job": {"routings": "routing"},
+    "filter job": {"where": "condition"},
+    "for-each job": {"do": "do"},
+    "loop job": {"do": "do", "while": "condition", "until": "condition"},
+    "condition": {"all": "condition", "any": "condition", "not": "condition"},
 }
 """The kind of block under each key, by the kind of block the key stands in; a list holds blocks of that kind."""
 
+VARIANTS: Final[dict[str, dict[str, str]]] = {
+    "component": {"model": "component", "workflow": "workflow component"},
+    "job": {
+        "component": "job",
+        "delay": "delay job",
+        "if": "if job",
+        "switch": "switch job",
+        "random-router": "random-router job",
+        "filter": "filter job",
+        "for-each": "for-each job",
+        "loop": "loop job",
+    },
+}
+"""The kinds that a block's `type` chooses from; the first is the one that a block without a type is of."""
 
-def kind_at(location: Location) -> str | None:
-    """The kind of the block at a place; None where no block can stand."""
-    kind: str | None = "file"
-    for step in location:
-        if isinstance(step, str):
-            kind = CHILDREN.get(kind, {}).get(step) if kind else None
-    return kind
+_EVERY_JOB: Final = {"retry": "retry", "on_error": "on_error"}
+
+
+def children(kind: str | None) -> dict[str, str]:
+    """The kind of block under each key of a block."""
+    if kind is None:
+        return {}
+    own = CHILDREN.get(kind, {})
+    return own | _EVERY_JOB if kind in VARIANTS["job"].values() else own
+
+
+def variant(kind: str, type_: object) -> str | None:
+    """The kind of a block of this type; None when there is no such type. None as type is a block that names none."""
+    table = VARIANTS.get(kind)
+    if table is None:
+        return kind
+    return next(iter(table.values())) if type_ is None else table.get(str(type_))
 
 
 def rewrite(node: Node, kind: str, change: Callable[[Mapping, str], Mapping | None]) -> Node | None:
@@ -34,16 +72,24 @@ def rewrite(node: Node, kind: str, change: Callable[[Mapping, str], Mapping | No
             return Sequence(tuple(item for item in items if item is not None), node.mark)
         case Scalar():
             return node
+    kind = kind_of(node, kind)
     changed = change(node, kind)
     if changed is None:
         return None
     entries = {}
     for key, entry in changed.entries.items():
-        child = CHILDREN.get(kind, {}).get(key)
+        child = children(kind).get(key)
         value = rewrite(entry.value, child, change) if child else entry.value
         if value is not None:
             entries[key] = Entry(entry.key_mark, value, entry.repeated)
     return Mapping(entries, changed.mark)
+
+
+def kind_of(block: Mapping, kind: str) -> str:
+    """The kind that a block's `type` makes of it; `kind` itself where there is no such type."""
+    entry = block.entries.get("type")
+    type_ = entry.value.raw if entry is not None and isinstance(entry.value, Scalar) else None
+    return variant(kind, type_) or kind
 
 
 def without(node: Node, locations: Iterable[Location]) -> Node:

@@ -20,7 +20,11 @@ def _shown(value: Any, redact: Redactor) -> Any:
     """Plain data without nulls."""
     match value:
         case Spec():
-            fields = {name: getattr(value, name) for name in type(value).model_fields if name in value.model_fields_set}
+            fields = {
+                field.alias or name: getattr(value, name)
+                for name, field in type(value).model_fields.items()
+                if name in value.model_fields_set
+            }
             shown = {name: _shown(item, redact) for name, item in (fields | (value.model_extra or {})).items()}
             return _without_secrets({name: item for name, item in shown.items() if item is not None})
         case tuple() | list():
@@ -35,8 +39,8 @@ def _shown(value: Any, redact: Redactor) -> Any:
 
 
 def _without_secrets(block: dict[str, Any]) -> dict[str, Any]:
-    """Hides `auth.token`, a model's `token`, and variables whose names say that they are secret."""
-    shown = {key: REDACTED if key == "token" else value for key, value in block.items()}
+    """Hides `auth.token`, a model's `token`, a database's `url`, and variables with the names of secrets."""
+    shown = {key: REDACTED if key in ("token", "url") else value for key, value in block.items()}
     environment = shown.get("environment")
     if isinstance(environment, dict):
         shown["environment"] = {key: REDACTED if is_secret_name(key) else value for key, value in environment.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from compose.blocks import kind_of
 from compose.reading.nodes import Entry, Mapping, Node, Scalar, Sequence
 from compose.reading.problems import Mark, Problem
 from services.catalog import TASKS
@@ -15,16 +16,22 @@ OLDER_KEYS: Final[dict[str, frozenset[str]]] = {
     "file": frozenset({"component", "workflow"}),
     "controller": frozenset({"adapter", "type", "host", "port", "base_path", "origins"}),
     "component": frozenset({"action", "params", "output"}) | ACTION_FIELDS,
+    "workflow component": frozenset({"action", "workflow", "input", "output"}),
     "action": frozenset({"params"}) | ACTION_FIELDS,
     "workflow": frozenset({"job", "component", "action", "input", "repeat_count"}),
+    "if job": frozenset({"operator", "value", "if_true", "if_false"}),
+    "switch job": frozenset({"value", "then"}),
+    "random-router job": frozenset({"routes"}),
+    "routing": frozenset({"target", "id"}),
+    "do": frozenset({"type"}),
 }
 """Keys that a kind of block takes beside those of its model in `compose.spec`."""
 
 _IDENTIFYING: Final[dict[str, frozenset[str]]] = {
     "component": frozenset({"id", "type", "task", "model"}),
-    "action": frozenset({"id", "default", "output", "params"}) | ACTION_FIELDS,
+    "action": frozenset({"id", "default", "output", "params", "workflow", "input"}) | ACTION_FIELDS,
     "workflow": frozenset({"id", "title", "job", "jobs", "component", "action", "input", "output"}),
-    "job": frozenset({"id", "type", "component", "action", "input", "output", "repeat_count", "do", "where"}),
+    "job": frozenset({"id", "type", "component", "action", "input", "output", "repeat_count", "do", "where", "retry"}),
     "adapter": frozenset({"type", "host", "port", "base_path", "origins"}),
 }
 """A map with one of these keys is one block; a map of maps without any is taken for a map of names."""
@@ -32,6 +39,8 @@ _IDENTIFYING: Final[dict[str, frozenset[str]]] = {
 _Rewrite = Callable[[Node], Node]
 
 _INLINE_JOB: Final = ("component", "action", "input", "repeat_count")
+_WAYS: Final = {"if job": "conditions", "switch job": "cases"}
+"""What a routing job chooses from; the only one may be written on the job itself."""
 
 
 def modernise(root: Mapping) -> tuple[Mapping, tuple[Problem, ...]]:
@@ -91,7 +100,8 @@ class _Rewriter:
         if not isinstance(node, Mapping):
             return node
         entries = dict(node.entries)
-        inline = self._lifted(_take(entries, OLDER_KEYS["component"] - {"action"}))
+        kind = kind_of(node, "component")
+        inline = self._lifted(_take(entries, OLDER_KEYS[kind] - {"action"}))
         actions = self._listed(entries, "action", lambda action: self._action(action, inline))
         if not actions and inline:
             mark = _first_mark(inline)
@@ -128,12 +138,64 @@ class _Rewriter:
             return node
         entries = dict(node.entries)
         inline = _take(entries, _INLINE_JOB)
-        jobs = self._listed(entries, "job", _job)
+        jobs = self._listed(entries, "job", self._job)
         if inline and jobs:
             self._misplaced(inline, "`job`" if "job" in node.entries else "`jobs`", "write it into a job")
         elif inline:
             mark = _first_mark(inline)
             entries["jobs"] = Entry(mark, Sequence((Mapping(inline, mark),), mark))
+        return Mapping(entries, node.mark)
+
+    def _job(self, node: Node) -> Node:
+        node = _block(node)
+        if not isinstance(node, Mapping):
+            return node
+        entries = dict(node.entries)
+        _replace(entries, "type", _job_type)
+        kind = kind_of(Mapping(entries, node.mark), "job")
+        if kind in _WAYS:
+            self._inline_way(entries, kind, _WAYS[kind])
+        elif kind == "random-router job":
+            self._routings(entries)
+        _replace(entries, "do", _do)
+        return Mapping(entries, node.mark)
+
+    def _inline_way(self, entries: dict[str, Entry], kind: str, plural: str) -> None:
+        """The only condition of an `if`, or case of a `switch`, may be written on the job."""
+        inline = _take(entries, OLDER_KEYS[kind])
+        if inline and plural in entries:
+            self._misplaced(inline, f"`{plural}`", f"write it into one of the {plural}")
+        elif inline:
+            mark = _first_mark(inline)
+            entries[plural] = Entry(mark, Sequence((Mapping(inline, mark),), mark))
+        _replace(entries, plural, _list)
+
+    def _routings(self, entries: dict[str, Entry]) -> None:
+        """`routes` with `id`, and `target` in `routings`; weights in `routes` count without a `mode`."""
+        older = entries.pop("routes", None)
+        if older and "routings" in entries:
+            self._complain(older.key_mark, "`routes` and `routings` mean the same", "keep `routings`")
+        elif older:
+            entries["routings"] = older
+        _replace(entries, "routings", lambda node: self._ways_out(_list(node)))
+        routings = entries.get("routings")
+        if older and routings and "mode" not in entries and _has_key(routings.value, "weight"):
+            mark = older.key_mark
+            entries["mode"] = Entry(mark, Scalar("weighted", "weighted", mark, plain=True))
+
+    def _ways_out(self, node: Node) -> Node:
+        return Sequence(tuple(map(self._way_out, node.items)), node.mark) if isinstance(node, Sequence) else node
+
+    def _way_out(self, node: Node) -> Node:
+        if not isinstance(node, Mapping):
+            return node
+        entries = dict(node.entries)
+        for key in ("target", "id"):
+            entry = entries.pop(key, None)
+            if entry and "to" in entries:
+                self._complain(entry.key_mark, f"`{key}` and `to` mean the same", "keep `to`")
+            elif entry:
+                entries["to"] = entry
         return Mapping(entries, node.mark)
 
     def _listed(self, entries: dict[str, Entry], kind: str, rewrite: _Rewrite | None = None) -> bool:
@@ -166,19 +228,29 @@ class _Rewriter:
         self.problems.append(Problem(mark, message, hint, "wrong shape"))
 
 
-def _job(node: Node) -> Node:
-    node = _block(node)
-    if not isinstance(node, Mapping):
-        return node
-    entries = dict(node.entries)
-    _replace(entries, "type", _job_type)
-    return Mapping(entries, node.mark)
-
-
 def _job_type(node: Node) -> Node:
     if isinstance(node, Scalar) and node.value == "action":
         return Scalar("component", "component", node.mark, plain=True)
     return node
+
+
+def _do(node: Node) -> Node:
+    """A request in a `do` may say that it is a component job; it can be nothing else."""
+    if not isinstance(node, Mapping):
+        return node
+    type_ = node.entries.get("type")
+    named = type_ and isinstance(type_.value, Scalar) and type_.value.raw in ("component", "action")
+    return Mapping({key: entry for key, entry in node.entries.items() if not (named and key == "type")}, node.mark)
+
+
+def _list(node: Node) -> Node:
+    """One block stands for a list of one."""
+    return Sequence((node,), node.mark) if isinstance(node, Mapping) else node
+
+
+def _has_key(node: Node, key: str) -> bool:
+    items = node.items if isinstance(node, Sequence) else ()
+    return any(isinstance(item, Mapping) and key in item.entries for item in items)
 
 
 def _runtime(node: Node) -> Node:

@@ -104,6 +104,7 @@ def load_spec(
         {
             component.name: findings.mark(("components", index, "model"))
             for index, component in enumerate(shaped.spec.components)
+            if component in shaped.spec.models
         },
     )
 

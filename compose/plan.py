@@ -9,6 +9,7 @@ from compose.checks.hosts import url
 from compose.output import columns, count
 from compose.routing import router_settings
 from compose.spec import ComposeSpec, ControllerSpec, ModelComponentSpec, RuntimeSpec
+from compose.usage import used_by
 from infra.unit import Address, TcpAddress, Unit, UnixAddress
 from services.router.settings import RouterSettings
 from services.settings import TaskSettings
@@ -93,10 +94,10 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
     api_url = url(controller.adapter.host, controller.adapter.port) + controller.adapter.base_path
     page_url = url(controller.webui.host, controller.webui.port) if controller.webui else None
 
-    units = [_task_unit(component, controller, observed) for component in spec.components]
-    steps = [step for component in spec.components for step in _task_steps(component, spec, observed)]
+    units = [_task_unit(component, controller, observed) for component in spec.models]
+    steps = [step for component in spec.models for step in _task_steps(component, spec, observed)]
 
-    endpoints = {component.name: f"unix:{_socket(component, observed)}" for component in spec.components}
+    endpoints = {component.name: f"unix:{_socket(component, observed)}" for component in spec.models}
     settings = router_settings(loaded, endpoints, observed.directory / STAGES_FILE)
     units.append(_router_unit(settings, controller))
     steps.append(Step("start", "router", api_url, f"runs {count(len(spec.workflows), 'workflow')}"))
@@ -154,11 +155,7 @@ def _task_steps(component: ModelComponentSpec, spec: ComposeSpec, observed: Obse
 
 def _users(component: ModelComponentSpec, spec: ComposeSpec) -> str:
     """The workflows that a component is started for."""
-    users = [
-        workflow
-        for workflow in spec.workflows
-        if any(spec.component(job.component) == component for job in workflow.jobs)
-    ]
+    users = [workflow for workflow in spec.workflows if component in used_by(workflow, spec).components]
     if not users:
         return "no workflow uses it"
     if len(spec.workflows) == 1:

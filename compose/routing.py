@@ -4,25 +4,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from compose.spec import ActionSpec, ComposeSpec, JobSpec, ModelComponentSpec, WorkflowSpec
+from compose.jobs import job_settings
+from compose.spec import (
+    ActionSpec,
+    ComponentSpec,
+    ComposeSpec,
+    ModelComponentSpec,
+    WorkflowActionSpec,
+    WorkflowComponentSpec,
+    WorkflowSpec,
+)
 from compose.templates import constant, environment_read, is_constant, typed, with_defaults
 from services.catalog import GENERATION, TASKS
 from services.router.settings import (
     ActionSettings,
-    ComponentJobSettings,
     ComponentSettings,
+    PostgresSettings,
     RouterSettings,
+    SqliteSettings,
+    WorkflowActionSettings,
+    WorkflowComponentSettings,
     WorkflowSettings,
 )
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
 
+RUNS_FILE: Final = "runs.db"
+
 _FLAG: Final = GENERATION["streaming"]
 
 
 def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path: Path) -> RouterSettings:
-    """Everything that the router reads at start. endpoints: where each component's service listens, by its name."""
+    """Everything that the router reads at start.
+
+    endpoints: where each model component's service listens, by its name. stages_path: in the folder of the project's
+    state, where the runs are kept too unless the file says otherwise.
+    """
     spec = loaded.spec
     controller = spec.controller
     adapter = controller.adapter
@@ -41,20 +59,38 @@ def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path:
         run_timeout_s=controller.run_timeout,
         retention_s=controller.retention,
         shutdown_timeout_s=controller.shutdown_timeout,
-        components=tuple(_component(component, spec, endpoints[component.name]) for component in spec.components),
+        database=_database(loaded, stages_path.with_name(RUNS_FILE)),
+        components=tuple(_component(component, spec, endpoints) for component in spec.components),
         workflows=tuple(_workflow(workflow, spec) for workflow in spec.workflows),
         env={name: loaded.env[name] for name in sorted(environment_read(templates)) if name in loaded.env},
         stages_path=str(stages_path),
     )
 
 
-def _component(component: ModelComponentSpec, spec: ComposeSpec, endpoint: str) -> ComponentSettings:
+def _database(loaded: "Loaded", default_path: Path) -> SqliteSettings | PostgresSettings:
+    database = loaded.spec.controller.database
+    if database.driver == "postgres":
+        return PostgresSettings(driver="postgres", url=database.url or "")
+    return SqliteSettings(path=str(loaded.directory / database.path if database.path else default_path))
+
+
+def _component(
+    component: ComponentSpec, spec: ComposeSpec, endpoints: Mapping[str, str]
+) -> ComponentSettings | WorkflowComponentSettings:
+    is_default = component.default or len(spec.components) == 1
+    if isinstance(component, WorkflowComponentSpec):
+        return WorkflowComponentSettings(
+            type="workflow",
+            id=component.name,
+            default=is_default,
+            actions=tuple(_workflow_action(action, component) for action in component.actions),
+        )
     return ComponentSettings(
         id=component.name,
         task=component.task,
         model=component.model.name,
-        endpoint=endpoint,
-        default=component.default or len(spec.components) == 1,
+        endpoint=endpoints[component.name],
+        default=is_default,
         actions=tuple(_action(action, component) for action in component.actions),
         max_concurrent_count=component.max_concurrent_count,
         max_queue_length=component.max_queue_length,
@@ -74,6 +110,16 @@ def _action(action: ActionSpec, component: ModelComponentSpec) -> ActionSettings
     )
 
 
+def _workflow_action(action: WorkflowActionSpec, component: WorkflowComponentSpec) -> WorkflowActionSettings:
+    return WorkflowActionSettings(
+        id=action.id,
+        default=action.default or len(component.actions) == 1,
+        workflow=action.workflow,
+        input=action.input,
+        output=action.output,
+    )
+
+
 def _workflow(workflow: WorkflowSpec, spec: ComposeSpec) -> WorkflowSettings:
     return WorkflowSettings(
         id=workflow.id,
@@ -82,22 +128,6 @@ def _workflow(workflow: WorkflowSpec, spec: ComposeSpec) -> WorkflowSettings:
         description=workflow.description,
         default=workflow.default or len(spec.workflows) == 1,
         private=workflow.private,
-        jobs=tuple(_job(job, spec) for job in workflow.jobs),
+        jobs=tuple(job_settings(job, spec) for job in workflow.jobs),
         output=workflow.output,
-    )
-
-
-def _job(job: JobSpec, spec: ComposeSpec) -> ComponentJobSettings:
-    component = spec.component(job.component)
-    assert component is not None, "the loader has checked the references"
-    action = component.action(job.action)
-    assert action is not None, "the loader has checked the references"
-    return ComponentJobSettings(
-        id=job.id,
-        component=component.name,
-        action=action.id,
-        input=job.input,
-        output=job.output,
-        repeat_count=job.repeat_count,
-        depends_on=tuple((name,) for name in job.depends_on),
     )

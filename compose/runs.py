@@ -89,16 +89,18 @@ async def _serve_and_ask(plan: "Plan", folder: RunFolder, base_path: str, questi
 
 
 def only_what_is_needed(loaded: "Loaded", workflow_id: str | None) -> "Loaded":
-    """The same file with one workflow, the components it uses, a free loopback port and no page."""
-    from compose.spec import AdapterSpec, AuthSpec
+    """The same file with one workflow, all that it uses, a free loopback port, and no page and database to share."""
+    from compose.spec import AdapterSpec, AuthSpec, DatabaseSpec
+    from compose.usage import used_by
 
     spec = loaded.spec
     workflow = choose_workflow(spec, workflow_id)
-    used = [spec.component(job.component) for job in workflow.jobs]
+    usage = used_by(workflow, spec)
     adapter = AdapterSpec.model_construct(host="127.0.0.1", port=0, base_path=spec.controller.adapter.base_path)
-    controller = spec.controller.model_copy(update={"adapters": (adapter,), "webui": None, "auth": AuthSpec()})
-    components = tuple(component for component in spec.components if component in used)
-    small = spec.model_copy(update={"controller": controller, "components": components, "workflows": (workflow,)})
+    own = {"adapters": (adapter,), "webui": None, "auth": AuthSpec(), "database": DatabaseSpec()}
+    controller = spec.controller.model_copy(update=own)
+    workflows = tuple(other.model_copy(update={"default": other == workflow}) for other in usage.workflows)
+    small = spec.model_copy(update={"controller": controller, "components": usage.components, "workflows": workflows})
     return dataclasses.replace(loaded, spec=small)
 
 

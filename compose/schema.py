@@ -8,15 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from compose.blocks import VARIANTS
+from compose.checks.shape import MODELS
 from compose.dialect import OLDER_KEYS
 from compose.spec import ComposeSpec
 from services.catalog import ROLES, TASKS, Field
 
 SHIPPED: Final = Path(__file__).with_name("schema.json")
 
+_JOBS: Final = tuple(model.__name__ for kind, model in MODELS.items() if kind in VARIANTS["job"].values())
+
 Json = dict[str, Any]
 
 _EXPRESSION: Final[Json] = {"type": "string", "pattern": r"\$\{"}
+_NAME: Final[Json] = {"type": ["string", "integer"]}
+_NAMES: Final[Json] = {"type": "array", "items": _NAME, "minItems": 1}
 _NUMERAL: Final[Json] = {"type": "string", "pattern": r"\$\{|^[-+]?[0-9]"}
 
 
@@ -35,7 +41,7 @@ def build_schema() -> Json:
     schema = _bare(ComposeSpec.model_json_schema())
     blocks: Json = schema.pop("$defs")
     controller, component, action = blocks["ControllerSpec"], blocks["ModelComponentSpec"], blocks["ActionSpec"]
-    adapter, workflow, job = blocks["AdapterSpec"], blocks["WorkflowSpec"], blocks["JobSpec"]
+    adapter, workflow = blocks["AdapterSpec"], blocks["WorkflowSpec"]
 
     blocks |= {f"fields.{name}": _field(field) for name, field in _fields().items()}
     fields = {name: _ref(f"fields.{name}") for name in _fields()}
@@ -46,18 +52,21 @@ def build_schema() -> Json:
     controller["properties"] |= {
         key: adapter["properties"][key] for key in sorted(OLDER_KEYS["controller"] - {"adapter"})
     }
+    _workflow_component(blocks["WorkflowComponentSpec"], blocks["WorkflowActionSpec"])
+    _jobs(blocks)
     inline = sorted(OLDER_KEYS["workflow"] - {"job"})
-    workflow["properties"] |= {key: job["properties"][key] for key in inline}
-    job["properties"]["type"]["anyOf"].append({"const": "action"})
-    job["properties"]["depends_on"] = {"type": ["array", "string"], "items": {"type": ["string", "integer"]}}
+    workflow["properties"] |= {key: blocks["ComponentJobSpec"]["properties"][key] for key in inline}
 
-    _one_or_many(schema, "component", "ModelComponentSpec")
+    blocks["AnyComponent"] = {"anyOf": [_ref("ModelComponentSpec"), _ref("WorkflowComponentSpec")]}
+    blocks["AnyJob"] = {"anyOf": [_ref(name) for name in _JOBS]}
+    _one_or_many(schema, "component", "AnyComponent")
     _one_or_many(schema, "workflow", "WorkflowSpec")
     _one_or_many(controller, "adapter", "AdapterSpec")
     _one_or_many(component, "action", "ActionSpec")
-    _one_or_many(workflow, "job", "JobSpec")
+    _one_or_many(workflow, "job", "AnyJob")
     component["properties"]["task"] = {"anyOf": [{"enum": list(TASKS)}, _EXPRESSION]}
     component["properties"]["model"] = {"anyOf": [{"type": "string"}, _ref("ModelSpec")]}
+    controller["properties"]["database"] = {"anyOf": [{"type": "string"}, _ref("DatabaseSpec")]}
     for block in (controller, component):
         block["properties"]["runtime"] = {"anyOf": [{"type": "string"}, _ref("RuntimeSpec")]}
     schema.pop("required")
@@ -68,6 +77,36 @@ def build_schema() -> Json:
         **schema,
         "$defs": blocks,
     }
+
+
+def _workflow_component(component: Json, action: Json) -> None:
+    """Its only action may be written on it, and what several share."""
+    shared = {key: action["properties"][key] for key in ("workflow", "input", "output")}
+    component["properties"] |= shared
+    action.pop("required")
+    _one_or_many(component, "action", "WorkflowActionSpec")
+
+
+def _jobs(blocks: Json) -> None:
+    for name in _JOBS:
+        properties = blocks[name]["properties"]
+        properties["retry"] = {"anyOf": [_ref("RetrySpec"), {"type": "integer"}, _NUMERAL]}
+        properties["on_error"] = {"anyOf": [_ref("OnErrorSpec"), {"const": "ignore"}, _EXPRESSION]}
+        properties["depends_on"] = {"anyOf": [_NAME, {"type": "array", "items": {"anyOf": [_NAME, _NAMES]}}]}
+    of = {name: blocks[name]["properties"] for name in _JOBS}
+    of["ComponentJobSpec"]["type"]["anyOf"].append({"const": "action"})
+    blocks["DoSpec"]["properties"]["type"] = {"enum": ["component", "action"]}
+    for kind, way, key, inline in (
+        ("IfJobSpec", "BranchSpec", "conditions", OLDER_KEYS["if job"]),
+        ("SwitchJobSpec", "CaseSpec", "cases", OLDER_KEYS["switch job"]),
+        ("RandomRouterJobSpec", "RoutingSpec", "routings", frozenset[str]()),
+    ):
+        of[kind] |= {name: blocks[way]["properties"][name] for name in sorted(inline)}
+        of[kind][key] = {"anyOf": [_ref(way), {"type": "array", "items": _ref(way)}]}
+    of["RandomRouterJobSpec"]["routes"] = of["RandomRouterJobSpec"]["routings"]
+    routing = blocks["RoutingSpec"]
+    routing["properties"] |= dict.fromkeys(sorted(OLDER_KEYS["routing"]), routing["properties"]["to"])
+    routing.pop("required")
 
 
 def _bare(value: Any) -> Any:

@@ -100,7 +100,7 @@ def observe(loaded: "Loaded", directory: Path, socket_directory: Path) -> "Obser
     from compose.plan import ModelState, ObservedState
 
     models = {}
-    for component in loaded.spec.components:
+    for component in loaded.spec.models:
         model = component.model
         folder = os.path.expanduser(model.path or "")  # noqa: PTH111 - Path's fails where there is no home
         source = ModelSource(

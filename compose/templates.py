@@ -22,7 +22,7 @@ def environment_read(template: Template) -> set[str]:
 
 def jobs_read(job: JobSpec) -> tuple[str, ...]:
     """The ids of the jobs whose output this one reads, in the order of their first use."""
-    templates = [job.input, job.repeat_count, job.output]
+    templates = job.model_dump(exclude={"id", "name", "type", "depends_on"})
     return tuple(
         dict.fromkeys(str(use.expression.path[0]) for use in uses(templates) if use.expression.source == "jobs")
     )

@@ -1,5 +1,6 @@
 """How a setting may be written, and the typed value it becomes; a template keeps the user's own words instead."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -74,6 +75,35 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(plain(item)) for item in value)
 
 
+def _dependencies(value: Any) -> tuple[str | tuple[str, ...], ...]:
+    if not isinstance(value, list):
+        return _texts(value)
+    return tuple(_either(item) if isinstance(item, list) else _text(plain(item)) for item in value)
+
+
+def _either(items: list[Any]) -> tuple[str, ...]:
+    if not items:
+        raise ValueError("holds an empty list; of each inner list one job must have run")
+    return tuple(_text(plain(item)) for item in items)
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("must be a number" + _not(value))
+    return number
+
+
+def _deadline(value: Any) -> float:
+    seconds = duration_s(value)
+    if seconds <= 0:
+        raise ValueError(f"must be longer than 0{_not(value)}")
+    return seconds
+
+
 def _environment(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError("must be a map of names and values")
@@ -106,6 +136,10 @@ Identifier = Annotated[str, _reads_as(_identifier, str)]
 Texts = Annotated[tuple[str, ...], _reads_as(_texts, list[str] | str)]
 Flag = Annotated[bool, _reads_as(_flag, bool)]
 Count = Annotated[int, _reads_as(_whole(0), int)]
+Positive = Annotated[int, _reads_as(_whole(1), int)]
+Number = Annotated[float, _reads_as(_number, float)]
+Dependencies = Annotated[tuple[str | tuple[str, ...], ...], _reads_as(_dependencies, list[str | list[str]] | str)]
+Deadline = Annotated[float, _reads_as(_deadline, float | str)]
 Port = Annotated[int, _reads_as(_whole(1, 65_535), int)]
 Seconds = Annotated[float, _reads_as(duration_s, float | str)]
 Bytes = Annotated[int, _reads_as(size_bytes, int | str)]

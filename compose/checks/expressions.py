@@ -28,16 +28,19 @@ TEXT: Final = "text"
 TEXTS: Final = "texts"
 """A text, or a list of texts when the run asks for several."""
 
+NO_OUTPUT: Final = "no output"
+"""What a job that only chooses where to go on gives."""
+
 _TEXT_TYPES: Final = frozenset({"text", "markdown", "base64"})
 
 Shape = str | dict[str, Any] | None
 """What is known of a value before the run: TEXT, TEXTS, a map of shapes, or nothing."""
 
 _ONLY_IN: Final = {
-    "item": "inside a `for-each`",
-    "index": "in a job with `repeat_count`",
+    "item": "inside a `for-each`, and in a filter's `where`",
+    "index": "in a job with `repeat_count`, and inside a `for-each` or a filter's `where`",
     "result": "in an action's `output`",
-    "error": "after `on_error`",
+    "error": "in `on_error.output`, and in a job that `on_error.to` leads to",
     "output": "in an `output`",
     "jobs": "in a workflow and its jobs",
 }
@@ -147,6 +150,10 @@ def _check_path(expression: Expression, place: Place, findings: Findings) -> Non
             meant = closest(job, shape)
             hint = f"did you mean `{meant}`?" if meant else f"jobs: {', '.join(shape) or 'none'}"
             raise _NoSuchPathError(f"there is no job `{job}`", hint)
+        output = shape[job]
+        if isinstance(output, dict) and output.get("output") == NO_OUTPUT:
+            hint = "read what one of the jobs that it leads to gives"
+            raise _NoSuchPathError(f"job `{job}` only chooses where to go on and has no output", hint)
     _follow(shape, path)
 
 

@@ -1,11 +1,10 @@
 """What files of the field may say and this project does not serve yet: refused by name, never as a typo."""
 
-from collections.abc import Collection
 from typing import Any, Final, get_args
 
-from compose.blocks import rewrite
+from compose.blocks import VARIANTS, rewrite
 from compose.checks.shape import MODELS
-from compose.reading.nodes import Entry, Mapping, Scalar, Sequence
+from compose.reading.nodes import Entry, Mapping, Scalar
 from compose.reading.problems import Mark, Problem
 from services.catalog import PLANNED_TASKS, TASKS
 
@@ -16,19 +15,25 @@ def _names(text: str) -> frozenset[str]:
 
 KEYS: Final[dict[str, frozenset[str]]] = {
     "file": _names("channel channels gateway gateways listener listeners logger loggers system systems tracer tracers"),
-    "controller": _names("database queue threads"),
+    "controller": _names("queue threads"),
     "adapter": _names("queue_size tls"),
     "webui": _names("command static_dir"),
     "component": _names("cache_dir labels on_demand peft_adapters replicas resources scaling version volumes"),
+    "workflow component": _names("max_concurrent_count max_queue_length runtime hook"),
     "action": _names("hook tools"),
+    "workflow action": _names("hook"),
     "runtime": _names(
         "build command cpus dockerfile env_file gpus image labels memory networks ports shm_size user volumes"
     ),
     "model": _names("filename format"),
     "workflow": _names("on_error timeout"),
-    "job": _names("hook interrupt max_run_count on_error retry timeout"),
+    "job": _names("hook interrupt"),
+    "random-router job": _names("salt"),
+    "filter job": _names("streaming"),
+    "for-each job": _names("streaming"),
+    "do": _names("hook interrupt max_run_count on_error repeat_count retry timeout"),
 }
-"""Keys by the kind of block they stand in."""
+"""Keys by the kind of block they stand in; those of a `job` hold for every kind of job."""
 
 VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("component", "type"): _names(
@@ -37,7 +42,7 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
         html-frame-renderer http-client http-server image-processor key-value-store mcp-client mcp-server
         media-inspector model-memory model-tokenizer model-trainer search-engine sentence-splitter shell text-splitter
         vector-processor vector-store video-clipper video-converter video-encoder video-frame-extractor
-        video-scene-detector web-browser web-scraper websocket-client websocket-server workflow
+        video-scene-detector web-browser web-scraper websocket-client websocket-server
         """
     ),
     ("component", "task"): _names(
@@ -53,9 +58,8 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("adapter", "type"): _names("mcp-server queue-subscriber"),
     ("webui", "driver"): _names("dynamic static"),
     ("runtime", "type"): _names("docker embedded native virtualenv"),
-    ("job", "type"): _names(
-        "accumulate delay fan-out filter for-each hook if interrupt loop pipeline random-router switch"
-    ),
+    ("job", "type"): _names("accumulate fan-out hook interrupt pipeline"),
+    ("do", "type"): _names("accumulate delay fan-out filter for-each if loop pipeline random-router switch"),
 }
 """Values of one key, by the kind of block and the key."""
 
@@ -64,6 +68,7 @@ _DECISIVE: Final = {
     ("component", "task"),
     ("component", "type"),
     ("job", "type"),
+    ("do", "type"),
     ("webui", "driver"),
 }
 """Values without which nothing else in the block can be judged."""
@@ -78,7 +83,7 @@ def refuse(root: Mapping) -> tuple[Mapping, tuple[Problem, ...]]:
         decisive = next((problem for key, problem in refused.items() if (kind, key) in _DECISIVE), None)
         if decisive:
             problems.append(decisive)
-            return None
+            return Mapping({}, block.mark) if kind == "do" else None
         problems.extend(refused.values())
         return Mapping({key: entry for key, entry in block.entries.items() if key not in refused}, block.mark)
 
@@ -87,15 +92,25 @@ def refuse(root: Mapping) -> tuple[Mapping, tuple[Problem, ...]]:
     return pruned, tuple(problems)
 
 
+def refused_keys(kind: str) -> frozenset[str]:
+    """The keys that a block of this kind will take one day."""
+    every = KEYS["job"] if kind in VARIANTS["job"].values() else frozenset()
+    return KEYS.get(kind, frozenset()) | every
+
+
 def _judge(kind: str, key: str, entry: Entry) -> Problem | None:
-    if key in KEYS.get(kind, ()):
-        return _not_yet(entry.key_mark, f"`{key}`")
     value = entry.value
-    if (kind, key) == ("job", "depends_on") and isinstance(value, Sequence):
-        either = next((item for item in value.items if isinstance(item, Sequence)), None)
-        return _not_yet(either.mark, "waiting for either of several jobs") if either else None
+    if key in refused_keys(kind):
+        if kind == "do":
+            return _not_yet(entry.key_mark, f"`{key}` in a `do`", "write it on the job")
+        return _not_yet(entry.key_mark, f"`{key}`")
+    if (kind, key) in (("job", "component"), ("do", "component")) and isinstance(value, Mapping):
+        inline = "write it under `components` and name it here"
+        return _not_yet(entry.key_mark, "a component inside a job", inline)
     if isinstance(value, Scalar) and value.raw in VALUES.get((kind, key), ()):
-        return _not_yet(value.mark, f"{_named(kind, key)} `{value.raw}`", supported_values(kind, key))
+        supported = supported_values(kind, key)
+        hint = f"supported: {', '.join(supported)}" if supported else None
+        return _not_yet(value.mark, f"{_named(kind, key)} `{value.raw}`", hint)
     return None
 
 
@@ -108,10 +123,13 @@ def supported_values(kind: str, key: str) -> list[str]:
     """What may stand there today; empty where that is no list of words."""
     if (kind, key) == ("component", "task"):
         return list(TASKS)
-    values: tuple[Any, ...] = get_args(MODELS[kind].model_fields[key].annotation)
+    if key == "type" and kind in VARIANTS:
+        return list(VARIANTS[kind])
+    values: tuple[Any, ...] = (
+        get_args(MODELS[kind].model_fields[key].annotation) if key in MODELS[kind].model_fields else ()
+    )
     return [value for value in values if isinstance(value, str)]
 
 
-def _not_yet(mark: Mark, what: str, supported: Collection[str] = ()) -> Problem:
-    hint = f"supported: {', '.join(supported)}" if supported else None
+def _not_yet(mark: Mark, what: str, hint: str | None = None) -> Problem:
     return Problem(mark, f"{what} is not supported yet", hint, "wrong meaning")

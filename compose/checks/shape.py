@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from compose.blocks import Location, kind_at, node_at, without
+from compose.blocks import VARIANTS, Location, children, node_at, without
 from compose.dialect import OLDER_KEYS
 from compose.reading import nodes
 from compose.reading.interpolation import to_data
@@ -16,14 +16,31 @@ from compose.spec import (
     ActionSpec,
     AdapterSpec,
     AuthSpec,
+    BranchSpec,
+    CaseSpec,
+    ComponentJobSpec,
     ComposeSpec,
+    ConditionSpec,
     ControllerSpec,
-    JobSpec,
+    DatabaseSpec,
+    DelayJobSpec,
+    DoSpec,
+    FilterJobSpec,
+    ForEachJobSpec,
+    IfJobSpec,
+    LoopJobSpec,
     ModelComponentSpec,
     ModelSpec,
+    OnErrorSpec,
+    RandomRouterJobSpec,
+    RetrySpec,
+    RoutingSpec,
     RuntimeSpec,
     Spec,
+    SwitchJobSpec,
     WebUiSpec,
+    WorkflowActionSpec,
+    WorkflowComponentSpec,
     WorkflowSpec,
 )
 from services.catalog import TASKS
@@ -43,7 +60,24 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "model": ModelSpec,
     "action": ActionSpec,
     "workflow": WorkflowSpec,
-    "job": JobSpec,
+    "workflow component": WorkflowComponentSpec,
+    "workflow action": WorkflowActionSpec,
+    "job": ComponentJobSpec,
+    "delay job": DelayJobSpec,
+    "if job": IfJobSpec,
+    "switch job": SwitchJobSpec,
+    "random-router job": RandomRouterJobSpec,
+    "filter job": FilterJobSpec,
+    "for-each job": ForEachJobSpec,
+    "loop job": LoopJobSpec,
+    "branch": BranchSpec,
+    "case": CaseSpec,
+    "routing": RoutingSpec,
+    "condition": ConditionSpec,
+    "do": DoSpec,
+    "retry": RetrySpec,
+    "on_error": OnErrorSpec,
+    "database": DatabaseSpec,
 }
 
 _ROUNDS: Final = 5
@@ -64,6 +98,27 @@ class Shaped:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What pydantic has found. kinds: of the block at each step of the way, the file's first; None for a value."""
+
+    detail: "ErrorDetails"
+    location: Location
+    kinds: tuple[str | None, ...]
+
+    @property
+    def type(self) -> str:
+        return self.detail["type"]
+
+    @property
+    def removed(self) -> Location:
+        """What cannot stay: the value itself, or the block that misses it or is of no known type."""
+        return self.location[:-1] if self.type in ("missing", _NO_SUCH_TYPE) else self.location
+
+
+_NO_SUCH_TYPE: Final = "union_tag_not_found"
+
+
 def read_shape(root: nodes.Mapping, environment: Mapping[str, str]) -> Shaped:
     """The typed form of a file in today's dialect."""
     first = to_data(root, environment)
@@ -75,27 +130,44 @@ def read_shape(root: nodes.Mapping, environment: Mapping[str, str]) -> Shaped:
         try:
             return Shaped(ComposeSpec.model_validate(data), node, first.used, (*first.problems, *found))
         except ValidationError as error:
-            details = error.errors(include_url=False)
+            faults = [_fault(detail) for detail in error.errors(include_url=False)]
             if attempt == 0:
-                found += [_problem(node, detail) for detail in details if _is_cause(detail, details, node, environment)]
-            node = without(node, [place for detail in details if (place := _faulty(detail))])
+                found += [_problem(node, fault) for fault in faults if _is_cause(fault, faults, node, environment)]
+            node = without(node, [fault.removed for fault in faults if fault.removed])
             data = to_data(node, environment).data
     return Shaped(None, root, first.used, (*first.problems, *found))
 
 
 def accepted_keys(kind: str) -> list[str]:
     """The keys of a kind of block, in today's dialect and the older one, today's first."""
-    fields = list(MODELS[kind].model_fields)
+    fields = [field.alias or name for name, field in MODELS[kind].model_fields.items()]
     return fields + sorted(OLDER_KEYS.get(kind, frozenset()) - set(fields))
 
 
-def _is_cause(
-    detail: "ErrorDetails", details: "list[ErrorDetails]", root: Node, environment: Mapping[str, str]
-) -> bool:
+def _fault(detail: "ErrorDetails") -> _Fault:
+    """Without the steps that pydantic puts in for the kind that a block's `type` has chosen."""
+    location: list[str | int] = []
+    kinds: list[str | None] = ["file"]
+    is_item = False
+    for step in detail["loc"]:
+        kind = kinds[-1]
+        if is_item and kind in VARIANTS:
+            kinds[-1], is_item = str(step), False
+            continue
+        is_item = isinstance(step, int)
+        kinds.append(kind if is_item else children(kind).get(str(step)))
+        location.append(step)
+    if detail["type"] == _NO_SUCH_TYPE:
+        location.append("type")
+        kinds.append(None)
+    return _Fault(detail, tuple(location), tuple(kinds))
+
+
+def _is_cause(fault: _Fault, faults: list[_Fault], root: Node, environment: Mapping[str, str]) -> bool:
     """Not the consequence of a variable that is not set, or of a misspelled key beside the missing one."""
-    location = detail["loc"]
-    if detail["type"] == "missing":
-        neighbours = [other["loc"] for other in details if other["type"] == "extra_forbidden"]
+    location = fault.location
+    if fault.type == "missing":
+        neighbours = [other.location for other in faults if other.type == "extra_forbidden"]
         return not any(
             other[:-1] == location[:-1] and closest(str(other[-1]), [str(location[-1])]) for other in neighbours
         )
@@ -103,45 +175,56 @@ def _is_cause(
     return node is None or not to_data(node, environment).problems
 
 
-def _faulty(detail: "ErrorDetails") -> Location:
-    """What cannot stay: the value itself, or the block that misses it."""
-    location = detail["loc"]
-    return location[:-1] if detail["type"] == "missing" else location
-
-
-def _problem(root: Node, detail: "ErrorDetails") -> Problem:
-    location = detail["loc"]
+def _problem(root: Node, fault: _Fault) -> Problem:
+    location = fault.location
     name = next((step for step in reversed(location) if isinstance(step, str)), "the file")
-    is_unknown = detail["type"] == "extra_forbidden"
-    message, hint = _unknown(location) if is_unknown else _sentence(name, location, detail)
+    is_unknown = fault.type == "extra_forbidden"
+    message, hint = _unknown(fault) if is_unknown else _sentence(name, fault, node_at(root, location))
     return Problem(mark_at(root, location, key=is_unknown), message, hint, "wrong shape")
 
 
-def _unknown(location: Location) -> tuple[str, str | None]:
-    key = str(location[-1])
-    kind = kind_at(location[:-1]) or "file"
+def _unknown(fault: _Fault) -> tuple[str, str | None]:
+    key = str(fault.location[-1])
+    kind = fault.kinds[-2] or "file"
     known = accepted_keys(kind)
-    where = "at the top of the file" if kind == "file" else f"in {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    message = f"unknown key `{key}` {where}"
-    homes = [f"`{other}`" for other, model in MODELS.items() if key in model.model_fields and other != "file"]
+    message = f"unknown key `{key}` {_in(kind)}"
+    homes = list(
+        dict.fromkeys(
+            f"`{_SAID.get(other, other)}`" for other in MODELS if other != "file" and key in accepted_keys(other)
+        )
+    )
     if 0 < len(homes) <= 2:
         return message, f"it belongs in {' or '.join(homes)}"
     meant = closest(key, known)
     return message, f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(known)}"
 
 
-def _sentence(name: str, location: Location, detail: "ErrorDetails") -> tuple[str, str | None]:
-    context: dict[str, Any] = detail.get("ctx", {})
-    match detail["type"]:
+def _in(kind: str) -> str:
+    """Where a block of this kind is, in a sentence."""
+    said = _SAID.get(kind, kind)
+    return "at the top of the file" if kind == "file" else f"in {'an' if said[0] in 'aeiou' else 'a'} {said}"
+
+
+_SAID: Final = {"workflow action": "action", "branch": "condition"}
+"""What a kind of block is called, where users have no word of their own for it."""
+
+
+def _sentence(name: str, fault: _Fault, node: Node | None) -> tuple[str, str | None]:
+    context: dict[str, Any] = fault.detail.get("ctx", {})
+    match fault.type:
         case "missing":
-            return _missing(name, location)
+            return _missing(name, fault)
         case "value_error":
             return f"`{name}` {context['error']}", None
         case "literal_error":
-            return _not_allowed(name, detail["input"], context["expected"])
+            # `expected` is pydantic's list of quoted values
+            return _not_allowed(name, fault.detail["input"], context["expected"].split("'")[1::2])
+        case str(_) if fault.type == _NO_SUCH_TYPE:
+            table = VARIANTS[str(fault.kinds[-2])]
+            return _not_allowed(name, node.value if isinstance(node, nodes.Scalar) else None, list(table))
         case "model_type":
-            what = f"`{name}`" if isinstance(location[-1], str) else f"a {kind_at(location)}"
-            nothing = ", and nothing is written here" if detail["input"] is None else ""
+            what = f"`{name}`" if isinstance(fault.location[-1], str) else f"a {fault.kinds[-1]}"
+            nothing = ", and nothing is written here" if fault.detail["input"] is None else ""
             return f"{what} must be a map{nothing}", None
         case "tuple_type":
             return f"`{name}` must be a list", None
@@ -149,20 +232,22 @@ def _sentence(name: str, location: Location, detail: "ErrorDetails") -> tuple[st
             return f"`{name}` has a value that is not allowed here", None
 
 
-def _missing(name: str, location: Location) -> tuple[str, str | None]:
+def _missing(name: str, fault: _Fault) -> tuple[str, str | None]:
     hints = {
         "type": "write `type: model`",
         "task": f"write `task: NAME` with one of {', '.join(TASKS)}",
         "model": "write `model: OWNER/NAME`, or `model: ./FOLDER` for a local one",
+        "do": "write what is called each time: `do: {component: NAME, input: ...}`",
+        "then": "name the job that this case leads to",
+        "to": "name the job that this way leads to",
+        "max_attempt_count": "write how often the job is tried, the first time included",
     }
-    if kind_at(location[:-1]) == "file":
+    if len(fault.location) == 1:
         return "the file has no component", "begin with `component:`"
     return f"`{name}` is missing", hints.get(name)
 
 
-def _not_allowed(name: str, value: Any, expected: str) -> tuple[str, str | None]:
-    """`expected` is pydantic's list of quoted values."""
-    allowed = expected.split("'")[1::2]
+def _not_allowed(name: str, value: Any, allowed: list[str]) -> tuple[str, str | None]:
     if not isinstance(value, str):
         return f"`{name}` must be {' or '.join(allowed)}", None
     meant = closest(value, allowed)

@@ -17,7 +17,7 @@ def load(folder: Path, text: str, **environ: str) -> Loaded:
 
 def observe(loaded: Loaded, **states: ModelState) -> ObservedState:
     """A machine that has every model but those given."""
-    models = {component.name: ModelState(Path("/models/here")) for component in loaded.spec.components}
+    models = {component.name: ModelState(Path("/models/here")) for component in loaded.spec.models}
     return ObservedState(Path("/project"), Path("/sockets"), models | states)
 
 

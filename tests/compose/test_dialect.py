@@ -124,7 +124,7 @@ def test_the_adapter_may_be_written_in_every_way(tmp_path: Path, controller: str
     ("runtime", "start_timeout"), [("process", None), ("{type: process, start_timeout: 2m}", 120), ("{}", None)]
 )
 def test_a_runtime_is_a_name_or_a_map(tmp_path: Path, runtime: str, start_timeout: float | None) -> None:
-    spec = load(tmp_path, f"component: {{{MODEL}, runtime: {runtime}}}").spec.components[0]
+    spec = load(tmp_path, f"component: {{{MODEL}, runtime: {runtime}}}").spec.models[0]
     assert spec.runtime is not None
     assert (spec.runtime.type, spec.runtime.start_timeout) == ("process", start_timeout)
 

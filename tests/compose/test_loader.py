@@ -92,7 +92,7 @@ def test_later_files_win_and_maps_merge(tmp_path: Path) -> None:
     loaded = load_spec([tmp_path / "base.yml", tmp_path / "over.yml"], environ={})
     adapter = loaded.spec.controller.adapter
     assert (adapter.port, adapter.origins) == (1, ("http://c",))
-    assert (loaded.spec.components[0].task, loaded.spec.components[0].device) == ("text-generation", "cpu")
+    assert (loaded.spec.models[0].task, loaded.spec.models[0].device) == ("text-generation", "cpu")
 
 
 def test_problems_of_several_files_name_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,14 +271,14 @@ def test_a_batch_repeats_a_job_of_an_unnamed_component(tmp_path: Path) -> None:
 )
 def test_a_hub_model_keeps_its_name(tmp_path: Path, model: str) -> None:
     loaded = load(tmp_path, f"component: {{type: model, task: text-generation, model: {model}}}")
-    (component,) = loaded.spec.components
+    (component,) = loaded.spec.models
     assert (component.model.provider, component.model.repository) == ("huggingface", model)
 
 
 @pytest.mark.parametrize("path", ["./model", "../models/tiny", "/srv/models/tiny", "~/models/tiny", "models/tiny/"])
 def test_a_model_that_looks_like_a_path_is_local(tmp_path: Path, path: str) -> None:
     loaded = load(tmp_path, f"component: {{type: model, task: text-generation, model: {path}}}")
-    (component,) = loaded.spec.components
+    (component,) = loaded.spec.models
     assert (component.model.provider, component.model.path, component.model.repository) == ("local", path, None)
 
 
