@@ -22,7 +22,7 @@ from services.router.openai_requests import CHAT, COMPLETIONS, DIALECTS, Dialect
 from services.router.outputs import Piped
 from services.router.settings import ComponentSettings
 from services.router.sse import Channel
-from services.router.waiting import RunStream, cancelled_when_gone, failed_early
+from services.router.waiting import RunStream, cancelled_when_gone, client_of, failed_early
 
 _JOB = "__job__"
 
@@ -79,7 +79,9 @@ class OpenAIApi:
         body = await read_body(request.headers, request.receive, self._core.settings.max_body_bytes)
         order = parse_order(body, dialect)
         workflow = _workflow(self._choose(order.model, dialect), self._actions, order)
-        asked = RunRequest(workflow.id, session_id=order.user, metadata=order.metadata)
+        asked = RunRequest(
+            workflow.id, session_id=order.user, metadata=order.metadata, client=client_of(request, order.user)
+        )
         answer = Answer(dialect, order)
         if order.stream:
             return await self._stream(request, workflow, asked, answer)
