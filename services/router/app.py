@@ -25,12 +25,15 @@ from services.router.runs_api import RunsApi
 from services.router.security import Guard
 from services.router.server import serve
 from services.router.settings import RouterSettings
+from services.router.store.database import StoreError
+
+log = logging.getLogger("services.router")
 
 _CLIENT_GONE = 499
 
 
 def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
-    """The application and what its doors share; raises GraphError or ExpressionError for settings that do not fit."""
+    """The application and what its doors share; raises what Core raises for settings that do not fit."""
     core = Core(settings)
     probes = Probes(core)
 
@@ -90,6 +93,7 @@ async def _client_gone(_: Request, __: ClientDisconnect) -> Response:
 
 
 async def _internal_error(request: Request, _: Exception) -> Response:
+    log.error("a request failed inside the router", extra={"fields": {"request_id": request.state.request_id}})
     error = ServiceError(500, "internal", "Something failed inside the router.", hint="See its log.")
     return _answer(error, request.scope)
 
@@ -101,7 +105,10 @@ def main() -> None:
     tracing.configure(os.environ, tool_version())
     settings = RouterSettings.model_validate_json(arguments.settings.read_bytes())
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it would tell of every bad byte in a form
-    app, core = create_app(settings)
+    try:
+        app, core = create_app(settings)
+    except StoreError as error:
+        raise SystemExit(f"{error.message}; {error.hint}") from None
     serve(app, arguments, lambda: core.runs.drain(settings.shutdown_timeout_s))
 
 

@@ -58,6 +58,7 @@ class Sqlite:
         self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
     def prepare(self) -> None:
         """Make the tables, or see that they are ours, and free what an earlier router held.

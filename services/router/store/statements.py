@@ -28,7 +28,8 @@ CLAIM = f"""
 with ranked as (
     select
         id,
-        row_number() over (partition by client order by id) as turn,
+        accepted_at,
+        row_number() over (partition by client order by accepted_at, id) as turn,
         (select max(claimed_at) from runs as served where served.client = waiting.client) as served_at
     from runs as waiting
     where {_MAY_BE_CLAIMED}
@@ -36,7 +37,7 @@ with ranked as (
 chosen as materialized (
     select id from runs
     where {_MAY_BE_CLAIMED}
-        and id in (select id from ranked order by turn, coalesce(served_at, 0), id limit :most)
+        and id in (select id from ranked order by turn, coalesce(served_at, 0), accepted_at, id limit :most)
     {{skip_locked}}
 )
 update runs
