@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from compose.quantities import duration_s, size_bytes
 from compose.reading.interpolation import EnvText
+from services.quantities import duration_s, size_bytes
 
 Template = Any
 """YAML-like data whose texts may hold expressions; the router renders it."""

@@ -8,10 +8,10 @@ from typing import Any
 from compose.blocks import Location
 from compose.checks.expressions import Place, check
 from compose.checks.findings import Findings
-from compose.quantities import duration_s
 from compose.spec import DelayJobSpec
 from compose.templates import constant, is_constant
 from compose.written import Template
+from services.quantities import duration_s
 from services.router.names import closest
 
 

@@ -72,3 +72,16 @@ def render_input(tree: Tree, scope: Mapping[str, Any], field: str) -> Any:
         raise ServiceError(
             422, "invalid_input", f'"{field}" cannot be made: {error.message[:LONGEST_MESSAGE]}.', field=field
         ) from None
+
+
+def render_output(tree: Tree, scope: Mapping[str, Any]) -> Any:
+    """The value of an `output` mapping; raises ServiceError 500 for a failed `as`."""
+    try:
+        return render(tree, scope)
+    except ConversionError as error:
+        raise ServiceError(
+            500,
+            "output_mapping_failed",
+            f"The result does not fit the file's output: {error.message[:LONGEST_MESSAGE]}.",
+            hint="Change the `output` of the workflow, job or action.",
+        ) from None

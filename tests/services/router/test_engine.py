@@ -9,9 +9,10 @@ import pytest
 from services.errors import ServiceError
 from services.router.client import OnDelta
 from services.router.compiling import compile_graph
-from services.router.engine import REPEATS_AT_ONCE, Engine, Outcome
+from services.router.engine import Engine, Outcome
 from services.router.messages import Run, RunRequest
 from services.router.settings import JobSettings, RouterSettings
+from services.router.works import REPEATS_AT_ONCE
 from services.wire import Delta, Done, Readiness, TaskRequest
 from tests.services.router.rig import job, text, workflow
 

@@ -1,6 +1,6 @@
 import pytest
 
-from compose.quantities import duration_s, size_bytes
+from services.quantities import duration_s, size_bytes
 
 pytestmark = pytest.mark.unit
 

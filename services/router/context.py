@@ -1,0 +1,36 @@
+"""What all jobs of one run share, those of the workflows inside it included."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.router.client import TaskCaller
+from services.router.graph import Graph, Workflow
+from services.router.journal import Journal
+from services.router.limits import Gate
+from services.router.messages import Run, RunRequest
+from services.router.sending import OnText
+from services.router.tally import Tally
+
+
+@dataclass(slots=True)
+class RunContext:
+    """clients, gates: by component id. values: the sources of expressions that are the same everywhere in the run.
+
+    journal: what the run has finished already, and where the rest is noted; None for a run that lives in memory.
+    run_workflow: runs a workflow on an input inside this run; `place` keeps its jobs' keys apart from all others.
+    """
+
+    graph: Graph
+    clients: Mapping[str, TaskCaller]
+    gates: Mapping[str, Gate]
+    request: RunRequest
+    run: Run
+    journal: Journal | None
+    values: Mapping[str, Any]
+    run_workflow: "RunWorkflow"
+
+
+RunWorkflow = Callable[[RunContext, Workflow, Any, OnText | None, str, Tally], Awaitable[Any]]
+"""Awaited with context, workflow, input, where its text goes, place, and the tally that its calls are added to; gives
+the output."""

@@ -1,0 +1,146 @@
+"""Runs the jobs of one workflow: starts each when it may, keeps what they give, and makes the output of it."""
+
+import asyncio
+import heapq
+from typing import Any
+
+from services.router.context import RunContext
+from services.router.expression import MISSING
+from services.router.fields import render_output
+from services.router.graph import Workflow
+from services.router.journal import JobKey
+from services.router.pieces import end
+from services.router.scheduler import Schedule, Start
+from services.router.sending import OnText
+from services.router.tally import Tally
+from services.router.visit import Settled, Visit
+
+_WHOLE = -1
+"""The part of a journal's key that means the job as a whole."""
+
+
+async def run_workflow(
+    context: RunContext, workflow: Workflow, given: Any, send: OnText | None, place: str, tally: Tally
+) -> Any:
+    """The workflow's output; see RunWorkflow. Raises ServiceError. Cancelling it cancels what its tasks compute."""
+    return await _Execution(context, workflow, given, send, place, tally).execute()
+
+
+class _Execution:
+    """One run of one workflow.
+
+    A run that goes on after a restart first settles what its journal holds, in the order of then: what the jobs see of
+    each other, and what routings take back, is the same again whatever the order was.
+    """
+
+    def __init__(
+        self, context: RunContext, workflow: Workflow, given: Any, send: OnText | None, place: str, tally: Tally
+    ) -> None:
+        self._context = context
+        self._workflow = workflow
+        self._given = given
+        self._send = send
+        self._place = place
+        self._tally = tally
+        self._schedule = Schedule(workflow.jobs)
+        self._outputs: dict[str, Any] = {}
+        self._errors: dict[str, Any] = {}
+        self._settled = 0
+        self._running: dict[asyncio.Task[Settled], Start] = {}
+
+    async def execute(self) -> Any:
+        try:
+            await self._run_jobs()
+        finally:
+            if self._running:
+                await end(self._running)
+        output = self._default_output()
+        if self._workflow.output is None:
+            return output
+        return render_output(self._workflow.output, self._scope(output=output))
+
+    async def _run_jobs(self) -> None:
+        recorded: list[tuple[int, Start, Settled]] = []
+        new: list[Start] = []
+        while True:
+            for start in self._schedule.start():
+                if (record := self._find(start)) is None:
+                    new.append(start)
+                else:
+                    heapq.heappush(recorded, record)
+            if recorded:
+                _, start, settled = heapq.heappop(recorded)
+                self._settle(start, settled)
+                continue
+            new = [start for start in new if self._runs(start)]
+            if not new and not self._running:
+                return
+            if len(new) == 1 and not self._running:
+                start = new.pop()
+                self._finish(start, await self._visit(start).execute())
+                continue
+            self._running |= {asyncio.create_task(self._visit(start).execute()): start for start in new}
+            new = []
+            await self._finish_some()
+
+    async def _finish_some(self) -> None:
+        await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        for task in [task for task in self._running if task.done()]:
+            start = self._running.pop(task)
+            if self._runs(start):
+                self._finish(start, task.result())
+            elif not task.cancelled():
+                task.exception()  # nobody wants to know how a visit that was taken back has ended
+
+    def _runs(self, start: Start) -> bool:
+        return self._schedule.runs(start.job.id, start.visit)
+
+    def _finish(self, start: Start, settled: Settled) -> None:
+        """Note what has been settled just now."""
+        if self._context.journal is not None:
+            self._context.journal.note(self._key(start), {"order": self._settled, **settled.to_json()})
+        self._settle(start, settled)
+
+    def _find(self, start: Start) -> tuple[int, Start, Settled] | None:
+        if self._context.journal is None:
+            return None
+        record = self._context.journal.find(self._key(start))
+        return None if record is None else (record["order"], start, Settled.from_json(record))
+
+    def _key(self, start: Start) -> JobKey:
+        return JobKey(self._place + start.job.id, _WHOLE, start.visit)
+
+    def _settle(self, start: Start, settled: Settled) -> None:
+        job_id = start.job.id
+        self._settled += 1
+        self._tally += settled.tally
+        if settled.output is not MISSING:
+            self._outputs[job_id] = settled.output
+        if settled.error is not None:
+            self._errors[job_id] = settled.error
+        taken_back = self._schedule.settle(job_id, start.visit, ran=settled.ran, target=settled.target)
+        for name in taken_back:
+            self._outputs.pop(name, None)
+        if taken_back:
+            for task, running in self._running.items():
+                if not self._runs(running):
+                    task.cancel()
+
+    def _visit(self, start: Start) -> Visit:
+        job = start.job
+        scope = self._scope()
+        error = next((self._errors[name] for name in start.routed_by if name in self._errors), None)
+        if error is not None:
+            scope["error"] = error
+        return Visit(self._context, job, start.visit, scope, self._place + job.id, self._send, not self._place)
+
+    def _default_output(self) -> Any:
+        """The outputs of the terminal jobs that gave one: merged when all are maps, else the last one."""
+        outputs = [self._outputs[job] for job in self._workflow.terminal if job in self._outputs]
+        if outputs and all(isinstance(output, dict) for output in outputs):
+            return {key: value for output in outputs for key, value in output.items()}
+        return outputs[-1] if outputs else None
+
+    def _scope(self, **more: Any) -> dict[str, Any]:
+        jobs = {job: {"output": output} for job, output in self._outputs.items()}
+        return {**self._context.values, "input": self._given, "jobs": jobs, **more}
