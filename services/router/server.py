@@ -27,6 +27,7 @@ def serve(app: ASGIApp, arguments: Arguments, drain: Callable[[], Awaitable[None
         ws="none",
         lifespan="on",
         access_log=False,
+        log_config=None,
         log_level="warning",
         server_header=False,
         proxy_headers=False,

@@ -133,5 +133,6 @@ def test_generated_forms_are_answered(client: httpx.Client, fields: dict[str, st
 
 
 def test_nothing_failed_inside(running: Stack) -> None:
-    assert running.router.log.read_text() == ""
+    said = running.router.log.read_text().splitlines()
+    assert [line for line in said if not line.startswith("run ended ") or "code=internal" in line] == []
     assert running.tasks["text"].counters()["computing"] == 0
