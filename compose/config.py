@@ -17,7 +17,7 @@ def resolved_yaml(loaded: Loaded) -> str:
 
 
 def _shown(value: Any, redact: Redactor) -> Any:
-    """Plain data without nulls."""
+    """Plain data."""
     match value:
         case Spec():
             fields = {
@@ -26,7 +26,7 @@ def _shown(value: Any, redact: Redactor) -> Any:
                 if name in value.model_fields_set
             }
             shown = {name: _shown(item, redact) for name, item in (fields | (value.model_extra or {})).items()}
-            return _without_secrets({name: item for name, item in shown.items() if item is not None})
+            return _without_secrets(shown)
         case tuple() | list():
             return [_shown(item, redact) for item in value]
         case dict():

@@ -124,7 +124,9 @@ def _bare(value: Any) -> Any:
             choices = {key: value[key] for key in ("const", "enum") if key in value}
             if choices:
                 dropped |= {"const", "enum", "type"}
-            bare = {key: _bare(item) for key, item in value.items() if key not in dropped}
+            bare = {key: _bare(item) for key, item in value.items() if key not in dropped and key != "properties"}
+            if "properties" in value:
+                bare["properties"] = {name: _bare(item) for name, item in value["properties"].items()}
             return {"anyOf": [choices, _EXPRESSION], **bare} if choices else bare
         case list():
             return [_bare(item) for item in value]
