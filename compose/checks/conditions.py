@@ -1,6 +1,5 @@
 """Whether a comparison can be made: one form, a value, and one that its operator can work with."""
 
-import re
 from typing import Any, Final
 
 from compose.blocks import Location
@@ -8,6 +7,7 @@ from compose.checks.expressions import Place, check
 from compose.checks.findings import Findings
 from compose.spec import BranchSpec, ConditionSpec
 from compose.templates import constant, is_constant
+from services.router.conditions import compiled
 
 _COMBINATIONS: Final = {"all": "all", "any": "any", "not_": "not"}
 _COMPARISON: Final = ("input", "operator", "value")
@@ -64,33 +64,20 @@ def _misfit(operator: str, value: Any) -> tuple[str, str | None] | None:
         return f"needs a list{shown}", "write `[ONE, OTHER]`"
     if operator in _ORDER and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         return f"needs a number or a text{shown.lower()}", None
-    if operator in ("starts-with", "ends-with", "match") and not isinstance(value, str):
+    if operator in ("starts-with", "ends-with") and (
+        isinstance(value, bool) or not isinstance(value, str | int | float)
+    ):
         return f"needs a text{shown.lower()}", "put it in quotes"
     if operator == "match":
         return _bad_pattern(value)
     return None
 
 
-def _bad_pattern(pattern: str) -> tuple[str, str | None] | None:
+def _bad_pattern(pattern: Any) -> tuple[str, str | None] | None:
+    if not isinstance(pattern, str):
+        return "needs a regular expression", "put it in quotes"
     try:
-        re.compile(pattern)
-    except re.error as error:
-        where = f"at character {error.pos + 1} " if error.pos is not None else ""
-        return (
-            f"needs a regular expression, and this one cannot be read {where}({_FAULTS.get(error.msg, 'not valid')})",
-            None,
-        )
-    except (RecursionError, OverflowError):
-        return "needs a regular expression, and this one is too large", None
+        compiled(pattern)
+    except ValueError as error:
+        return f"cannot be made: {error}", None
     return None
-
-
-_FAULTS: Final = {
-    "missing ), unterminated subpattern": "`(` is never closed",
-    "unbalanced parenthesis": "`)` closes nothing",
-    "unterminated character set": "`[` is never closed",
-    "nothing to repeat": "nothing stands before the repeat",
-    "multiple repeat": "a repeat follows a repeat",
-    "bad escape (end of pattern)": "a `\\` stands at its end",
-}
-"""Our words for what `re` finds most often."""

@@ -26,15 +26,15 @@ class Caller:
         self._send = send if job.pipes else None
         self._with_history = with_history
 
-    async def call(self, call: Call, scope: dict[str, Any], index: int, part: str, tally: Tally) -> Any:
-        """The call's result as its action maps it. index, part: of the repeat or item, as a number and as its own part
-        of a path in the output. Raises ServiceError."""
+    async def call(self, call: Call, scope: dict[str, Any], tally: Tally, index: int | None = None) -> Any:
+        """The call's result as its action maps it. index: of the repeat, item or iteration. Raises ServiceError."""
         if call.input is not None:
             scope = {**scope, "input": render_input(call.input, scope, "input")}
+        part = "" if index is None else f"[{index}]"
         if isinstance(call, WorkflowCall):
             result, mapping = await self._run(call, scope, part, tally), call.output
         else:
-            result, mapping = await self._ask(call, scope, index, part, tally), call.action.output
+            result, mapping = await self._ask(call, scope, index or 0, part, tally), call.action.output
         return result if mapping is None else render_output(mapping, {**scope, "result": result, "output": result})
 
     async def _ask(self, call: ModelCall, scope: dict[str, Any], index: int, part: str, tally: Tally) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from services.router.context import RunContext
 from services.router.expression import MISSING
 from services.router.fields import render_output
-from services.router.graph import Workflow
+from services.router.graph import CallWork, Workflow
 from services.router.journal import JobKey
 from services.router.pieces import end
 from services.router.scheduler import Schedule, Start
@@ -132,7 +132,8 @@ class _Execution:
         error = next((self._errors[name] for name in start.routed_by if name in self._errors), None)
         if error is not None:
             scope["error"] = error
-        return Visit(self._context, job, start.visit, scope, self._place + job.id, self._send, not self._place)
+        asked_once = not self._place and isinstance(job.work, CallWork)
+        return Visit(self._context, job, start.visit, scope, self._place + job.id, self._send, asked_once)
 
     def _default_output(self) -> Any:
         """The outputs of the terminal jobs that gave one: merged when all are maps, else the last one."""

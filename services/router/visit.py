@@ -44,9 +44,10 @@ class Settled:
 
 
 class Visit:
-    """number: from 1. scope: what the job's expressions read. place: the key of the job in the run.
+    """A job is tried again only while none of its text has been sent, for that cannot be taken back.
 
-    with_history: the run's history goes into its chat.
+    number: from 1. scope: what the job's expressions read. place: the job's key in the run. send: where its text goes
+    while it is made; None keeps it. with_history: the run's history goes into its chat.
     """
 
     def __init__(

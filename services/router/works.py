@@ -80,10 +80,10 @@ async def _repeat(work: CallWork, scope: Scope, caller: Caller, pieces: Pieces) 
     if work.repeat_count is not None:
         count = coerce(_REPEAT_COUNT, render_input(work.repeat_count, scope, _REPEAT_COUNT.name))
     if count == 1:
-        return await caller.call(work.call, {**scope, "index": 0}, 0, "", pieces.tally)
+        return await caller.call(work.call, {**scope, "index": 0}, pieces.tally)
 
     async def repeat(index: int, tally: Tally) -> Any:
-        return await caller.call(work.call, {**scope, "index": index}, index, f"[{index}]", tally)
+        return await caller.call(work.call, {**scope, "index": index}, tally, index)
 
     return await pieces.make_all(count, _most_at_once(work.call), repeat)
 
@@ -95,7 +95,7 @@ async def _for_each(work: ForEachWork, scope: Scope, caller: Caller, pieces: Pie
     async def do(index: int, tally: Tally) -> Any:
         inside = {**scope, "item": items[index], "index": index}
         given = inside if work.call.input is not None else {**inside, "input": items[index]}
-        result = await caller.call(work.call, given, index, f"[{index}]", tally)
+        result = await caller.call(work.call, given, tally, index)
         return _mapped(work.item_output, inside, result)
 
     return await pieces.make_all(len(items), min(batch_size, _most_at_once(work.call, batch_size)), do)
@@ -107,7 +107,7 @@ async def _loop(work: LoopWork, scope: Scope, caller: Caller, pieces: Pieces) ->
         inside = {**scope, "input": value, "index": index}
 
         async def do(tally: Tally, inside: dict[str, Any] = inside, index: int = index) -> Any:
-            return _mapped(work.item_output, inside, await caller.call(work.call, inside, index, "", tally))
+            return _mapped(work.item_output, inside, await caller.call(work.call, inside, tally, index))
 
         value = await pieces.make(index, do)
         if await holds(work.condition, {**inside, "output": value}, value) is work.ends_when:

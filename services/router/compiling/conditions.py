@@ -1,9 +1,9 @@
 """From a condition's settings to the comparison that is made on each run."""
 
-import re
 from typing import Any
 
 from services.router.compiling.components import optional
+from services.router.conditions import compiled
 from services.router.expression import compile_tree
 from services.router.graph import OPERATORS, Combine, Compare, Condition, GraphError
 from services.router.settings import ConditionSettings
@@ -31,7 +31,7 @@ def compare(own_input: Any, operator: str, value: Any) -> Compare:
     tree = compile_tree(value)
     if operator == "match" and isinstance(tree, str):
         try:
-            re.compile(tree)
-        except re.error as error:
-            raise GraphError(f"the pattern {tree!r} is not a regular expression: {error.msg}") from error
+            compiled(tree)
+        except ValueError as error:
+            raise GraphError(str(error)) from error
     return Compare(optional(own_input), operator, tree)

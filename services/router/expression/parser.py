@@ -162,8 +162,8 @@ class _Parser:
                 raise self._error(_unknown("name of `context`", name, CONTEXT), start)
             case "context", _:
                 raise self._error(f"`context` needs a name: {', '.join(CONTEXT)}", start)
-            case "error", _ if path != ("message",):
-                raise self._error("`error` has only a message: `${error.message}`", start)
+            case "error", _ if path not in (("message",), ("code",)):
+                raise self._error("`error` has a message and a code: `${error.message}`, `${error.code}`", start)
             case "env", _ if len(path) != 1 or not isinstance(path[0], str):
                 raise self._error("`env` needs the name of one variable: `${env.NAME}`", start)
 

@@ -185,7 +185,7 @@ def test_text_around_expressions_and_escapes() -> None:
         ("${output[]}", 8, "an index is a number, a range such as `1:3`, `*` or one expression"),
         ("${input[${index}}", 7, "this `[` is never closed"),
         ("${jobs.a.b}", 0, "`jobs` needs a job and its output: `${jobs.<id>.output}`"),
-        ("${error}", 0, "`error` has only a message: `${error.message}`"),
+        ("${error}", 0, "`error` has a message and a code: `${error.message}`, `${error.code}`"),
         ("${env}", 0, "`env` needs the name of one variable: `${env.NAME}`"),
         ("${context}", 0, "`context` needs a name: task_id, run_id, session_id, metadata"),
         ("${context.taskid}", 0, "unknown name of `context` `taskid`; did you mean `task_id`?"),
