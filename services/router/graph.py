@@ -12,7 +12,7 @@ from services.errors import ServiceError
 from services.router.expression import Tree
 from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
-from services.router.outputs import Opaque, Piped, Shape
+from services.router.outputs import UNKNOWN, Piped, Shape
 
 
 class GraphError(ValueError):
@@ -225,6 +225,16 @@ class Job:
     timeout_s: float | None = None
     pipes: tuple[tuple[str, Piped], ...] = ()
 
+    @property
+    def leads_on(self) -> bool:
+        """Whether something follows for whatever a router finds; True for every other job."""
+        match self.work:
+            case IfWork(otherwise=None):
+                return any(branch.if_true and branch.if_false for branch in self.work.branches)
+            case SwitchWork(otherwise=None):
+                return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
@@ -246,7 +256,7 @@ class Workflow:
     private: bool
     digest: str
     schema: Mapping[str, Any]
-    shape: Shape = Opaque("json")
+    shape: Shape = UNKNOWN
 
     @property
     def chat_jobs(self) -> list[Job]:

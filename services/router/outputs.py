@@ -63,6 +63,8 @@ class Either:
     parts: tuple[Piped | Opaque, ...]
 
 
+UNKNOWN = Opaque("json")
+
 _UNMISTAKABLE = re.compile(r"[^.\[\]]+")
 
 Shape = Piped | Opaque | Either | dict[str, Any] | list[Any]
@@ -87,14 +89,14 @@ def trace(tree: Tree, scope: Mapping[str, Shape]) -> Shape:
 
 
 def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Shape:
-    shape: Any = scope.get(expression.source, Opaque("json"))
+    shape: Any = scope.get(expression.source, UNKNOWN)
     for step in expression.path:
         if isinstance(shape, dict) and isinstance(step, str):
-            shape = shape.get(step, Opaque("json"))
+            shape = shape.get(step, UNKNOWN)
         elif isinstance(shape, list) and isinstance(step, int) and -len(shape) <= step < len(shape):
             shape = shape[step]
         else:
-            shape = Opaque("json")
+            shape = UNKNOWN
     if expression.default is not None and expression.default.whole is not None:
         shape = first_there([shape, trace(expression.default, scope)])
     if expression.type is None or expression.type.stream:
@@ -128,7 +130,7 @@ def first_there(shapes: Sequence[Shape]) -> Shape:
 def last_there(shapes: Sequence[Shape]) -> Shape:
     """The shape of a workflow without an `output`: the terminal jobs' maps merged, else the last one that is there."""
     if not shapes:
-        return Opaque("json")
+        return UNKNOWN
     maps = [shape for shape in shapes if isinstance(shape, dict)]
     if len(maps) < len(shapes):
         return first_there(shapes[::-1])

@@ -15,7 +15,7 @@ from services.router.graph import (
     Router,
     Workflow,
 )
-from services.router.outputs import Opaque, Piped, Shape, from_inside, last_there, settled, trace
+from services.router.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, settled, trace
 from services.router.reachability import Branch, branches, visited_again
 
 
@@ -51,7 +51,7 @@ def _result_shape(job: Job, branch: Branch, others: Mapping[str, Workflow]) -> S
         case FilterWork():
             return Opaque("list")
         case _:
-            return Opaque("json")
+            return UNKNOWN
     if isinstance(job.work, CallWork):
         return answer if job.work.repeat_count is None else _repeated(answer)
     if job.work.item_output is not None:

@@ -12,11 +12,9 @@ from services.router.expression import Tree, walk
 from services.router.graph import (
     Component,
     GraphError,
-    IfWork,
     Job,
     ModelCall,
     Router,
-    SwitchWork,
     Workflow,
     WorkflowCall,
 )
@@ -107,18 +105,8 @@ def _check_reads(names: Iterable[object], jobs: list[Job]) -> None:
 
 def _terminal(jobs: list[Job]) -> tuple[str, ...]:
     """The jobs that a run may end with: nothing waits for them but routers that may lead nowhere."""
-    waited_for = {name for job in jobs if not _may_lead_nowhere(job) for group in job.needs for name in group}
+    waited_for = {name for job in jobs if job.leads_on for group in job.needs for name in group}
     return tuple(job.id for job in jobs if not isinstance(job.work, Router) and job.id not in waited_for)
-
-
-def _may_lead_nowhere(job: Job) -> bool:
-    """Whether this is a router with an outcome for which the file names no target."""
-    match job.work:
-        case IfWork(otherwise=None):
-            return all(branch.if_true is None or branch.if_false is None for branch in job.work.branches)
-        case SwitchWork(otherwise=None):
-            return True
-    return False
 
 
 def _called(jobs: Iterable[Job]) -> Iterator[str]:
