@@ -79,7 +79,7 @@ def job_settings(job: JobSpec, spec: ComposeSpec) -> JobSettings:
                 session=job.session,
             )
         case FilterJobSpec():
-            where = _condition(job.where, "${item}") if job.where else None
+            where = _condition(job.where) if job.where else None
             return FilterJobSettings(**common, type="filter", input=job.input, where=where, output=job.output)
         case ForEachJobSpec():
             return ForEachJobSettings(
@@ -96,8 +96,8 @@ def job_settings(job: JobSpec, spec: ComposeSpec) -> JobSettings:
                 type="loop",
                 input=job.input,
                 do=_call(job.do, spec),
-                while_=_condition(job.while_, "${output}") if job.while_ else None,
-                until=_condition(job.until, "${output}") if job.until else None,
+                while_=_condition(job.while_) if job.while_ else None,
+                until=_condition(job.until) if job.until else None,
                 max_iteration_count=job.max_iteration_count,
                 output=job.output,
             )
@@ -128,16 +128,14 @@ def _on_error(on_error: OnErrorSpec) -> OnErrorSettings:
     return OnErrorSettings(output=on_error.output, to=on_error.to)
 
 
-def _condition(condition: ConditionSpec, compared: str) -> ConditionSettings:
-    """compared: the template that stands for what a comparison without `input` compares."""
+def _condition(condition: ConditionSpec) -> ConditionSettings:
     if condition.all is not None:
-        return ConditionSettings(all=tuple(_condition(item, compared) for item in condition.all))
+        return ConditionSettings(all=tuple(map(_condition, condition.all)))
     if condition.any is not None:
-        return ConditionSettings(any=tuple(_condition(item, compared) for item in condition.any))
+        return ConditionSettings(any=tuple(map(_condition, condition.any)))
     if condition.not_ is not None:
-        return ConditionSettings(not_=_condition(condition.not_, compared))
-    given = condition.input if "input" in condition.model_fields_set else compared
-    return ConditionSettings(input=given, operator=condition.operator, value=condition.value)
+        return ConditionSettings(not_=_condition(condition.not_))
+    return ConditionSettings(input=condition.input, operator=condition.operator, value=condition.value)
 
 
 def _call(do: DoSpec, spec: ComposeSpec) -> CallSettings:

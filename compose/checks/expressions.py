@@ -37,8 +37,8 @@ Shape = str | dict[str, Any] | None
 """What is known of a value before the run: TEXT, TEXTS, a map of shapes, or nothing."""
 
 _ONLY_IN: Final = {
-    "item": "inside a `for-each`, and in a filter's `where`",
-    "index": "in a job with `repeat_count`, and inside a `for-each` or a filter's `where`",
+    "item": "in a `for-each`, and in a filter's `where`",
+    "index": "in a job with `repeat_count`, in a `for-each` or a `loop`, and in a filter's `where`",
     "result": "in an action's `output`",
     "error": "in `on_error.output`, and in a job that `on_error.to` leads to",
     "output": "in an `output`",

@@ -115,8 +115,8 @@ class _Checked:
                 self._check_do(job, {"item": None, "index": None, **base})
             case LoopJobSpec() as job:
                 self._template(job.input, base, "input")
-                self._check_do(job, base)
-                self._check_loop(job, base)
+                self._check_do(job, {"index": None, **base})
+                self._check_loop(job, {"index": None, **base})
 
     def _check_filter(self, job: FilterJobSpec, base: _Sources) -> None:
         self._template(job.input, base, "input")

@@ -14,9 +14,9 @@ from services.router.expression import MISSING, Tree
 from services.router.fields import LONGEST_MESSAGE, render_input
 from services.router.graph import DelayWork
 from services.router.pieces import Pieces
+from services.router.settings import LONGEST_WAIT_S
 from services.router.tally import Tally
 
-LONGEST_S = 366 * 86_400.0
 _LOOK_AGAIN_S = 60.0
 """How often a wait for a time of the clock looks at it, because it may be set meanwhile."""
 
@@ -51,7 +51,7 @@ def _end(work: DelayWork, scope: Mapping[str, Any], now: float) -> float:
     assert work.time is not None
     zone = _zone(None if work.timezone is None else render_input(work.timezone, scope, "timezone"))
     end = moment(render_input(work.time, scope, "time"), zone, datetime.fromtimestamp(now, zone))
-    if end.timestamp() - now > LONGEST_S:
+    if end.timestamp() - now > LONGEST_WAIT_S:
         raise _too_long("time")
     return end.timestamp()
 
@@ -82,7 +82,7 @@ def _duration(tree: Tree, scope: Mapping[str, Any]) -> float:
         seconds = duration_s(value)
     except ValueError:
         raise _unfit("duration", "a duration such as 500ms, 30s or 5m", value) from None
-    if seconds > LONGEST_S:
+    if seconds > LONGEST_WAIT_S:
         raise _too_long("duration")
     return seconds
 
