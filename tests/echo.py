@@ -12,7 +12,8 @@ A user text that is a JSON object holds knobs instead of text:
     fields: true answers with the fields as JSON, messages: true with the messages
 
 `GET /counters` tells how many requests were started, compute now and were cancelled, and how often readiness was asked
-for. The environment variable ECHO_READY_AFTER_S delays readiness, ECHO_FAILED makes it `failed` with this reason.
+for; `GET /headers` shows those of the last request. The environment variable ECHO_READY_AFTER_S delays readiness,
+ECHO_FAILED makes it `failed` with this reason.
 """
 
 import asyncio
@@ -57,6 +58,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.counters = Counters()
+        self.headers: dict[str, str] = {}
         self.ready_at = time.monotonic() + float(os.environ.get("ECHO_READY_AFTER_S", "0"))
         self.failed = os.environ.get("ECHO_FAILED")
 
@@ -65,6 +67,7 @@ class Echo:
             return
         match scope["path"]:
             case path if path == PREDICT_PATH:
+                self.headers = {name.decode(): value.decode() for name, value in scope["headers"]}
                 await self.predict(receive, send)
             case path if path == READY_PATH:
                 self.counters.probed += 1
@@ -74,6 +77,8 @@ class Echo:
                 await answer(send, 200, {"status": "ok"})
             case "/counters":
                 await answer(send, 200, vars(self.counters))
+            case "/headers":
+                await answer(send, 200, self.headers)
             case _:
                 await answer(send, 404, {})
 

@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 
 from services.errors import ServiceError
+from services.router import tracing
 from services.router.client import NotReady
 from services.router.engine import Engine, OnText
 from services.router.graph import Workflow
@@ -60,12 +61,13 @@ class Carrier:
         """
         timeout_s = None if self.run_timeout_s is None else self.run_timeout_s - age_s
         try:
-            async with (
-                asyncio.timeout(timeout_s) as deadline,
-                self._gate.turn(request.client, patient=journal is not None),
-            ):
-                run.status = RunStatus.PROCESSING
-                outcome = await self._engine.execute(workflow, request, run, on_text, journal)
+            with tracing.run_span(workflow.id, run.task_id, run.request_id):
+                async with (
+                    asyncio.timeout(timeout_s) as deadline,
+                    self._gate.turn(request.client, patient=journal is not None),
+                ):
+                    run.status = RunStatus.PROCESSING
+                    outcome = await self._engine.execute(workflow, request, run, on_text, journal)
             run.output = outcome.output
             run.usage = outcome.usage
             run.warnings += outcome.warnings

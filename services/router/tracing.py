@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from services.errors import ServiceError
@@ -73,18 +73,16 @@ def accept(request_id: str, traceparent: str | None = None, tracestate: str | No
     """From here on, and in every asyncio task begun from here, this request is the one that is worked for."""
     headers = {"X-Request-Id": request_id}
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
-    if match is None or traceparent is None:
-        _caller.set(_Caller(headers))
-        return
-    headers["traceparent"] = traceparent
-    if tracestate and len(tracestate) <= _LONGEST_TRACESTATE:
-        headers["tracestate"] = tracestate
-    _caller.set(_Caller(headers, match[1]))
+    if match is not None and traceparent is not None:
+        headers["traceparent"] = traceparent
+        if tracestate and len(tracestate) <= _LONGEST_TRACESTATE:
+            headers["tracestate"] = tracestate
+    _caller.set(_Caller(headers, None if match is None else match[1]))
     if _tracer is not None:
-        from opentelemetry import context
+        from opentelemetry.context import Context, attach
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        context.attach(TraceContextTextMapPropagator().extract(headers))
+        attach(TraceContextTextMapPropagator().extract(headers, Context()))
 
 
 def headers() -> Mapping[str, str]:
@@ -101,13 +99,18 @@ def headers() -> Mapping[str, str]:
 
 def trace_id() -> str | None:
     """The trace that is worked for, as 32 hexadecimal digits."""
-    if _tracer is not None:
-        from opentelemetry.trace import format_trace_id, get_current_span
-
-        current = get_current_span().get_span_context()
-        if current.is_valid:
-            return format_trace_id(current.trace_id)
     return _caller.get().trace_id
+
+
+def run_span(workflow: str, run_id: str, request_id: str) -> AbstractContextManager[Span]:
+    """The span of a whole run, its waiting included; a run that is taken up after a crash begins a trace of its own."""
+    if _caller.get().headers.get("X-Request-Id") != request_id:
+        accept(request_id)
+    if _tracer is None:
+        return _NO_SPAN
+    return _recorded(
+        _tracer, f"run {workflow}", "server", {"workflow": workflow, "run_id": run_id, "request_id": request_id}
+    )
 
 
 def span(name: str, kind: Kind = "internal", **attributes: Value) -> AbstractContextManager[Span]:
@@ -118,12 +121,13 @@ def span(name: str, kind: Kind = "internal", **attributes: Value) -> AbstractCon
 @contextmanager
 def _recorded(tracer: "Tracer", name: str, kind: Kind, attributes: Mapping[str, Value]) -> Iterator[Span]:
     """An error's code is kept, but no text: it may quote what a client sent."""
-    from opentelemetry.trace import SpanKind, Status, StatusCode
+    from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id
 
     prefixed = {f"model_compose.{key}": value for key, value in attributes.items()}
     with tracer.start_as_current_span(
         name, kind=SpanKind[kind.upper()], attributes=prefixed, record_exception=False, set_status_on_exception=False
     ) as current:
+        _caller.set(replace(_caller.get(), trace_id=format_trace_id(current.get_span_context().trace_id)))
         try:
             yield current
         except Exception as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.errors import ServiceError
+from services.router import tracing
 from services.router.calls import Caller
 from services.router.client import NotReady
 from services.router.context import RunContext
@@ -71,9 +72,10 @@ class Visit:
     async def execute(self) -> Settled:
         """Raises ServiceError when the job fails and has no `on_error`."""
         try:
-            if self._job.timeout_s is None:
-                return await self._attempts()
-            return await self._in_time(self._job.timeout_s)
+            with tracing.span(f"job {self._job.id}", job=self._place):
+                if self._job.timeout_s is None:
+                    return await self._attempts()
+                return await self._in_time(self._job.timeout_s)
         except ServiceError as error:
             if self._job.on_error is None or self._goes_on_later(error):
                 raise

@@ -70,9 +70,16 @@ class Service:
 
     def counters(self) -> dict[str, int]:
         """An echo task's counters."""
+        return self._ask("/counters")
+
+    def last_headers(self) -> dict[str, str]:
+        """The headers of the last request to an echo task, names in lower case."""
+        return self._ask("/headers")
+
+    def _ask(self, path: str) -> dict[str, Any]:
         transport = httpx.HTTPTransport(verify=_NO_TLS, uds=self.address.removeprefix("unix:"))
         with httpx.Client(transport=transport, timeout=20) as client:
-            return dict(client.get("http://localhost/counters").json())
+            return dict(client.get(f"http://localhost{path}").json())
 
     def stop(self) -> int:
         """SIGTERM, then wait; the exit status."""
