@@ -4,6 +4,7 @@ Started like services.entry: `python -P tests/echo.py SETTINGS (--fd N | --host 
 A user text that is a JSON object holds knobs instead of text:
 
     text: what to answer               tokens: answer so many words           ms: time for each token
+    width: characters of each of the words
     crash_at: exit at token N          hang: never answer                     ignore_cancel: go on without the client
     allocate_mb: hold so much          broken: json | utf8 | surrogate | nan | cut | type
     fail_at: a `Failed` line at token N           refuse: [status, code], before the first line
@@ -191,7 +192,7 @@ def texts_of(fields: dict[str, Any], knobs: dict[str, Any]) -> dict[tuple[int, .
     if "fields" in knobs:
         return {(): json.dumps(fields, sort_keys=True)}
     if "tokens" in knobs:
-        answers = [" ".join(f"w{index}" for index in range(knobs["tokens"]))]
+        answers = [" ".join(f"w{index}".ljust(knobs.get("width", 0), "x") for index in range(knobs["tokens"]))]
     elif knobs:
         answers = [str(knobs.get("text", "ok"))]
     else:
@@ -217,7 +218,7 @@ def result_of(texts: dict[tuple[int, ...], str]) -> Any:
 
 def tokens_of(text: str) -> Iterator[str]:
     """Words with the blanks before them, as models make them."""
-    yield from re.findall(r"\s*\S+|\s+", text)
+    return (found[0] for found in re.finditer(r"\s*\S+|\s+", text))
 
 
 async def read(receive: Receive) -> bytes:

@@ -10,10 +10,10 @@ import httptools
 _CONNECT_S = 5
 _KEEP_ALIVE_S = 4.0
 """Below the five seconds after which servers close idle connections, so that a kept one is rarely stale."""
-_READ_AHEAD_BYTES = 32 * 1024
+_READ_AHEAD_BYTES = 8 * 1024
 """What may wait in a link before its service is held back."""
 
-_buffer = memoryview(bytearray(_READ_AHEAD_BYTES))
+_buffer = memoryview(bytearray(2 * _READ_AHEAD_BYTES))
 """Where every link's bytes arrive; each has parsed its own before the next one's come."""
 
 

@@ -9,8 +9,9 @@ from starlette.types import Send
 from services.router.answers import to_json
 from services.router.messages import Run, RunStatus
 
-MAX_BUFFERED = 64 * 1024
-"""Characters that wait for a slow reader before the task behind them is held back."""
+MAX_BUFFERED_BYTES = 32 * 1024
+"""What waits here for a slow reader before the task behind it is held back. With what waits before and behind, in the
+task's link and the client's connection, a stream buffers at most 256 KB."""
 COMMENT_EVERY_S = 10
 
 
@@ -18,14 +19,13 @@ class Channel:
     """Text on its way from one run to one client."""
 
     def __init__(self) -> None:
-        self._events: list[str] = []
-        self._size = 0
+        self._events: list[bytes] = []
+        self._size_bytes = 0
         self._ended = False
         self._after_return = False
         """Whether the last text ended in what may be the first half of a line's end."""
         self._news = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
 
     async def put(self, path: str, text: str) -> None:
         """Add a piece of text at a path of the output; waits while too much is buffered."""
@@ -33,10 +33,12 @@ class Channel:
 
     async def add(self, event: str) -> None:
         """Add one event as it is; waits while too much is buffered."""
-        await self._room.wait()
-        self._events.append(event)
-        self._size += len(event)
-        if self._size >= MAX_BUFFERED:
+        while self._size_bytes >= MAX_BUFFERED_BYTES:  # several may have waited for the same room
+            await self._room.wait()
+        written = event.encode()
+        self._events.append(written)
+        self._size_bytes += len(written)
+        if self._size_bytes >= MAX_BUFFERED_BYTES:
             self._room.clear()
         self._news.set()
 
@@ -65,11 +67,11 @@ class Channel:
             return False
         return True
 
-    def take(self) -> str:
-        """Everything that is buffered."""
-        taken = "".join(self._events)
+    def take(self) -> bytes:
+        """Everything that is buffered, in UTF-8."""
+        taken = b"".join(self._events)
         self._events.clear()
-        self._size = 0
+        self._size_bytes = 0
         self._room.set()
         if not self._ended:
             self._news.clear()
@@ -116,7 +118,7 @@ async def send_events(send: Send, channel: Channel, run: Run, last: Callable[[Ru
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": 200, "headers": raw})
     while not channel.drained:
-        text = channel.take() if await channel.wait(COMMENT_EVERY_S) else ": still working\n\n"
-        if text:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        events = channel.take() if await channel.wait(COMMENT_EVERY_S) else b": still working\n\n"
+        if events:
+            await send({"type": "http.response.body", "body": events, "more_body": True})
     await send({"type": "http.response.body", "body": last(run).encode(), "more_body": False})

@@ -64,20 +64,3 @@ def test_many_cancels_leave_nothing_behind(shared: Stack) -> None:
     after = shared.tasks["text"].counters()
     assert after["cancelled"] - before <= 50
     assert shared.post({"workflow_id": "text", "input": {"prompt": "still here"}}).json()["output"] == "still here"
-
-
-def test_a_reader_that_stands_still_holds_the_task_back(shared: Stack) -> None:
-    endless = json.dumps({"tokens": 2_000_000})
-    with connect(shared, endless, "Accept: text/event-stream") as connection:
-        connection.recv(1024)
-        eventually(lambda: computing(shared) == 1)
-        memory = _memory_bytes(shared.router.process.pid)
-        assert shared.post({"workflow_id": "chat", "input": {"user_prompt": "hi"}}).status_code == 200
-        assert _memory_bytes(shared.router.process.pid) - memory < 20_000_000
-    eventually(lambda: computing(shared) == 0)
-
-
-def _memory_bytes(pid: int) -> int:
-    import psutil
-
-    return int(psutil.Process(pid).memory_info().rss)

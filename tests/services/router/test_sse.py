@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.errors import ServiceError
 from services.router import sse
 from services.router.messages import Run, RunStatus
-from services.router.sse import MAX_BUFFERED, Channel, event_of_text, send_events
+from services.router.sse import MAX_BUFFERED_BYTES, Channel, event_of_text, send_events
 from ui.sse import read_events
 
 pytestmark = pytest.mark.unit
@@ -89,10 +89,12 @@ async def test_a_failed_run_ends_with_its_error() -> None:
 
 async def test_a_full_buffer_holds_the_writer_back_until_it_is_taken() -> None:
     channel = Channel()
-    await channel.put("", "x" * MAX_BUFFERED)
-    writer = asyncio.create_task(channel.put("a", "y"))
+    await channel.put("", "x" * MAX_BUFFERED_BYTES)
+    writers = [asyncio.create_task(channel.put("a", "é" * MAX_BUFFERED_BYTES)) for _ in range(2)]
     await asyncio.sleep(0.01)
-    assert not writer.done()
-    assert len(channel.take()) > MAX_BUFFERED
-    await writer
-    assert channel.take() == 'data: {"path":"a","delta":"y"}\n\n'
+    assert not any(writer.done() for writer in writers)
+    assert len(channel.take()) == len("data: \n\n") + MAX_BUFFERED_BYTES
+    for writer in writers:
+        await asyncio.sleep(0.01)
+        assert writer.done()
+        assert len(channel.take()) == len('data: {"path":"a","delta":""}\n\n') + 2 * MAX_BUFFERED_BYTES
