@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from builders.model_files import (
     CHAT_TEMPLATES,
@@ -155,32 +155,52 @@ def inspect_folder(folder: Path) -> LocalModel:
     return LocalModel(config, names, weights, missing)
 
 
+def shard_files(folder: Path) -> list[Path]:
+    """The files of weights that loading would read in `folder`; raises OSError or ValueError when it cannot be told."""
+    weights = weights_of(frozenset(_names(folder)))
+    if weights is None:
+        raise ValueError("no weights")
+    return _shards(folder, weights)
+
+
+def _shards(folder: Path, weights: str) -> list[Path]:
+    names = shards_of((folder / weights).read_text(encoding="utf-8")) if is_index(weights) else (weights,)
+    return [folder / name for name in names]
+
+
 def _missing_weights(folder: Path, weights: str) -> str | None:
-    shards: tuple[str, ...] = (weights,)
-    if is_index(weights):
-        try:
-            shards = shards_of((folder / weights).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return weights
-    for shard in shards:
-        path = folder / shard
+    try:
+        shards = _shards(folder, weights)
+    except (OSError, ValueError):
+        return weights
+    for path in shards:
         if not path.is_file() or (path.suffix == ".safetensors" and not is_whole_safetensors(path)):
-            return shard
+            return path.name
     return None
 
 
 def is_whole_safetensors(path: Path) -> bool:
     """Whether the file is as long as its own header says."""
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size:
-                return False
-            header = json.loads(file.read(length))
+            begin, header = read_header(file, size)
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        return bool(path.stat().st_size == 8 + length + max(ends, default=0))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, struct.error):
+        return bool(size == begin + max(ends, default=0))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False
+
+
+def read_header(file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]:
+    """Where the weights of safetensors begin, and what stands before them; raises OSError or ValueError."""
+    try:
+        (length,) = struct.unpack("<Q", file.read(8))
+    except struct.error:
+        raise ValueError("too short") from None
+    header = json.loads(file.read(length)) if length <= size else None
+    if not isinstance(header, dict):
+        raise ValueError("not a header of safetensors")
+    return 8 + length, header
 
 
 def _names(folder: Path) -> list[str]:

@@ -9,10 +9,11 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from builders.hub_cache import HubCache, LocalModel, converted_folder, hub_cache, inspect_folder
+from builders.hub_cache import HubCache, LocalModel, converted_folder, hub_cache, inspect_folder, shard_files
 from builders.model_config import check_fit
 from builders.model_files import CONFIG, is_pickle, no_weights
 from infra.errors import ExitCode, UserError
@@ -50,13 +51,21 @@ class Resolved:
     prepare: module and arguments for Unit.prepare, None when nothing is missing.
     prepare_environment: what `prepare` needs of the environment; the only place where a token stands.
     bytes_to_fetch: what comes over the network, 0 when only a conversion is left to do.
+    config: config.json. weights: name and size of the files that `prepare` fetches or converts.
     """
 
     path: Path
     revision: str | None
-    prepare: tuple[str, ...] | None
-    prepare_environment: Mapping[str, str]
-    bytes_to_fetch: int
+    config: Mapping[str, Any]
+    prepare: tuple[str, ...] | None = None
+    prepare_environment: Mapping[str, str] = field(default_factory=dict)
+    bytes_to_fetch: int = 0
+    weights: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def converts(self) -> bool:
+        """Whether safetensors will be made of what is there or is fetched."""
+        return self.prepare is not None and "--convert-into" in self.prepare
 
 
 def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str]) -> Resolved:
@@ -117,12 +126,11 @@ def _resolve_folder(path: Path, task: str, environ: Mapping[str, str]) -> Resolv
             exit_code=ExitCode.FILE,
         )
     if not model.needs_conversion:
-        return _ready(folder, None)
+        return Resolved(folder, None, model.config)
     converted = _converted_from_folder(folder, model, environ)
     if inspect_folder(converted).missing is None:
-        return _ready(converted, None)
-    arguments = ("--path", str(folder), "--convert-into", str(converted))
-    return Resolved(converted, None, (*_PREPARE, *arguments), _environment(environ, None), 0)
+        return Resolved(converted, None, model.config)
+    return _to_convert(folder, model, converted, None, environ, ())
 
 
 def _converted_from_folder(folder: Path, model: LocalModel, environ: Mapping[str, str]) -> Path:
@@ -140,16 +148,30 @@ def _in_cache(cache: HubCache, repository: str, commit: str, task: str, environ:
     model = inspect_folder(converted)
     if model.config is not None and model.missing is None:
         check_fit(model.config, model=repository, task=task)
-        return _ready(converted, commit)
+        return Resolved(converted, commit, model.config)
     snapshot = cache.snapshot(repository, commit)
     model = inspect_folder(snapshot)
     if model.config is None or not model.is_complete:
         return None
     check_fit(model.config, model=repository, task=task)
     if not model.needs_conversion:
-        return _ready(snapshot, commit)
-    arguments = ("--path", str(snapshot), "--convert-into", str(converted), "--name", repository)
-    return Resolved(converted, commit, (*_PREPARE, *arguments), _environment(environ, None), 0)
+        return Resolved(snapshot, commit, model.config)
+    return _to_convert(snapshot, model, converted, commit, environ, ("--name", repository))
+
+
+def _to_convert(
+    folder: Path,
+    model: LocalModel,
+    converted: Path,
+    commit: str | None,
+    environ: Mapping[str, str],
+    more: tuple[str, ...],
+) -> Resolved:
+    """A model that is whole in `folder`, and pickled."""
+    weights = {path.name: path.stat().st_size for path in shard_files(folder)}
+    arguments = ("--path", str(folder), "--convert-into", str(converted), *more)
+    prepare = (*_PREPARE, *arguments)
+    return Resolved(converted, commit, model.config or {}, prepare, _environment(environ, None), 0, weights)
 
 
 def _on_hub(
@@ -167,7 +189,8 @@ def _on_hub(
     wanted = choose(hub, repository, listing)
     hub.into_snapshot(repository, commit, CONFIG)
     snapshot = cache.snapshot(repository, commit)
-    check_fit(inspect_folder(snapshot).config or {}, model=repository, task=task)
+    config = inspect_folder(snapshot).config or {}
+    check_fit(config, model=repository, task=task)
     size_bytes = missing_bytes(hub, repository, commit, wanted)
     check_space(cache.root, size_bytes)
     arguments = ["--repository", repository, "--commit", commit, "--revision", revision, "--cache-dir", str(cache.root)]
@@ -176,11 +199,9 @@ def _on_hub(
         path = converted_folder(environ, repository, commit)
         check_space(path, wanted.shards_bytes)
         arguments += ["--convert-into", str(path)]
-    return Resolved(path, commit, (*_PREPARE, *arguments), _environment(environ, source.token), size_bytes)
-
-
-def _ready(path: Path, commit: str | None) -> Resolved:
-    return Resolved(path, commit, None, {}, 0)
+    environment = _environment(environ, source.token)
+    weights = {file.name: file.size_bytes for file in wanted.shards}
+    return Resolved(path, commit, config, (*_PREPARE, *arguments), environment, size_bytes, weights)
 
 
 def _environment(environ: Mapping[str, str], token: str | None) -> dict[str, str]:

@@ -209,18 +209,17 @@ class _Handler(BaseHTTPRequestHandler):
         content = repository.files[path]
         if fault and fault.kind == "wrong-hash" and self.command == "GET" and fault.strikes(path):
             content = bytes(byte ^ 1 for byte in content)
-        start = 0
-        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
-            start = int(match[1])
-        body = content[start:]
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked else 0
+        body = content[start : int(asked[2]) + 1 if asked and asked[2] else None]
         host, port = self._host()
         redirected = self.server.hub.cdn and repository.is_large(path) and host != CDN
-        self.send_response(302 if redirected else 206 if start else 200)
+        self.send_response(302 if redirected else 206 if asked else 200)
         if redirected:
             self.send_header("Location", f"http://{CDN}:{port}{self.path}")
             body = b""
-        elif start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        elif asked:
+            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(content)}")
         self.send_header("ETag", f'"{repository.etag(path)}"')
         if repository.is_large(path):
             self.send_header("X-Linked-Etag", f'"{repository.etag(path)}"')

@@ -17,14 +17,12 @@ from transformers.models.auto.modeling_auto import (
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.failure import DEVICE_ABSENT, MODEL_UNFIT, NO_MEMORY, LoadError
-from services.engine.machine import available_memory_bytes, has_fast_bfloat16
+from services.engine.machine import this_processor
+from services.engine.precision import computing_type
 from services.engine.sampling import Room
 from services.settings import TaskSettings
 
 _log = logging.getLogger(__name__)
-
-_SHARE_FOR_FLOAT32 = 0.6
-"""Of the memory that is free, how much a model may take when it is widened to float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,31 +118,24 @@ def _no_device(wanted: str, found: str) -> LoadError:
 
 
 def _choose_dtype(settings: TaskSettings, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
-    """The checkpoint's own type where the machine is fast at it, else float32 where that fits."""
-    if settings.quantization == "int8":
-        dtype = torch.float32
-    elif settings.precision != "auto":
-        dtype = getattr(torch, settings.precision)
-    else:
-        dtype = _automatic_dtype(checkpoint, device)
-    if device.type == "cpu":
-        _check_memory(settings, checkpoint, dtype)
+    processor = this_processor() if device.type == "cpu" else None
+    name = computing_type(
+        settings.precision,
+        settings.quantization,
+        stored=checkpoint.dtype,
+        parameters=checkpoint.parameters,
+        processor=processor,
+    )
+    dtype: torch.dtype = getattr(torch, name)
+    if processor is not None:
+        if settings.precision == "auto" and name != "float32" and not (name == "bfloat16" and processor.fast_bfloat16):
+            _log.info("%s is slow on this processor, but float32 does not fit in the memory that is free", name)
+        _check_memory(settings, checkpoint, dtype, processor.available_bytes)
     return dtype
 
 
-def _automatic_dtype(checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
-    stored: torch.dtype = getattr(torch, checkpoint.dtype)
-    if device.type != "cpu" or stored == torch.float32 or (stored == torch.bfloat16 and has_fast_bfloat16()):
-        return stored
-    available = available_memory_bytes()
-    if available is None or checkpoint.parameters * 4 <= available * _SHARE_FOR_FLOAT32:
-        return torch.float32
-    _log.info("%s is slow on this processor, but float32 does not fit in the memory that is free", checkpoint.dtype)
-    return stored
-
-
-def _check_memory(settings: TaskSettings, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
-    needed, available = checkpoint.parameters * dtype.itemsize, available_memory_bytes()
+def _check_memory(settings: TaskSettings, checkpoint: Checkpoint, dtype: torch.dtype, available: int | None) -> None:
+    needed = checkpoint.parameters * dtype.itemsize
     if available is not None and needed > available:
         raise LoadError(
             f"{settings.model} needs {needed / 1e9:.1f} GB for its weights in {str(dtype).removeprefix('torch.')}, and"

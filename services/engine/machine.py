@@ -2,9 +2,22 @@
 
 import resource
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 _FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What the choice of a precision depends on. available_bytes: memory that can be had, None when unknown."""
+
+    fast_bfloat16: bool
+    available_bytes: int | None
+
+
+def this_processor() -> Processor:
+    return Processor(has_fast_bfloat16(), available_memory_bytes())
 
 
 def has_fast_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

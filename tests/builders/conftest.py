@@ -37,3 +37,13 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         return folder
 
     return make
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An empty cache, and no hub."""
+    return {
+        "HF_HOME": str(tmp_path / "hf"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }

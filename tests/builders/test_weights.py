@@ -27,16 +27,6 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builders.hub_errors.RETRY_DELAYS_S", (0.0, 0.0))
 
 
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    """An empty cache, and no hub."""
-    return {
-        "HF_HOME": str(tmp_path / "hf"),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "HF_ENDPOINT": "http://127.0.0.1:9",
-    }
-
-
 def prepare(resolved: Resolved) -> tuple[int, list[dict[str, Any]]]:
     """Run the step as the runtime does; exit status and the lines it printed."""
     assert resolved.prepare is not None
@@ -247,7 +237,7 @@ def test_a_stored_login_is_used(make_folder: MakeFolder, environ: dict[str, str]
     with FakeHub({NAME: make_folder()}, {NAME: Fault("private")}) as hub:
         environ["HF_ENDPOINT"] = hub.url
         step = ("builders.weights", "fetch", "--repository", NAME)
-        assert prepare(Resolved(Path(), None, step, environ, 0))[0] == 0
+        assert prepare(Resolved(Path(), None, {}, step, environ))[0] == 0
         assert {request.token for request in hub.requests} == {TOKEN}
     assert resolve(ModelSource(repository=NAME), task="chat-completion", environ=environ).prepare is None
 
@@ -362,7 +352,7 @@ def test_what_cannot_be_a_revision_is_refused_without_asking(environ: dict[str, 
 def test_a_folder_is_used_where_it_is(make_folder: MakeFolder, environ: dict[str, str]) -> None:
     folder = make_folder()
     assert resolve(ModelSource(path=folder), task="chat-completion", environ=environ) == Resolved(
-        folder, None, None, {}, 0
+        folder, None, {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
     )
 
 
