@@ -1,5 +1,6 @@
-"""Reads the shell blocks of a Markdown document and runs them as a reader would."""
+"""Reads the blocks of a Markdown document: commands to run as a reader would, what they print, and whole files."""
 
+import json
 import os
 import re
 import signal
@@ -11,14 +12,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY = "http://127.0.0.1:8080/api/ready"
 
 
-def shell_blocks(document: Path) -> list[str]:
-    """The text of every ```sh block, in order."""
-    return [match.group(1) for match in BLOCK.finditer(document.read_text(encoding="utf-8"))]
+@dataclass(frozen=True)
+class Block:
+    """One fenced block. shown: what follows it as ```json or ```text, the output of an ```sh block."""
+
+    language: str
+    text: str
+    shown: "Block | None" = None
+
+
+def blocks(document: Path) -> list[Block]:
+    """Every block of the document, in order."""
+    found: list[Block] = []
+    for match in reversed(list(BLOCK.finditer(document.read_text(encoding="utf-8")))):
+        after = found[0] if found and found[0].language in ("json", "text") else None
+        found.insert(0, Block(match.group(1), match.group(2), after if match.group(1) == "sh" else None))
+    return found
+
+
+def shell_blocks(document: Path) -> list[Block]:
+    """Every ```sh block, in order."""
+    return [block for block in blocks(document) if block.language == "sh"]
+
+
+def is_shown(shown: Block, output: str) -> bool:
+    """Whether the document shows this output; `...` in it stands for anything."""
+    if shown.language == "text":
+        return _fits(shown.text.strip(), output.strip())
+    return _fits(json.loads(shown.text), json.loads(output))
+
+
+def _fits(shown: Any, value: Any) -> bool:
+    match shown:
+        case str():
+            pattern = ".*?".join(re.escape(part) for part in shown.split("..."))
+            return isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
+        case dict():
+            return (
+                isinstance(value, dict)
+                and shown.keys() == value.keys()
+                and all(_fits(item, value[key]) for key, item in shown.items())
+            )
+        case list():
+            return isinstance(value, list) and len(shown) == len(value) and all(map(_fits, shown, value))
+    return bool(shown == value)
 
 
 @dataclass

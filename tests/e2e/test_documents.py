@@ -1,4 +1,4 @@
-"""Every command in the documents runs as written."""
+"""Every command in the documents runs as written, and prints what they show."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT
-from tests.e2e.documents import Reader, shell_blocks
+from tests.e2e.documents import Reader, is_shown, shell_blocks
 
 pytestmark = [pytest.mark.readme, pytest.mark.timeout(600), pytest.mark.usefixtures("default_ports")]
 
@@ -26,13 +26,15 @@ def test_every_command_works(document: Path, checkout: Path, environment: dict[s
     folder = checkout / document.relative_to(ROOT).parent
     with Reader(folder, environment, tmp_path / "up.log") as reader:
         for block in shell_blocks(document):
-            if block in RUN_BY_CI:
-                assert block in (ROOT / ".ci/run").read_text(encoding="utf-8")
+            if block.text in RUN_BY_CI:
+                assert block.text in (ROOT / ".ci/run").read_text(encoding="utf-8")
                 continue
-            output = reader.run(block)
-            if "curl" in block:
+            output = reader.run(block.text)
+            if block.shown is not None:
+                assert is_shown(block.shown, output), output
+            elif "/workflows/runs" in block.text:
                 answer, _ = json.JSONDecoder().raw_decode(output[output.index('{"task_id"') :])
                 assert answer["status"] == "completed", answer
-                assert answer["output"]["generated"], answer
-            elif "model-compose run" in block:
+                assert all(answer["output"].values()), answer
+            elif "model-compose run" in block.text:
                 assert output.strip()
