@@ -74,7 +74,8 @@ def _compiled(pattern: str) -> "regex.Pattern[str]":
     try:
         return regex.compile(pattern)
     except regex.error as error:
-        raise ValueError(f"`{pattern[:80]}` is not a regular expression: {error.msg}") from None
+        where = f" from its character {error.pos + 1} on" if error.pos is not None else ""
+        raise ValueError(f"`{pattern[:80]}` cannot be read as a regular expression{where}") from None
     except (RecursionError, OverflowError, MemoryError):
         raise ValueError(f"`{pattern[:80]}` is too large for a regular expression") from None
 

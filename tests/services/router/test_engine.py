@@ -1,73 +1,18 @@
 """Jobs run in parallel as far as they may, fail together, and repeat within bounds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from services.errors import ServiceError
 from services.router.client import OnDelta
-from services.router.compiling import compile_graph
-from services.router.engine import Engine, Outcome
-from services.router.messages import Run, RunRequest
-from services.router.settings import JobSettings, RouterSettings
 from services.router.works import REPEATS_AT_ONCE
-from services.wire import Delta, Done, Readiness, TaskRequest
-from tests.services.router.rig import job, text, workflow
+from services.wire import Delta, Done, TaskRequest
+from tests.services.router.engines import FakeTask, echo, execute
+from tests.services.router.rig import job
 
 pytestmark = pytest.mark.unit
-
-Answer = Callable[[TaskRequest, OnDelta | None], Awaitable[Done]]
-
-
-async def echo(request: TaskRequest, on_delta: OnDelta | None) -> Done:
-    result = request.fields["text"]
-    if on_delta is not None:
-        await on_delta(Delta(result))
-    return Done(result, {"total_tokens": 1, "seed": 5})
-
-
-class FakeTask:
-    """Answers with a function; counts what runs at once and what was cancelled."""
-
-    def __init__(self, answer: Answer = echo) -> None:
-        self.answer = answer
-        self.requests: list[TaskRequest] = []
-        self.running = self.most = self.cancelled = 0
-
-    async def predict(self, request: TaskRequest, on_delta: OnDelta | None) -> Done:
-        self.requests.append(request)
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            return await self.answer(request, on_delta)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.running -= 1
-
-    async def readiness(self) -> Readiness:
-        return Readiness("ready")
-
-
-async def execute(
-    task: FakeTask, given: dict[str, Any], *jobs: JobSettings, chunks: list[Any] | None = None, **changes: Any
-) -> Outcome:
-    component = text("c", **changes.pop("component", {}))
-    jobs = jobs or (job("j", "c"),)
-    settings = RouterSettings(components=(component,), workflows=(workflow("w", *jobs, **changes),), env={"E": "${x}"})
-    engine = Engine(compile_graph(settings), {"c": task}, settings.env)
-    request = RunRequest(input=given)
-    compiled, _ = engine.check(request)
-
-    async def keep(path: str, piece: str) -> None:
-        if chunks is not None:
-            chunks.append((path, piece))
-
-    run = Run("T", "w", "R", kept=False, session_id="S")
-    return await engine.execute(compiled, request, run, keep if chunks is not None else None)
 
 
 async def test_independent_jobs_run_together() -> None:

@@ -1,0 +1,117 @@
+"""An engine over a task of the tests' own, without sockets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from services.errors import ServiceError
+from services.router.client import OnDelta
+from services.router.compiling import compile_graph
+from services.router.engine import Engine, Outcome
+from services.router.journal import JobKey
+from services.router.messages import Run, RunRequest
+from services.router.settings import JobSettings, RouterSettings, WorkflowSettings
+from services.wire import Delta, Done, Readiness, TaskRequest
+from tests.services.router.rig import job, text, workflow
+
+Answer = Callable[[TaskRequest, OnDelta | None], Awaitable[Done]]
+
+
+async def echo(request: TaskRequest, on_delta: OnDelta | None) -> Done:
+    result = request.fields["text"]
+    if on_delta is not None:
+        await on_delta(Delta(result))
+    return Done(result, {"total_tokens": 1, "seed": 5})
+
+
+class FakeTask:
+    """Answers with a function; counts what runs at once and what was cancelled."""
+
+    def __init__(self, answer: Answer = echo) -> None:
+        self.answer = answer
+        self.requests: list[TaskRequest] = []
+        self.running = self.most = self.cancelled = 0
+
+    @property
+    def texts(self) -> list[str]:
+        return [request.fields["text"] for request in self.requests]
+
+    async def predict(self, request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        self.requests.append(request)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            return await self.answer(request, on_delta)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+
+    async def readiness(self) -> Readiness:
+        return Readiness("ready")
+
+
+def failing(*times: int, status: int = 500) -> Answer:
+    """Fails at these requests, counted from 1, and echoes at the others; without numbers, always."""
+    count = 0
+
+    async def answer(request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        nonlocal count
+        count += 1
+        if not times or count in times:
+            raise ServiceError(status, "broken", f"Request {count} failed.")
+        return await echo(request, on_delta)
+
+    return answer
+
+
+class MemoryJournal:
+    """Finds what another journal has noted up to some point; keeps what is noted."""
+
+    def __init__(self, found: Iterable[tuple[JobKey, Mapping[str, Any]]] = ()) -> None:
+        self.found = dict(found)
+        self.noted: list[tuple[JobKey, Mapping[str, Any]]] = []
+
+    def find(self, key: JobKey) -> Mapping[str, Any] | None:
+        return self.found.get(key)
+
+    def note(self, key: JobKey, record: Mapping[str, Any]) -> None:
+        assert key not in self.found, f"{key} was done again"
+        assert key not in dict(self.noted), f"{key} was done twice"
+        self.noted.append((key, record))
+
+
+class Bench:
+    """An engine of one text component `c` over `task`, whose prompt is the input `prompt`."""
+
+    def __init__(self, task: FakeTask, *workflows: WorkflowSettings, components: Iterable[Any] = (), **c: Any) -> None:
+        settings = RouterSettings(components=(text("c", **c), *components), workflows=workflows, env={"E": "${x}"})
+        self.engine = Engine(compile_graph(settings), {"c": task}, settings.env)
+
+    async def run(
+        self,
+        given: Mapping[str, Any] | None = None,
+        chunks: list[Any] | None = None,
+        journal: MemoryJournal | None = None,
+        **request: Any,
+    ) -> Outcome:
+        """The outcome of the default workflow. chunks: takes the pieces of a streamed run."""
+        asked = RunRequest(input=given or {}, **request)
+        compiled, _ = self.engine.check(asked)
+
+        async def keep(path: str, piece: str) -> None:
+            if chunks is not None:
+                chunks.append((path, piece))
+
+        run = Run("T", compiled.id, "R", kept=journal is not None, session_id="S")
+        return await self.engine.execute(compiled, asked, run, keep if chunks is not None else None, journal)
+
+
+async def execute(
+    task: FakeTask, given: dict[str, Any], *jobs: JobSettings, chunks: list[Any] | None = None, **changes: Any
+) -> Outcome:
+    """The outcome of a workflow `w` of these jobs, or of one job on `c`; `changes` are the workflow's."""
+    component = changes.pop("component", {})
+    bench = Bench(task, workflow("w", *(jobs or (job("j", "c"),)), **changes), **component)
+    return await bench.run(given, chunks)
