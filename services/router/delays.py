@@ -17,6 +17,7 @@ from services.router.pieces import Pieces
 from services.router.settings import LONGEST_WAIT_S
 from services.router.tally import Tally
 
+_A_TIME = "a time such as 2030-01-31T08:30:00 or 08:30"
 _LOOK_AGAIN_S = 60.0
 """How often a wait for a time of the clock looks at it, because it may be set meanwhile."""
 
@@ -50,10 +51,14 @@ def _end(work: DelayWork, scope: Mapping[str, Any], now: float) -> float:
         return now + _duration(work.duration, scope)
     assert work.time is not None
     zone = _zone(None if work.timezone is None else render_input(work.timezone, scope, "timezone"))
-    end = moment(render_input(work.time, scope, "time"), zone, datetime.fromtimestamp(now, zone))
-    if end.timestamp() - now > LONGEST_WAIT_S:
+    value = render_input(work.time, scope, "time")
+    try:
+        end_s = moment(value, zone, datetime.fromtimestamp(now, zone)).timestamp()
+    except (ValueError, OverflowError):  # at the edges of the calendar, where zones lead beyond it
+        raise _unfit("time", _A_TIME, value) from None
+    if end_s - now > LONGEST_WAIT_S:
         raise _too_long("time")
-    return end.timestamp()
+    return end_s
 
 
 def moment(value: Any, zone: tzinfo | None, now: datetime) -> datetime:
@@ -72,7 +77,7 @@ def moment(value: Any, zone: tzinfo | None, now: datetime) -> datetime:
     try:
         end = datetime.fromisoformat(text)
     except ValueError:
-        raise _unfit("time", "a time such as 2030-01-31T08:30:00 or 08:30", value) from None
+        raise _unfit("time", _A_TIME, value) from None
     return end if end.tzinfo is not None else end.replace(tzinfo=zone)
 
 

@@ -1,6 +1,7 @@
 """Comparisons hold as JSON would say, numbers also as text; no pattern can hold up the router."""
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -137,9 +138,8 @@ async def test_a_pattern_that_explodes_is_given_up_and_holds_nobody_up() -> None
     ],
 )
 async def test_a_pattern_that_is_none_is_named(pattern: str, message: str) -> None:
-    with pytest.raises(ValueError, match="expression|longer") as caught:
+    with pytest.raises(ValueError, match=re.escape(message)):
         compiled(pattern)
-    assert str(caught.value) == message
     with pytest.raises(ServiceError) as refused:
         await compare("match", "a", pattern)
     assert (refused.value.status, refused.value.message) == (422, f"A `match` cannot be made: {message}.")

@@ -113,7 +113,7 @@ async def test_what_cannot_be_waited_for_is_named(work: DelayWork, field: str, m
     assert (caught.value.status, caught.value.field, caught.value.message) == (422, field, message)
 
 
-@pytest.mark.parametrize("value", [None, [], "", {"a": 1}, True, "99:99", "2030-13-01", 5])
+@pytest.mark.parametrize("value", [None, [], "", {"a": 1}, True, "99:99", "2030-13-01", "0001-01-01", 5])
 async def test_no_value_breaks_a_time(value: Any) -> None:
     with pytest.raises(ServiceError, match="must be a time"):
         await wait(DelayWork(None, value if value is not None else [], None), {}, pieces())
