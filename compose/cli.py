@@ -172,6 +172,18 @@ def config(common: Common) -> None:
 
 
 @cli.command()
+@click.argument("workflow", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options()
+@click.pass_obj
+def explain(common: Common, workflow: str | None, as_json: bool) -> None:
+    """Show the jobs of a WORKFLOW in order, what each reads, and what can be null."""
+    from compose.explain import explain as show
+
+    show(common.selection, workflow, common.console, as_json=as_json)
+
+
+@cli.command()
 @click.pass_obj
 def schema(common: Common) -> None:
     """Print the JSON schema of the file, for editors."""

@@ -48,7 +48,7 @@ class Loaded:
 
     directory: of the first file; relative paths in the file start there. env: every variable that `${env.NAME}` can
     read, the strongest value of each. digest: changes when what the file asks for does. model_marks: where each
-    component's model is named, by the component's name.
+    component's model is named, by the component's name. root: the file in today's dialect, to look up places in.
     """
 
     spec: ComposeSpec
@@ -58,6 +58,7 @@ class Loaded:
     digest: str
     env: Mapping[str, str]
     model_marks: Mapping[str, Mark]
+    root: nodes.Mapping
 
 
 def load_spec(
@@ -106,6 +107,7 @@ def load_spec(
             for index, component in enumerate(shaped.spec.components)
             if component in shaped.spec.models
         },
+        shaped.node,
     )
 
 

@@ -108,13 +108,12 @@ def _work_reads(work: Work, workflows: Mapping[str, Inputs]) -> Iterator[Read]:
             yield from _condition_reads(work.where)
         case ForEachWork():
             yield from _own_input(work.input, "list", needed=True)
-            yield from _reads(work.batch_size, "integer")
+            yield from _reads(work.batch_size, "integer", required=True)
             yield from _call_reads(work.call, workflows) if work.call.input is not None else ()
             yield from _reads(work.item_output, "text")
         case LoopWork():
-            yield from _through(_call_reads(work.call, workflows), work.input)
-            yield from _reads(work.item_output, "text")
-            yield from _condition_reads(work.condition)
+            inside = [*_call_reads(work.call, workflows), *_reads(work.item_output, "text")]
+            yield from _through([*inside, *_condition_reads(work.condition)], work.input)
 
 
 def _router_reads(work: Router) -> Iterator[Read]:

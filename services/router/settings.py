@@ -219,6 +219,16 @@ JobSettings = Annotated[
 ]
 
 
+def asked(job: JobSettings) -> tuple[str, str] | None:
+    """The component and the action that a job asks, if any."""
+    match job:
+        case ComponentJobSettings():
+            return job.component, job.action
+        case ForEachJobSettings() | LoopJobSettings():
+            return job.do.component, job.do.action
+    return None
+
+
 class WorkflowSettings(_Settings):
     """One workflow; `output` is a template over `${output}` (one implicit job) or `${jobs.<id>.output}`."""
 

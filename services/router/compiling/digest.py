@@ -2,15 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from services.router.compiling.components import Components
-from services.router.settings import (
-    ComponentJobSettings,
-    ForEachJobSettings,
-    LoopJobSettings,
-    WorkflowSettings,
-)
+from services.router.settings import WorkflowSettings, asked
 
 _FOR_READERS = {"name", "title", "description", "default", "private"}
 """What a workflow says of itself without changing what a run does."""
@@ -21,20 +16,10 @@ def digest(settings: WorkflowSettings, components: Components, inner: Mapping[st
 
     inner: the digests of the workflows that it runs, by id.
     """
-    asked = {f"{component}/{action}": components.described(component, action) for component, action in _asked(settings)}
+    places = {place for place in map(asked, settings.jobs) if place is not None}
     described = {
         "workflow": settings.model_dump(mode="json", exclude=_FOR_READERS),
-        "actions": asked,
+        "actions": {"/".join(place): components.described(*place) for place in sorted(places)},
         "workflows": dict(inner),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def _asked(settings: WorkflowSettings) -> Iterator[tuple[str, str]]:
-    """Component and action of each call."""
-    for job in settings.jobs:
-        match job:
-            case ComponentJobSettings():
-                yield job.component, job.action
-            case ForEachJobSettings() | LoopJobSettings():
-                yield job.do.component, job.do.action

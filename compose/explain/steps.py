@@ -1,0 +1,106 @@
+"""The jobs of a compiled workflow in the order in which they can run: what each one awaits, reads and leads to."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from compose.explain.explanation import Step, Wait, Way
+from compose.explain.places import key_path, read_by
+from compose.explain.words import does, limits, on_error, retry, ways
+from services.router.compiling.jobs import starts
+from services.router.expression import Expression, walk
+from services.router.graph import Call, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
+from services.router.reachability import Node, visited_again
+from services.router.settings import WorkflowSettings
+from services.router.templates import calls, job_uses
+
+
+def steps(workflow: Workflow, settings: WorkflowSettings, graph: Graph) -> tuple[Step, ...]:
+    """All jobs, each after what it waits for; in the order of the file among those that may run at the same time."""
+    nodes = starts(workflow.jobs)
+    again = visited_again(nodes)
+    jobs = {job.id: (job, written) for job, written in zip(workflow.jobs, settings.jobs, strict=True)}
+    return tuple(
+        Step(
+            job.id,
+            written.type,
+            does(job.work),
+            tuple(nodes[job.id].routed_by),
+            tuple(_waits(job, written.depends_on)),
+            tuple(dict.fromkeys(read_by(expression) for expression in _read(job, graph))),
+            tuple(Way(when, to) for when, to in ways(job.work)),
+            retry(job.retry) if job.retry else None,
+            on_error(job.on_error) if job.on_error else None,
+            tuple(limits(job, may_return=job.id in again)),
+            tuple(_goes_to(job.id, workflow)),
+        )
+        for job, written in map(jobs.__getitem__, _in_order(nodes))
+    )
+
+
+def _in_order(nodes: Mapping[str, Node]) -> Iterator[str]:
+    """Each job after everything that may come before it, or, in a circle of routing, after enough to start it."""
+    waiting = dict(nodes)
+    while waiting:
+        free = (name for name, node in waiting.items() if not _before(node) & waiting.keys())
+        startable = (name for name, node in waiting.items() if all(group - waiting.keys() for group in _groups(node)))
+        name = next(free, None) or next(startable)
+        del waiting[name]
+        yield name
+
+
+def _groups(node: Node) -> list[set[str]]:
+    """Of each group one must have run."""
+    return [*map(set, node.needs), *([set(node.routed_by)] if node.routed_by else [])]
+
+
+def _before(node: Node) -> set[str]:
+    return set().union(*_groups(node))
+
+
+def _waits(job: Job, depends_on: Collection[tuple[str, ...]]) -> Iterator[Wait]:
+    readers: dict[str, list[str]] = {}
+    for use in job_uses(job):
+        if use.expression.source == "jobs":
+            readers.setdefault(str(use.expression.path[0]), []).append(key_path(use.location))
+    for group in job.needs:
+        if group in depends_on:
+            yield Wait(group, "depends_on")
+        else:
+            yield Wait(group, ", ".join(dict.fromkeys(readers[group[0]])))
+
+
+def _read(job: Job, graph: Graph) -> Iterator[Expression]:
+    """What a job reads: by its own templates, and by its action where that sees the same input."""
+    yield from (use.expression for use in job_uses(job))
+    for call in calls(job.work):
+        behind = list(_read_by_action(call, graph))
+        passes_on = call.input is None and not isinstance(job.work, ForEachWork)
+        if isinstance(job.work, LoopWork):
+            passes_on &= job.work.input is None
+        yield from (expression for expression in behind if passes_on or expression.source != "input")
+
+
+def _read_by_action(call: Call, graph: Graph) -> Iterator[Expression]:
+    """What the action's templates read, or what the workflow reads that it runs."""
+    if isinstance(call, ModelCall):
+        yield from (use.expression for tree in call.action.templates.values() for use in walk(tree))
+    elif call.own_input is not None:
+        yield from (use.expression for use in walk(call.own_input))
+    else:
+        for item in graph.workflows[call.workflow].inputs.declared:
+            yield Expression("input", (item.name,), False, None, None, None, f"${{input.{item.name}}}")
+
+
+def _goes_to(job_id: str, workflow: Workflow) -> Iterator[str]:
+    """The keys whose expressions read the job's output."""
+    found: dict[str, None] = {}
+    for other in workflow.jobs:
+        for use in job_uses(other):
+            if use.expression.source == "jobs" and use.expression.path[0] == job_id:
+                found[key_path((other.id, *use.location))] = None
+    if workflow.output is None and job_id in workflow.terminal:
+        found["output"] = None
+    for use in walk(workflow.output, ("output",)):
+        is_default = use.expression.source == "output" and job_id in workflow.terminal
+        if is_default or (use.expression.source == "jobs" and use.expression.path[0] == job_id):
+            found[key_path(use.location)] = None
+    yield from found
