@@ -177,7 +177,7 @@ def config(common: Common) -> None:
 @common_options()
 @click.pass_obj
 def explain(common: Common, workflow: str | None, as_json: bool) -> None:
-    """Show the jobs of a WORKFLOW in order, what each reads, and what can be null."""
+    """Show a WORKFLOW in order: what jobs read, what can be null."""
     from compose.explain import explain as show
 
     show(common.selection, workflow, common.console, as_json=as_json)

@@ -63,7 +63,7 @@ Commands:
   run       Run a WORKFLOW once, and print its output.
   validate  Check the file, and show everything that is wrong with it.
   config    Print the file as it is understood, without its secrets.
-  explain   Show the jobs of a WORKFLOW in order, what each reads, and what can be null.
+  explain   Show a WORKFLOW in order: what jobs read, what can be null.
   schema    Print the JSON schema of the file, for editors.
 
   `init` writes a first file, `up` starts what it describes.
