@@ -11,7 +11,7 @@ from services.errors import ServiceError
 from services.router.calls import Caller
 from services.router.conditions import equal, holds
 from services.router.delays import wait
-from services.router.expression import MISSING, Tree
+from services.router.expression import Tree
 from services.router.fields import coerce, render_input, render_output
 from services.router.graph import (
     Call,
@@ -35,6 +35,8 @@ REPEATS_AT_ONCE = 32
 queue."""
 _REPEAT_COUNT = Field("repeat_count", "integer", "parallel runs of one job", minimum=1, maximum=1000)
 _BATCH_SIZE = Field("batch_size", "integer", "items worked on at once", minimum=1, maximum=1000)
+
+_KINDS = {str: "a text", dict: "an object", bool: "true or false", type(None): "nothing"}
 
 Scope = Mapping[str, Any]
 
@@ -154,7 +156,7 @@ def _own_input(tree: Tree | None, scope: Scope) -> Any:
 def _items(tree: Tree | None, scope: Scope) -> list[Any]:
     items = _own_input(tree, scope)
     if not isinstance(items, list):
-        shown = "nothing" if items is None or items is MISSING else f"a value of type {type(items).__name__}"
+        shown = _KINDS.get(type(items), "a number")
         raise ServiceError(422, "invalid_input", f'"input" must be a list to go through, not {shown}.', field="input")
     return items
 

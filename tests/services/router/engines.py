@@ -10,7 +10,7 @@ from services.router.compiling import compile_graph
 from services.router.engine import Engine, Outcome
 from services.router.journal import JobKey
 from services.router.messages import Run, RunRequest
-from services.router.settings import JobSettings, RouterSettings, WorkflowSettings
+from services.router.settings import RouterSettings, WorkflowSettings
 from services.wire import Delta, Done, Readiness, TaskRequest
 from tests.services.router.rig import job, text, workflow
 
@@ -109,9 +109,21 @@ class Bench:
 
 
 async def execute(
-    task: FakeTask, given: dict[str, Any], *jobs: JobSettings, chunks: list[Any] | None = None, **changes: Any
+    task: FakeTask, given: dict[str, Any], *jobs: Any, chunks: list[Any] | None = None, **changes: Any
 ) -> Outcome:
     """The outcome of a workflow `w` of these jobs, or of one job on `c`; `changes` are the workflow's."""
     component = changes.pop("component", {})
     bench = Bench(task, workflow("w", *(jobs or (job("j", "c"),)), **changes), **component)
     return await bench.run(given, chunks)
+
+
+def ask(name: str, prompt: str | None = None, **changes: Any) -> dict[str, Any]:
+    """The settings of a component job on `c` that asks for this prompt, by default the workflow's."""
+    own = {} if prompt is None else {"input": {"prompt": prompt}}
+    return {"id": name, "type": "component", "component": "c", "action": "__action__", **own, **changes}
+
+
+def do(prompt: str | None = None, **changes: Any) -> dict[str, Any]:
+    """The settings of a call in a for-each or a loop."""
+    own = {} if prompt is None else {"input": {"prompt": prompt}}
+    return {"component": "c", "action": "__action__", **own, **changes}
