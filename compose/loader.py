@@ -85,13 +85,13 @@ def load_spec(
     root = _merged(sources, redact)
 
     modern, ambiguities = modernise(root)
-    supported, refusals = refuse(modern)
-    shaped = read_shape(supported, environment)
-    partial = bool(ambiguities or refusals or shaped.problems)
-    findings = Findings(shaped.node, _ids(modern), partial)
+    refused = refuse(modern)
+    shaped = read_shape(refused.rest, environment)
+    partial = bool(ambiguities or refused.problems or shaped.problems)
+    findings = Findings(shaped.node, _ids(modern), partial, refused.damaged | shaped.damaged)
     if shaped.spec is not None:
         check_references(shaped.spec, findings)
-    problems = [*ambiguities, *refusals, *shaped.problems, *findings.problems]
+    problems = [*ambiguities, *refused.problems, *shaped.problems, *findings.problems]
     if problems or shaped.spec is None:
         raise InvalidFile(problems, sources, redact)
     warnings = [*nodes.repeated_keys(root), *findings.warnings]

@@ -40,7 +40,8 @@ def find_call(call: ComponentJobSpec | DoSpec, spec: ComposeSpec, here: Location
             _nothing_chosen("action", ids, here, _actions_of(component, spec), findings)
         elif call.action not in findings.known.get("action", ()) or not findings.partial:
             message = f"component `{component.name}` has no action `{call.action}`"
-            findings.error((*here, "action"), message, did_you_mean(call.action, ids))
+            unnamed = "its only action has no name: leave `action` out" if len(ids) == 1 else None
+            findings.error((*here, "action"), message, did_you_mean(call.action, ids) or unnamed)
         return None
     return component, action
 

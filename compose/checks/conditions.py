@@ -20,9 +20,10 @@ def check_condition(condition: ConditionSpec, here: Location, place: Place, find
     combined = [written for name, written in _COMBINATIONS.items() if name in given]
     compared = [name for name in _COMPARISON if name in given]
     if len(combined) > 1 or (combined and compared):
-        names = " and ".join(f"`{name}`" for name in [*combined, *compared])
-        findings.error(here, f"{names} cannot stand beside each other", "put one condition into the other")
-    elif not combined and not compared:
+        *most, last = [f"`{name}`" for name in [*combined, *compared]]
+        message = f"{', '.join(most)} and {last} cannot stand beside each other"
+        findings.error(here, message, "put one condition into the other")
+    elif not combined and not compared and findings.is_whole(here):
         findings.error(
             here, "the condition says nothing", "write `input`, `operator` and `value`, or `all`, `any`, `not`"
         )
@@ -30,7 +31,7 @@ def check_condition(condition: ConditionSpec, here: Location, place: Place, find
         check_comparison(condition, here, place, findings)
     for name in ("all", "any"):
         inner: tuple[ConditionSpec, ...] | None = getattr(condition, name)
-        if inner == ():
+        if inner == () and findings.is_whole(here):
             findings.error((*here, name), f"`{name}` holds no condition", "leave it out, or write one")
         for index, item in enumerate(inner or ()):
             check_condition(item, (*here, name, index), place, findings)
@@ -43,7 +44,8 @@ def check_comparison(comparison: ConditionSpec | BranchSpec, here: Location, pla
     check(comparison.input, (*here, "input"), place, findings)
     at = (*here, "value")
     if "value" not in comparison.model_fields_set:
-        findings.error(here, "there is nothing to compare with", "write `value: ...`; `value: null` is nothing")
+        if findings.is_whole(here):
+            findings.error(here, "there is nothing to compare with", "write `value: ...`; `value: null` is nothing")
         return
     tree = check(comparison.value, at, place, findings)
     if tree is None or not is_constant(comparison.value):

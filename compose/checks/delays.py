@@ -21,7 +21,7 @@ def check_delay(job: DelayJobSpec, here: Location, place: Place, findings: Findi
     """What the mode needs is there and can be read, and nothing else."""
     needed, foreign = ("duration", ["time", "timezone"]) if job.mode == "time-interval" else ("time", ["duration"])
     given = job.model_fields_set
-    if needed not in given and not given & set(foreign):
+    if needed not in given and not given & set(foreign) and findings.is_whole(here):
         findings.error(here, f"the delay has no `{needed}`", _EXAMPLES[needed])
     for name in foreign:
         if name in given:

@@ -12,14 +12,21 @@ class Findings:
     """Problems and warnings about the nodes of one file.
 
     known: every id in the file by the kind of block that bears it, also of blocks that were set aside as faulty.
-    partial: blocks were set aside, so that what is missing may have been among them.
+    partial: blocks were set aside, so that what is missing may have been among them. damaged: the places of the blocks
+    out of which something was set aside.
     """
 
     root: Mapping
     known: dict[str, frozenset[str]]
     partial: bool = False
+    damaged: frozenset[Mark] = frozenset()
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+
+    def is_whole(self, location: Location) -> bool:
+        """Whether the block there is what the user has written, so that what is missing in it is missing."""
+        node = node_at(self.root, location)
+        return node is None or node.mark not in self.damaged
 
     def mark(self, location: Location, *, key: bool = False) -> Mark:
         """The place in the file."""

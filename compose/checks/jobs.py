@@ -26,6 +26,7 @@ from compose.spec import (
     SwitchJobSpec,
     WorkflowSpec,
 )
+from compose.templates import uses
 from compose.usage import Asked
 from compose.written import Template
 from services.catalog import MAX_COUNT, Field
@@ -113,6 +114,7 @@ class _Checked:
                 self._template(job.input, base, "input")
                 self._count(_BATCH_SIZE, job.batch_size, base)
                 self._check_do(job, {"item": None, "index": None, **base})
+                self._warn_of_equal_calls(job)
             case LoopJobSpec() as job:
                 self._template(job.input, base, "input")
                 self._check_do(job, {"index": None, **base})
@@ -144,9 +146,19 @@ class _Checked:
         check_unread(tree, self.asked, (*self.here, "do", "input"), self.findings)
         self._template(job.do.output, {"output": self.answer, **sources}, "do", "output")
 
+    def _warn_of_equal_calls(self, job: ForEachJobSpec) -> None:
+        try:
+            read = {use.expression.source for use in uses(job.do.input)}
+        except ExpressionError:
+            return
+        if job.do.input is not None and not read & {"item", "index"}:
+            message = "neither `item` nor `index` is read, so every item makes the same request"
+            hint = "read `${item}`, or leave `input` out to pass the item on"
+            self.findings.warn((*self.here, "do", "input"), message, hint)
+
     def _check_loop(self, job: LoopJobSpec, base: _Sources) -> None:
         conditions = {name: tested for name, tested in (("while", job.while_), ("until", job.until)) if tested}
-        if not conditions:
+        if not conditions and self.findings.is_whole(self.here):
             hint = "write `while:` or `until:` with `input`, `operator` and `value`"
             self.findings.error(self.here, "the loop does not say when it ends", hint)
         elif len(conditions) > 1:

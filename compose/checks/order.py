@@ -6,7 +6,7 @@ from compose.blocks import Location, node_at
 from compose.checks.findings import Findings
 from compose.checks.naming import did_you_mean
 from compose.reading.nodes import Scalar
-from compose.spec import ComposeSpec, JobSpec, WorkflowActionSpec, WorkflowSpec
+from compose.spec import ComposeSpec, JobSpec, WorkflowActionSpec, WorkflowComponentSpec, WorkflowSpec
 from compose.templates import jobs_read
 from compose.usage import asked
 from services.router.expression import ExpressionError
@@ -32,6 +32,18 @@ def check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> N
             routers = _listed(nodes[name].routed_by)
             hint = f"it runs only when {routers} leads to it, and that comes after it: let a job before it lead there"
             findings.error(places[name], f"nothing can ever start job `{name}`", hint)
+
+
+def check_unused(spec: ComposeSpec, findings: Findings) -> None:
+    """Warn of what nothing can reach: private workflows, and components that only run workflows."""
+    calls = [call for workflow in spec.workflows for call in asked(workflow, spec)]
+    for index, workflow in enumerate(spec.workflows):
+        runs = (action.workflow for _, action in calls if isinstance(action, WorkflowActionSpec))
+        if workflow.private and workflow.id not in runs:
+            findings.warn(("workflows", index), f"workflow `{workflow.id}` is private, and nothing in the file runs it")
+    for index, component in enumerate(spec.components):
+        if isinstance(component, WorkflowComponentSpec) and all(component != used for used, _ in calls):
+            findings.warn(("components", index), f"no job asks component `{component.name}`")
 
 
 def check_recursion(spec: ComposeSpec, findings: Findings) -> None:

@@ -1,6 +1,6 @@
 """What files of the field may say and this project does not serve yet: refused by name, never as a typo."""
 
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from compose.blocks import VARIANTS, rewrite
 from compose.checks.shape import MODELS
@@ -74,12 +74,23 @@ _DECISIVE: Final = {
 """Values without which nothing else in the block can be judged."""
 
 
-def refuse(root: Mapping) -> tuple[Mapping, tuple[Problem, ...]]:
-    """The file, in today's dialect, without what is not supported yet, and a problem for each such thing."""
+class Refused(NamedTuple):
+    """The rest of a file, a problem for each thing refused, and the places of the blocks that these stood in."""
+
+    rest: Mapping
+    problems: tuple[Problem, ...]
+    damaged: frozenset[Mark]
+
+
+def refuse(root: Mapping) -> Refused:
+    """The file, in today's dialect, without what is not supported yet."""
     problems: list[Problem] = []
+    damaged: set[Mark] = set()
 
     def judge(block: Mapping, kind: str) -> Mapping | None:
         refused = {key: problem for key, entry in block.entries.items() if (problem := _judge(kind, key, entry))}
+        if refused:
+            damaged.add(block.mark)
         decisive = next((problem for key, problem in refused.items() if (kind, key) in _DECISIVE), None)
         if decisive:
             problems.append(decisive)
@@ -89,7 +100,7 @@ def refuse(root: Mapping) -> tuple[Mapping, tuple[Problem, ...]]:
 
     pruned = rewrite(root, "file", judge)
     assert isinstance(pruned, Mapping), "a file's own keys choose nothing"
-    return pruned, tuple(problems)
+    return Refused(pruned, tuple(problems), frozenset(damaged))
 
 
 def refused_keys(kind: str) -> frozenset[str]:

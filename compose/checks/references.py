@@ -9,7 +9,7 @@ from compose.checks.findings import Findings
 from compose.checks.hosts import is_loopback
 from compose.checks.jobs import check_jobs
 from compose.checks.naming import check_default, check_distinct, check_names, did_you_mean
-from compose.checks.order import check_recursion
+from compose.checks.order import check_recursion, check_unused
 from compose.checks.planned import VALUES
 from compose.spec import (
     ComponentSpec,
@@ -43,6 +43,8 @@ def check_references(spec: ComposeSpec, findings: Findings) -> None:
     for index, workflow in enumerate(spec.workflows):
         check_jobs(workflow, spec, (*workflows, index), findings)
     check_recursion(spec, findings)
+    if not findings.partial:
+        check_unused(spec, findings)
 
 
 def _check_controller(controller: ControllerSpec, findings: Findings) -> None:
@@ -83,7 +85,7 @@ def _check_component(component: ComponentSpec, spec: ComposeSpec, here: Location
 def _check_workflow_component(
     component: WorkflowComponentSpec, spec: ComposeSpec, here: Location, findings: Findings
 ) -> None:
-    if not component.actions and not findings.partial:
+    if not component.actions and findings.is_whole(here):
         findings.error(here, "the component names no workflow", "write `workflow: NAME`")
     for index, action in enumerate(component.actions):
         _check_workflow_action(action, spec, (*here, "actions", index), findings)

@@ -1,6 +1,6 @@
 """Whether the file has the shape of a spec; what pydantic finds wrong is said in our own words, at its place."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ from compose.dialect import OLDER_KEYS
 from compose.reading import nodes
 from compose.reading.interpolation import to_data
 from compose.reading.nodes import Node, mark_at
-from compose.reading.problems import Problem
+from compose.reading.problems import Mark, Problem
 from compose.spec import (
     ActionSpec,
     AdapterSpec,
@@ -89,13 +89,14 @@ class Shaped:
     """A file's spec, without the parts that `problems` name; None when too little is left.
 
     node: what the spec was made of, so that its locations lead to marks. used: the variables that the file reads,
-    with their values.
+    with their values. damaged: the places of the blocks out of which something was taken.
     """
 
     spec: ComposeSpec | None
     node: nodes.Mapping
     used: Mapping[str, str]
     problems: tuple[Problem, ...]
+    damaged: frozenset[Mark] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +125,29 @@ def read_shape(root: nodes.Mapping, environment: Mapping[str, str]) -> Shaped:
     first = to_data(root, environment)
     node: Node = root
     found: list[Problem] = []
+    damaged: set[Mark] = set()
     data = first.data
     for attempt in range(_ROUNDS):
         assert isinstance(node, nodes.Mapping), "only what stands in the file is taken out"
         try:
-            return Shaped(ComposeSpec.model_validate(data), node, first.used, (*first.problems, *found))
+            spec = ComposeSpec.model_validate(data)
+            return Shaped(spec, node, first.used, (*first.problems, *found), frozenset(damaged))
         except ValidationError as error:
             faults = [_fault(detail) for detail in error.errors(include_url=False)]
             if attempt == 0:
                 found += [_problem(node, fault) for fault in faults if _is_cause(fault, faults, node, environment)]
+            damaged |= {mark for fault in faults for mark in _around(node, fault.removed)}
             node = without(node, [fault.removed for fault in faults if fault.removed])
             data = to_data(node, environment).data
     return Shaped(None, root, first.used, (*first.problems, *found))
+
+
+def _around(root: Node, location: Location) -> Iterator[Mark]:
+    """The places of the blocks around what stands there."""
+    for length in range(len(location)):
+        block = node_at(root, location[:length])
+        if block is not None:
+            yield block.mark
 
 
 def accepted_keys(kind: str) -> list[str]:
@@ -238,6 +250,7 @@ def _missing(name: str, fault: _Fault) -> tuple[str, str | None]:
         "task": f"write `task: NAME` with one of {', '.join(TASKS)}",
         "model": "write `model: OWNER/NAME`, or `model: ./FOLDER` for a local one",
         "do": "write what is called each time: `do: {component: NAME, input: ...}`",
+        "workflow": "name the workflow that it runs",
         "then": "name the job that this case leads to",
         "to": "name the job that this way leads to",
         "max_attempt_count": "write how often the job is tried, the first time included",
@@ -250,6 +263,23 @@ def _missing(name: str, fault: _Fault) -> tuple[str, str | None]:
 def _not_allowed(name: str, value: Any, allowed: list[str]) -> tuple[str, str | None]:
     if not isinstance(value, str):
         return f"`{name}` must be {' or '.join(allowed)}", None
-    meant = closest(value, allowed)
-    question = f"; did you mean `{meant}`?" if meant and len(allowed) > 1 else ""
+    meant = _MEANT.get(value, closest(value, allowed))
+    question = f"; did you mean `{meant}`?" if meant in allowed and len(allowed) > 1 else ""
     return f"`{name}` cannot be `{value}`", f"allowed: {', '.join(allowed)}{question}"
+
+
+_MEANT: Final = {
+    "=": "eq",
+    "==": "eq",
+    "equals": "eq",
+    "!=": "neq",
+    "ne": "neq",
+    ">": "gt",
+    ">=": "gte",
+    "<": "lt",
+    "<=": "lte",
+    "nin": "not-in",
+    "regex": "match",
+    "model": "component",
+}
+"""What people write who know other languages, or mix up what a component and a job are."""

@@ -12,7 +12,10 @@ Kind = Literal["cannot read", "wrong shape", "wrong meaning"]
 _SHOWN_WIDTH = 100
 """Characters of a source line that are shown; a longer line is cut around the place."""
 
-_SECRET = re.compile(r"""((?:token|key|secret|password)["']?\s*:\s*)(?!\$\{)([^\s,}\]#][^,}\]#]*)""", re.IGNORECASE)
+_SECRET = re.compile(
+    r"""((?:token|key|secret|password)["']?\s*:\s*)(?!\$\{)([^\s,}\]#][^,}\]#]*)|(://[^\s/:@]*:)(?!\$\{)([^\s@/]+)(?=@)""",
+    re.IGNORECASE,
+)
 """A value that nobody who looks at the terminal should read; one from the environment is not written there."""
 
 
@@ -78,7 +81,7 @@ def _render(problem: Problem, lines: list[str]) -> str:
 
 def _excerpt(line: str, column: int) -> list[str]:
     """The source line and a caret under its `column` (from 0); control characters become spaces, secrets stars."""
-    line = _SECRET.sub(lambda match: match[1] + "*" * len(match[2]), line)
+    line = _SECRET.sub(lambda match: (match[1] or match[3]) + "*" * len(match[2] or match[4]), line)
     start = max(0, column - _SHOWN_WIDTH // 2) if len(line) > _SHOWN_WIDTH else 0
     shown = "".join(char if char.isprintable() else " " for char in line[start : start + _SHOWN_WIDTH]).rstrip()
     if not shown:
