@@ -7,7 +7,6 @@ import pytest
 
 from services.errors import ServiceError
 from services.router.client import OnDelta
-from services.router.works import REPEATS_AT_ONCE
 from services.wire import Delta, Done, TaskRequest
 from tests.services.router.engines import FakeTask, echo, execute
 from tests.services.router.rig import job
@@ -65,20 +64,6 @@ async def test_cancelling_a_run_cancels_every_repeat() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert (task.cancelled, task.running) == (5, 0)
-
-
-@pytest.mark.parametrize(("component", "most"), [({}, REPEATS_AT_ONCE), ({"max_concurrent_count": 2}, 2)])
-async def test_repeats_do_not_flood_their_component(component: Any, most: int) -> None:
-    async def pause(request: TaskRequest, on_delta: OnDelta | None) -> Done:
-        await asyncio.sleep(0)
-        return await echo(request, on_delta)
-
-    task = FakeTask(pause)
-    one = job("a", "c", repeat_count=100, input={"prompt": "${index}"})
-    outcome = await execute(task, {"prompt": "x"}, one, component=component)
-    assert outcome.output == [str(index) for index in range(100)]
-    assert task.most == most
-    assert len({request.seed for request in task.requests}) == 100
 
 
 async def test_lists_are_streamed_with_their_places() -> None:
