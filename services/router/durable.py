@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from services.router.graph import Workflow
 from services.router.journal import JobKey
 from services.router.messages import Run, RunRequest, RunStatus, new_task_id
 from services.router.store.database import StoreUnavailable
-from services.router.store.records import Claim
+from services.router.store.records import Claim, client_digest
 from services.router.store.run_store import RunStore
 from services.router.stored_journal import StoredJournal
 
@@ -63,6 +64,8 @@ class DurableRuns:
         self._backlog = True
         """Whether runs may wait in the store that could be claimed now."""
         self._closed = False
+        self._waiting: Counter[str] = Counter()
+        """Runs in the store that wait, by `client_digest`; exact once every beat, and near enough between."""
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._beats = 0
@@ -95,31 +98,56 @@ class DurableRuns:
         workflow, _ = self._engine.check(request)
         request = replace(request, workflow_id=workflow.id)
         new = Claim(new_task_id(), workflow.id, workflow.digest, request_id, request)
-        take = self._free > 0 and not self._backlog
-        self._starting += take
         try:
             async with asyncio.timeout(_ACCEPT_S):
-                accepted = await self._store.accept(new, key, self._most_waiting, take=take)
-                earlier = None if accepted else await self._store.earlier(new, key)
+                if key is not None and (run := await self._earlier(new, key)):
+                    return run
+                run = await self._accept(new, key) or await self._earlier(new, key)
         except (StoreUnavailable, TimeoutError) as error:
             raise store_unavailable() from error
-        finally:
-            self._starting -= take
-        if accepted and take:
+        if run is None:  # what had the key has just been forgotten
+            raise store_unavailable()
+        return run
+
+    async def _accept(self, new: Claim, key: str | None) -> Run | None:
+        """Begin a run at once when nobody waits for a free place, else let it wait; None: its key is in use."""
+        if self._free > 0 and not self._backlog:
+            self._starting += 1
+            try:
+                accepted = await self._store.accept(new, key, take=True)
+            finally:
+                self._starting -= 1
+            if not accepted:
+                return None
             run = self._begin(new).run
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # so that it shows whether it had to wait
             return run
-        if accepted:
-            self._backlog = True
-            self._wake.set()
-            return self._run(new)
-        if earlier is None:
-            raise self._overloaded()
-        run, same = earlier
+        client = client_digest(new.request.client)
+        self._refuse_when_full(client)
+        self._waiting[client] += 1
+        if not await self._store.accept(new, key, take=False):
+            return None
+        self._backlog = True
+        self._wake.set()
+        return self._run(new)
+
+    async def _earlier(self, new: Claim, key: str | None) -> Run | None:
+        """The run of an earlier request with this key; raises ServiceError 409 when that was another request."""
+        found = await self._store.earlier(new, key)
+        if found is None:
+            return None
+        run, same = found
         if not same:
             raise _key_reused()
         live = self._live.get(run.task_id)
         return run if live is None else live.run
+
+    def _refuse_when_full(self, client: str) -> None:
+        """A client that has nothing waiting finds a place where others do not, up to a quarter more of them."""
+        waiting = self._waiting.total()
+        room = self._most_waiting if self._waiting[client] else self._most_waiting + self._most_waiting // 4
+        if waiting >= room:
+            raise self._overloaded(waiting)
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for the runs at work, then give back to the store what has not ended: the next router goes on there.
@@ -150,6 +178,7 @@ class DurableRuns:
             for task_id in await self._store.asked_to_end():
                 if live := self._live.get(task_id):
                     live.cancel()
+        self._waiting = Counter(await self._store.waiting())
         if self._carrier.run_timeout_s is not None:
             await self._store.end_overdue(self._carrier.run_timeout_s, self._carrier.too_late())
         if self._beats % EXPIRE_EVERY == 0 and await self._store.expire(self._retention_s):
@@ -179,6 +208,7 @@ class DurableRuns:
             except StoreUnavailable:
                 continue  # the next beat tries again
             self._backlog = len(claims) == free
+            self._waiting.subtract(client_digest(claim.request.client) for claim in claims)
             for claim in claims:
                 if claim.task_id not in self._live:
                     self._begin(claim)
@@ -264,13 +294,13 @@ class DurableRuns:
             run.fail(ServiceError(500, "internal", "The result cannot be kept.", hint="See the router's log."))
             await _insist(lambda: self._store.finish(run))
 
-    def _overloaded(self) -> ServiceError:
-        waves = (self._most_waiting + 1) / self._most_active
+    def _overloaded(self, waiting: int) -> ServiceError:
+        waves = (waiting + 1) / self._most_active
         retry_after_s = min(max(math.ceil(self._mean_s * waves), 1), _LONGEST_WAIT_S)
         return ServiceError(
             503,
             "overloaded",
-            f"The router is busy, and {self._most_waiting} runs already wait.",
+            f"The router is busy, and {waiting} runs already wait.",
             hint=f"Try again in {retry_after_s} s.",
             retry_after_s=retry_after_s,
         )

@@ -51,11 +51,10 @@ class RunStore:
         for worker in {self._writes, self._reads}:
             await worker.stop()
 
-    async def accept(self, new: Claim, key: str | None, most_waiting: int, *, take: bool) -> bool:
-        """Keep a new run; it is on the disk when this returns.
+    async def accept(self, new: Claim, key: str | None, *, take: bool) -> bool:
+        """Keep a new run; it is on the disk when this returns. False: its key is in use.
 
-        take: this router carries it out at once; otherwise it waits to be claimed. False: not accepted, because its
-        key is in use or as many runs wait as may.
+        take: this router carries it out at once; otherwise it waits to be claimed.
         """
 
         def build() -> list[Statement]:
@@ -74,7 +73,6 @@ class RunStore:
                     owner=self._owner if take else None,
                     attempts=1 if take else 0,
                     lease_s=LEASE_S,
-                    most_waiting=most_waiting,
                 )
             ]
 
@@ -91,6 +89,10 @@ class RunStore:
             return run_of(tuple(shown)), same
 
         return await self._writes.do(lambda: [Statement(sql.EARLIER, {"id": new.task_id, "key": key})], read)
+
+    async def waiting(self) -> dict[str, int]:
+        """How many runs of each client wait to be claimed, by `client_digest`."""
+        return await self._reads.do(lambda: [Statement(sql.WAITING, {})], lambda rows: dict(rows[0]))
 
     async def claim(self, most: int) -> list[Claim]:
         """Take up to so many runs that wait, or whose router is gone; clients take turns."""

@@ -19,6 +19,8 @@ from services.router.store.schema import TABLES
 
 _BUSY_S = 5
 _LOG_BYTES = 64_000_000
+_CHECKPOINT_PAGES = 4000
+"""Four times SQLite's own number: under load the copying from the log into the file is most of the work."""
 _PAGES_AT_ONCE = 512
 _ANOTHER_PLACE = "make room or give it the right, or give `controller.database` another place"
 
@@ -73,6 +75,7 @@ class Sqlite:
         execute("pragma journal_mode = wal")
         execute("pragma synchronous = full")
         execute(f"pragma journal_size_limit = {_LOG_BYTES}")
+        execute(f"pragma wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         execute("begin immediate")
         if found == 0:
             for definition in TABLES:

@@ -15,11 +15,12 @@ select
     :status, :owner, :attempts,
     case when :attempts = 1 then seconds() end,
     case when :attempts = 1 then seconds() + :lease_s end
-where :attempts = 1
-    or (select count(*) from runs where ended_at is null and owner is null) < :most_waiting
+where true
 on conflict do nothing
 returning id
 """
+
+WAITING = "select client, count(*) from runs where ended_at is null and owner is null group by client"
 
 EARLIER = f"select {SHOWN}, fingerprint from runs where id = :id or idempotency_key = :key"  # noqa: S608  # ours
 

@@ -9,7 +9,7 @@ import pytest
 from services.router.journal import JobKey
 from services.router.messages import Run, RunRequest, RunStatus, cancelled, new_task_id
 from services.router.store.database import Database, Statement
-from services.router.store.records import Claim
+from services.router.store.records import Claim, client_digest
 from services.router.store.run_store import LEASE_S, RunStore
 
 pytestmark = pytest.mark.unit
@@ -21,8 +21,8 @@ def new(client: str = "", **changes: Any) -> Claim:
     return Claim(new_task_id(), "w", "digest", "request", replace(REQUEST, client=client, **changes))
 
 
-async def accept(store: RunStore, claim: Claim, key: str | None = None, most: int = 100) -> bool:
-    return await store.accept(claim, key, most, take=False)
+async def accept(store: RunStore, claim: Claim, key: str | None = None) -> bool:
+    return await store.accept(claim, key, take=False)
 
 
 def pass_time(database: Database, seconds: float) -> None:
@@ -53,13 +53,13 @@ async def test_an_accepted_run_waits_until_it_is_claimed_and_then_has_all_it_was
 
 
 async def test_a_run_that_is_taken_at_once_is_nobody_elses(store: RunStore) -> None:
-    assert await store.accept(new(), None, 0, take=True)
+    assert await store.accept(new(), None, take=True)
     assert await store.claim(5) == []
 
 
 async def test_a_result_is_kept_as_it_was(store: RunStore) -> None:
     given = new(metadata={"k": [1]})
-    await store.accept(given, None, 1, take=True)
+    await store.accept(given, None, take=True)
     run = ended(given, metadata={"k": [1]}, warnings=[{"code": "c", "message": "m"}])
     assert await store.finish(run)
     assert await store.get(given.task_id) == run
@@ -71,10 +71,11 @@ async def test_an_unknown_run_is_not_found(store: RunStore) -> None:
     assert await store.get("nothing") is None
 
 
-async def test_of_too_many_that_wait_the_next_is_refused(store: RunStore) -> None:
-    assert [await accept(store, new(), most=2) for _ in range(3)] == [True, True, False]
-    await store.claim(1)
-    assert await accept(store, new(), most=2)
+async def test_what_waits_is_counted_by_client(store: RunStore) -> None:
+    for client in ("a", "a", "b"):
+        await accept(store, new(client))
+    await store.accept(new("c"), None, take=True)
+    assert await store.waiting() == {client_digest("a"): 2, client_digest("b"): 1}
 
 
 async def test_a_key_leads_to_its_run_and_knows_its_request(store: RunStore) -> None:
@@ -210,7 +211,7 @@ async def test_what_waits_for_longer_than_a_run_may_take_fails_without_a_start(
 async def test_runs_are_kept_for_the_retention_time_after_their_end(store: RunStore, database: Database) -> None:
     old, young, running = new(), new(), new()
     for claim in (old, young, running):
-        await store.accept(claim, None, 1, take=True)
+        await store.accept(claim, None, take=True)
     pass_time(database, 1000)
     await store.finish(ended(old))
     pass_time(database, 60)
