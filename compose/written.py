@@ -121,7 +121,8 @@ def _environment_value(name: Any, value: Any) -> str:
 def _device(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", text):
-        raise ValueError(f"must be one of auto, cpu, cuda, cuda:N, mps{_not(value)}")
+        question = "; did you mean `cuda`?" if text.startswith("gpu") else ""
+        raise ValueError(f"must be one of auto, cpu, cuda, cuda:N, mps{_not(value)}{question}")
     return text
 
 

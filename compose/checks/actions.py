@@ -91,7 +91,9 @@ def _check_messages(messages: list[Any], location: Location, findings: Findings)
             findings.error(at, "a message is a map of `role` and `content`")
             continue
         for key in message.keys() - {"role", "content"}:
-            findings.error((*at, key), f"unknown key `{key}` in a message", "allowed: role, content", key=True)
+            meant = closest(str(key), ("role", "content"))
+            hint = f"did you mean `{meant}`?" if meant else "allowed: role, content"
+            findings.error((*at, key), f"unknown key `{key}` in a message", hint, key=True)
         _check_role(message.get("role"), at, findings)
         if isinstance(message.get("content"), list | dict):
             findings.error((*at, "content"), "content of several parts is not supported yet", "write one text")

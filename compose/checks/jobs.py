@@ -67,7 +67,15 @@ class _Checked:
             self.asked = find_call(job.call, spec, here if job.call is job else (*here, "do"), findings)
         self.answer = answer_shape(self.asked)
         self.result = self._result()
-        self.output: Shape = NO_OUTPUT if isinstance(job, ROUTERS) else _mapped(job.output, self.result)
+        self.output = self._output()
+
+    def _output(self) -> Shape:
+        """What is known of what others read as the job's output."""
+        if isinstance(self.job, ROUTERS):
+            return NO_OUTPUT
+        if self.job.on_error is not None and self.job.on_error.output is not None:
+            return None
+        return _mapped(self.job.output, self.result)
 
     def _result(self) -> Shape:
         """What is known of the job's result, before its own `output`."""
