@@ -1,6 +1,7 @@
 """One visit of one job: its attempts, in their time, and what becomes of a failure."""
 
 import asyncio
+from asyncio import sleep
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,10 +99,10 @@ class Visit:
     async def _attempts(self) -> Settled:
         retry = self._job.retry
         if retry is None:
-            return await self._attempt(self._caller(self._place))
+            return await self._attempt(self._caller(1))
         delay_s = retry.delay_s
         for attempt in range(1, retry.max_attempts):
-            caller = self._caller(self._place if attempt == 1 else f"{self._place}+{attempt}")
+            caller = self._caller(attempt)
             try:
                 return await self._attempt(caller)
             except ServiceError as error:
@@ -109,9 +110,9 @@ class Visit:
                 if not may_pass or caller.sent or self._goes_on_later(error):
                     raise
             delay_s = min(delay_s, retry.max_delay_s)
-            await asyncio.sleep(delay_s)
+            await sleep(delay_s)
             delay_s *= retry.factor
-        return await self._attempt(self._caller(f"{self._place}+{retry.max_attempts}"))
+        return await self._attempt(self._caller(retry.max_attempts))
 
     async def _attempt(self, caller: Caller) -> Settled:
         job = self._job
@@ -122,7 +123,8 @@ class Visit:
             result = render_output(job.output, {**self._scope, "output": result})
         return Settled(result, tally=self._pieces.tally)
 
-    def _caller(self, place: str) -> Caller:
+    def _caller(self, attempt: int) -> Caller:
+        place = self._place if attempt == 1 else f"{self._place}+{attempt}"
         return Caller(self._context, self._job, place, self._send, self._with_history)
 
     def _caught(self, on_error: OnError, error: ServiceError) -> Settled:

@@ -82,6 +82,13 @@ class MemoryJournal:
         self.noted.append((key, record))
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let everything else run until the condition holds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # nothing tells when it has changed
+            await asyncio.sleep(0)
+
+
 class Bench:
     """An engine of one text component `c` over `task`, whose prompt is the input `prompt`."""
 

@@ -49,7 +49,7 @@ def text(component: str = "text", **changes: Any) -> ComponentSettings:
     return chat(component, **{"task": "text-generation", "action": {"fields": fields}, **changes})
 
 
-def workflow(name: str = "chat", *jobs: JobSettings, **changes: Any) -> WorkflowSettings:
+def workflow(name: str = "chat", *jobs: JobSettings | dict[str, Any], **changes: Any) -> WorkflowSettings:
     """A workflow of one implicit job on the component of the same name, unless jobs are given."""
     implicit = ComponentJobSettings(id="__job__", component=name, action="__action__")
     return WorkflowSettings.model_validate({"id": name, "jobs": jobs or (implicit,), **changes})
