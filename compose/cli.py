@@ -161,6 +161,18 @@ def validate(common: Common) -> None:
 
 
 @cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@common_options()
+@click.pass_obj
+def plan(common: Common, as_json: bool) -> int:
+    """Say what `up` would do, and need of disk and memory."""
+    common.console.status("reading the file")
+    from compose.preview import preview
+
+    return preview(common.selection, common.console, as_json=as_json)
+
+
+@cli.command()
 @common_options()
 @click.pass_obj
 def config(common: Common) -> None:

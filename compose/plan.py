@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from compose.checks.hosts import url
-from compose.output import columns, count
+from compose.output import columns, count, size
 from compose.routing import router_settings
 from compose.spec import ComposeSpec, ControllerSpec, ModelComponentSpec, RuntimeSpec
 from compose.usage import used_by
@@ -147,8 +147,8 @@ def _task_steps(component: ModelComponentSpec, spec: ComposeSpec, observed: Obse
     if state.prepare and state.bytes_to_fetch == 0:
         steps.append(Step("convert", component.name, f"{model} to safetensors", "its weights are pickled"))
     elif state.prepare:
-        size = f", {_shown_size(state.bytes_to_fetch)}" if state.bytes_to_fetch is not None else ""
-        steps.append(Step("fetch", component.name, model + size, "not whole on this machine"))
+        amount = f", {size(state.bytes_to_fetch)}" if state.bytes_to_fetch is not None else ""
+        steps.append(Step("fetch", component.name, model + amount, "not whole on this machine"))
     task = f", {component.task}" if component.id else ""
     return [*steps, Step("start", component.name, model + task, _users(component, spec))]
 
@@ -223,10 +223,3 @@ def _timeout(name: str, default: float, *runtimes: RuntimeSpec | None) -> float:
 
 def _socket(component: ModelComponentSpec, observed: ObservedState) -> str:
     return str(observed.socket_directory / f"{component.name}.sock")
-
-
-def _shown_size(size: int) -> str:
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} bytes"

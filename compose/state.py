@@ -1,7 +1,6 @@
-"""What is there already: the folder of a project, what runs in it, which files it came from, and its models."""
+"""What is there already: the folder of a project, what runs in it, and which files it came from."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,6 @@ from infra.state import ProcessId, RunState
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
-    from compose.plan import ObservedState
 
 FOLDER_NAME = ".model-compose"
 
@@ -89,41 +87,6 @@ def known_service(name: str, known: Sequence[str]) -> str:
     raise UserError(
         f"there is no service `{name}`", hint=f"{doubt}there are {', '.join(known)}", exit_code=ExitCode.USAGE
     )
-
-
-def observe(loaded: "Loaded", directory: Path, socket_directory: Path) -> "ObservedState":
-    """Find each component's model, with a few small requests where it is not on this machine.
-
-    directory: where `.model-compose` is, or a temporary one. Raises UserError for a model that cannot be had.
-    """
-    from builders.weights import ModelSource, resolve
-    from compose.plan import ModelState, ObservedState
-
-    models = {}
-    for component in loaded.spec.models:
-        model = component.model
-        folder = os.path.expanduser(model.path or "")  # noqa: PTH111 - Path's fails where there is no home
-        source = ModelSource(
-            repository=model.repository,
-            path=loaded.directory / folder if model.path else None,
-            revision=model.revision,
-            token=model.token,
-            cache_dir=Path(model.cache_dir) if model.cache_dir else None,
-            local_files_only=model.local_files_only,
-        )
-        try:
-            found = resolve(source, task=component.task, environ=loaded.env)
-        except UserError as error:
-            place = loaded.model_marks[component.name]
-            raise UserError(f"{place}: {error.message}", hint=error.hint, exit_code=error.exit_code) from None
-        models[component.name] = ModelState(
-            path=found.path,
-            prepare=found.prepare,
-            prepare_environment=found.prepare_environment,
-            bytes_to_fetch=found.bytes_to_fetch,
-            revision=found.revision,
-        )
-    return ObservedState(directory, socket_directory, models)
 
 
 def memory_bytes(process: ProcessId | None) -> int | None:

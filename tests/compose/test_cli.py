@@ -62,6 +62,7 @@ Commands:
   logs      Show what the services have printed, or one SERVICE.
   run       Run a WORKFLOW once, and print its output.
   validate  Check the file, and show everything that is wrong with it.
+  plan      Say what `up` would do, and need of disk and memory.
   config    Print the file as it is understood, without its secrets.
   explain   Show a WORKFLOW in order: what jobs read, what can be null.
   schema    Print the JSON schema of the file, for editors.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compose.loader import load_spec
-from compose.state import observe
+from compose.models import find_all, observed
 from infra.errors import ExitCode, UserError
 from tests.hub import TOKEN, FakeHub, Fault
 
@@ -30,7 +30,7 @@ def test_a_token_that_stands_in_the_environment_file_opens_a_private_model(priva
     with private:
         (tmp_path / ".env").write_text(f"HF_TOKEN={TOKEN}\nHF_ENDPOINT={private.url}\nHF_HOME={tmp_path}/hf\n")
         loaded = load_spec(directory=tmp_path, environ={})
-        found = observe(loaded, tmp_path, tmp_path).models["chat-completion"]
+        found = observed(find_all(loaded), tmp_path, tmp_path).models["chat-completion"]
     assert found.revision == private.commit("acme/tiny")
     assert found.prepare is not None
     assert TOKEN not in found.prepare
@@ -43,7 +43,7 @@ def test_a_model_that_cannot_be_had_is_told_with_its_place_in_the_file(private: 
     with private:
         loaded = load_spec(directory=tmp_path, environ={"HF_ENDPOINT": private.url, "HF_HOME": f"{tmp_path}/hf"})
         with pytest.raises(UserError) as caught:
-            observe(loaded, tmp_path, tmp_path)
+            find_all(loaded)
     assert caught.value.message == (
         f"model-compose.yml:4:10: no such model: acme/tiny does not exist on {private.url}, or it is private"
     )

@@ -1,0 +1,159 @@
+"""Compares the estimated memory of a task with what its process really holds: `python -m benchmarks.memory`.
+
+The real figure is the resident size of one task, shared code included, after it has loaded and after a request over
+half of the model's context. The models are the bundled one and random ones of several sizes, stored types and precisions.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.estimate import SHARED_BYTES, Memory, memory_of
+from builders.headers import facts_of
+from builders.weights import ModelSource, resolve
+from services.engine.machine import this_processor
+from services.engine.precision import computing_type
+from services.settings import TaskSettings
+from tests.services.tasks.serving import serve
+
+BUNDLED = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
+
+MAKE = """
+import sys, json, pathlib, torch, transformers
+from tests.models import make_model
+folder, wide, dtype = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), getattr(torch, sys.argv[3])
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+make_model("llama", folder)
+if wide:
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "tie_word_embeddings": True}
+    network = transformers.LlamaForCausalLM(transformers.LlamaConfig(**wide, **ends))
+    network.to(dtype).save_pretrained(folder)
+"""
+"""Run as a process of its own, so that this one holds no torch that the measured process would share."""
+
+MIDDLE = {
+    "hidden_size": 768,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 4096,
+    "vocab_size": 32_000,
+}
+LARGE = {**MIDDLE, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "vocab_size": 49_152}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model served in one way."""
+
+    name: str
+    folder: Path
+    precision: str = "auto"
+    quantization: str | None = None
+
+    def settings(self) -> TaskSettings:
+        return TaskSettings.model_validate(
+            {
+                "id": "measured",
+                "task": "text-generation",
+                "model": self.name,
+                "model_path": self.folder,
+                "device": "cpu",
+                "precision": self.precision,
+                "quantization": self.quantization,
+            }
+        )
+
+
+def estimate(case: Case, tokens: int) -> Memory:
+    source = ModelSource(path=case.folder)
+    facts = facts_of(source, resolve(source, task="text-generation", environ={}), {})
+    dtype = computing_type(
+        case.precision,
+        case.quantization,
+        stored=facts.stored,
+        parameters=facts.parameters,
+        processor=this_processor(),
+    )
+    return memory_of(facts, dtype=dtype, quantization=case.quantization, tokens=tokens, on_processor=True)
+
+
+def context(folder: Path) -> int:
+    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"])
+
+
+def resident_bytes(pid: int) -> int:
+    """All that is mapped and in memory. The proportional size would depend on who else has torch in memory."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    (line,) = [line for line in rollup.splitlines() if line.startswith("Rss:")]
+    return int(line.split()[1]) * 1024
+
+
+def measure(case: Case) -> tuple[int, int, int]:
+    """Bytes after loading and after a long request, and the tokens of that request."""
+    with serve(case.settings()) as task:
+        task.wait_ready()
+        loaded = resident_bytes(task.process.pid)
+        fields = {
+            "prompt": "def hello " * (context(case.folder) // 8),
+            "max_input_length": context(case.folder) // 2 - 32,
+            "max_output_length": 32,
+            "min_output_length": 32,
+            "do_sample": False,
+        }
+        usage = task.done(fields, stream=False)["usage"]
+        return loaded, resident_bytes(task.process.pid), usage["total_tokens"]
+
+
+def make(folder: Path, wide: dict[str, int], dtype: str) -> Path:
+    subprocess.run([sys.executable, "-c", MAKE, str(folder), json.dumps(wide), dtype], check=True)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare estimated and real memory of tasks.")
+    parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        middle, narrow = make(root / "a", MIDDLE, "float32"), make(root / "b", MIDDLE, "bfloat16")
+        large = make(root / "c", LARGE, "bfloat16")
+        cases = [
+            Case("bundled, 1.3 M", BUNDLED),
+            Case("tiny, 34 k", make(root / "d", {}, "float32")),
+            Case("125 M in float32", middle),
+            Case("125 M in float32", middle, precision="bfloat16"),
+            Case("125 M in float32", middle, quantization="int8"),
+            Case("125 M in bfloat16", narrow),
+            Case("125 M in bfloat16", narrow, precision="float32"),
+            Case("125 M in bfloat16", narrow, quantization="int8"),
+            Case("295 M in bfloat16", large),
+            Case("295 M in bfloat16", large, precision="float32"),
+            Case("295 M in bfloat16", large, quantization="int8"),
+        ]
+        head = f"{'model':<20}{'served in':<12}{'tokens':>7}"
+        print(head + f"{'loaded, MB':>24}{'after a request, MB':>26}")
+        print(f"{'':<39}" + f"{'estimate':>10}{'real':>6}{'error':>8}" + f"{'estimate':>12}{'real':>6}{'error':>8}")
+        for case in cases:
+            loaded, used, tokens = measure(case)
+            memory = estimate(case, tokens)
+            row = f"{case.name:<20}{case.quantization or case.precision:<12}{tokens:>7}"
+            print(
+                row
+                + _compared(memory.framework + memory.weights + SHARED_BYTES, loaded, 10)
+                + _compared(memory.framework + memory.weights + memory.cache + memory.working + SHARED_BYTES, used, 12),
+                flush=True,
+            )
+
+
+def _compared(estimated: int, real: int, width: int) -> str:
+    return f"{estimated / 1e6:>{width}.0f}{real / 1e6:>6.0f}{(estimated - real) / real * 100:>+7.1f}%"
+
+
+if __name__ == "__main__":
+    main()
