@@ -17,6 +17,7 @@ from services.process import start
 from services.router import tracing
 from services.router.answers import error_response
 from services.router.core import Core
+from services.router.documents import Documents
 from services.router.metrics import tool_version
 from services.router.openai_answers import openai_error
 from services.router.openai_api import OpenAIApi
@@ -51,7 +52,7 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
         Exception: _internal_error,
     }
     app = Starlette(
-        routes=[*RunsApi(core).routes(), *OpenAIApi(core).routes(), *probes.routes()],
+        routes=[*RunsApi(core).routes(), *OpenAIApi(core).routes(), *probes.routes(), *Documents(core).routes()],
         lifespan=core.lifespan,
         exception_handlers=handlers,
     )
