@@ -56,7 +56,7 @@ def _explanation(workflow: Workflow, graph: Graph, settings: RouterSettings, fil
         workflow.id,
         workflow.schema["title"],
         workflow.schema["description"],
-        workflow is graph.default,
+        workflow is graph.default and len(graph.workflows) > 1,
         workflow.private,
         tuple(workflow.schema["input"]),
         steps(workflow, written, graph),

@@ -44,17 +44,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An expression that can be null. place: `file:line:column`; None when the file leaves it to a default."""
+    """An expression that can be null. place: `file:line:column`; None when the file leaves it to a default.
+    reads: what it reads, as in a step."""
 
     place: str | None
+    reads: str
     expression: str
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A workflow. inputs: as `GET /workflows/{id}/schema` lists them. steps: each after what it waits for.
+    """A workflow. is_default: among several. inputs: as the workflow's schema lists them.
 
+    steps: each after what it waits for, in the order of the file where that leaves a choice.
     output: what makes the output: the expressions that its mapping reads, or the jobs that a run may end with.
     """
 

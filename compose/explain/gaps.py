@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 
 from compose.blocks import Location
 from compose.explain.explanation import Gap
-from compose.explain.places import File, path_shown
+from compose.explain.places import INSIDE, File, path_shown, read_by
 from compose.explain.presence import Presence
-from services.router.expression import Expression, Step, Template, Tree, input_key, walk
-from services.router.graph import Call, CallWork, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
+from services.router.expression import EACH, Expression, Slice, Step, Template, Tree, input_key, walk
+from services.router.graph import Call, CallWork, FilterWork, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
 from services.router.names import fold
 from services.router.settings import RouterSettings, asked
 from services.router.templates import calls, job_templates
@@ -25,7 +25,7 @@ def gaps(workflow: Workflow, graph: Graph, settings: RouterSettings, file: File)
             end = None if use.in_default else _loose_end(use.expression)
             reason = why(*end) if end else None
             if end and reason:
-                gap = Gap(file.place(use.location, end[0]), end[0].text, reason)
+                gap = Gap(file.place(use.location, end[0]), read_by(end[0]), end[0].text, reason)
                 found.setdefault((gap.place, gap.expression), gap)
     return tuple(found.values())
 
@@ -97,12 +97,16 @@ class _Scope:
         """The same for a template of a job, which stands at `location` in it."""
 
         def why(expression: Expression, jobs: set[str]) -> str | None:
-            in_loop = isinstance(job.work, LoopWork) and location[0] in ("do", "while", "until")
             match expression.source:
-                case "input" if in_loop:
-                    return _part("what the loop begins with or gave last", expression.path)
+                case "input" if isinstance(job.work, LoopWork) and location[0] in INSIDE:
+                    return _part_of_iteration(job.work, expression.path)
                 case "output":
                     return self._part_of_result(job, expression.path)
+                case "error" if location[0] != "on_error":
+                    return self._no_error(job)
+                case "jobs":
+                    absence = self._presence.absence_in(job, str(expression.path[0]), jobs)
+                    return absence or self._part_of_output(expression.path)
             return self._common(expression, jobs)
 
         return why
@@ -113,13 +117,13 @@ class _Scope:
         def why(expression: Expression, jobs: set[str]) -> str | None:
             match expression.source:
                 case "result" | "output":
-                    return self._part_of_inner(call, expression.path)
+                    return self._part_of_inner(call, None, expression.path)
                 case "input" if call.input is not None:
                     return self._given(job, call.input, expression)
                 case "input" if isinstance(job.work, ForEachWork):
                     return _part("an item", expression.path)
                 case "input" if isinstance(job.work, LoopWork):
-                    return _part("what the loop begins with or gave last", expression.path)
+                    return _part_of_iteration(job.work, expression.path)
             return self._common(expression, jobs)
 
         return why
@@ -135,12 +139,7 @@ class _Scope:
             case "input":
                 return _part("the input", path)
             case "jobs":
-                job = self._job(str(path[0]))
-                if absence := self._presence.absence(job.id, jobs):
-                    return absence
-                if job.output is None:
-                    return self._part_of_result(job, path[2:])
-                return None if _is_written(job.output, path[2:]) else _part(f"the output of {job.id}", path[2:])
+                return self._presence.absence(str(path[0]), jobs) or self._part_of_output(path)
             case "item":
                 return _part("an item", path)
             case "context" if path[0] == "session_id":
@@ -165,17 +164,39 @@ class _Scope:
             return f"{job.id} gives no {name}"
         return None if _is_written(mapping[key], tuple(rest)) else _part(f"the {key} that {job.id} gives", tuple(rest))
 
+    def _no_error(self, job: Job) -> str | None:
+        """Why a job that others lead to when they fail may find no error."""
+        others = [other.id for other in self._workflow.jobs if job.id in other.targets]
+        calm = [name for name in others if (failing := self._job(name).on_error) is None or failing.to != job.id]
+        return f"{calm[0]} leads here without an error" if calm else None
+
+    def _part_of_output(self, path: tuple[Step, ...]) -> str | None:
+        """Why what `jobs.<id>.output...` leads to may be missing from an output that is there."""
+        job, rest = self._job(str(path[0])), path[2:]
+        if job.output is None:
+            return self._part_of_result(job, rest)
+        return None if _is_written(job.output, rest) else _part(f"the output of {job.id}", rest)
+
     def _part_of_result(self, job: Job, path: tuple[Step, ...]) -> str | None:
-        if isinstance(job.work, CallWork) and job.work.repeat_count is None:
-            return self._part_of_inner(job.work.call, path)
+        match job.work, path:
+            case CallWork(repeat_count=None), _:
+                return self._part_of_call(job.work.call, path)
+            case CallWork(repeat_count=int(count)), (int(index), *rest) if -count <= index < count > 1:
+                return self._part_of_call(job.work.call, tuple(rest))
+            case CallWork() | ForEachWork() | FilterWork(), (step, *_) if step is EACH or isinstance(step, Slice):
+                return None
+            case LoopWork(), _ if _is_written(job.work.item_output, path):
+                return None
         return _part(f"the result of {job.id}", path)
 
-    def _part_of_inner(self, call: Call, path: tuple[Step, ...]) -> str | None:
-        """Of what a call gives, which its action and the workflow that it runs may map."""
-        own = call.action.output if isinstance(call, ModelCall) else call.output
-        inner = None if isinstance(call, ModelCall) else self._graph.workflows[call.workflow].output
-        known = _is_written(own if own is not None else inner, path)
-        return None if known else _part("the result", path)
+    def _part_of_call(self, call: Call, path: tuple[Step, ...]) -> str | None:
+        return self._part_of_inner(call, call.action.output if isinstance(call, ModelCall) else call.output, path)
+
+    def _part_of_inner(self, call: Call, mapping: Tree | None, path: tuple[Step, ...]) -> str | None:
+        """Of what an action gives by its mapping, or without one of what it maps."""
+        if mapping is None and not isinstance(call, ModelCall):
+            mapping = self._graph.workflows[call.workflow].output
+        return None if mapping is not None and _is_written(mapping, path) else _part("the result", path)
 
     def _job(self, job_id: str) -> Job:
         return next(job for job in self._workflow.jobs if job.id == job_id)
@@ -192,6 +213,12 @@ def _is_written(tree: Tree | None, path: tuple[Step, ...]) -> bool:
             case _:
                 return False
     return True
+
+
+def _part_of_iteration(work: LoopWork, path: tuple[Step, ...]) -> str | None:
+    """Of the `input` inside a loop."""
+    known = all(tree is not None and _is_written(tree, path) for tree in (work.input, work.item_output))
+    return None if known else _part("what the loop begins with or gave last", path)
 
 
 def _part(whole: str, path: tuple[Step, ...]) -> str | None:

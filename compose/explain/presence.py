@@ -19,13 +19,32 @@ class Presence:
         others: jobs that were looked for first; this one is read only when their outputs are missing.
         """
         job = self._jobs[job_id]
-        if isinstance(job.work, DelayWork) and job.output is None:
-            return f"the delay {job_id} has no output"
         if job.on_error is not None and job.on_error.to is not None:
             return f"{job_id} may fail, and then {job.on_error.to} goes on"
-        if job.on_error is not None and job.on_error.output is None:
-            return f"{job_id} gives nothing when it fails"
-        return None if self._covers({job_id, *others}) else self._skipped(job)
+        if self._covers({job_id, *others}) or any(map(self._gives, others)):
+            return self._empty([job_id])
+        return self._empty([job_id]) or self._skipped(job)
+
+    def absence_in(self, reader: Job, job_id: str, others: Collection[str] = ()) -> str | None:
+        """The same in a template of another job, which runs only once it need not wait any longer."""
+        read = {job_id, *others}
+        everything = {name for group in reader.needs for name in group}
+        if everything <= read and not reader.routed:  # one of them has run, or else the reader is skipped
+            return self._empty(read & everything)
+        groups = [set(group) for group in reader.needs if job_id in group]
+        if not any(group <= read for group in groups):
+            return f"{reader.id} may begin before {job_id} has run"
+        return self.absence(job_id, others)
+
+    def _empty(self, names: Collection[str]) -> str | None:
+        """Why a job that counts as run may have no output."""
+        jobs = [self._jobs[name] for name in sorted(names)]
+        for job in jobs:
+            if isinstance(job.work, DelayWork) and job.output is None:
+                return f"the delay {job.id} has no output"
+            if job.on_error is not None and job.on_error.to is None and job.on_error.output is None:
+                return f"{job.id} gives nothing when it fails"
+        return None
 
     def _skipped(self, job: Job) -> str | None:
         """Why a job may be skipped."""
@@ -41,6 +60,10 @@ class Presence:
     def _runs(self, job_id: str) -> bool:
         """Whether a job is sure to count as run."""
         return self._skipped(self._jobs[job_id]) is None and self._counts_as_run(job_id)
+
+    def _gives(self, job_id: str) -> bool:
+        """Whether a job is sure to have an output."""
+        return self._runs(job_id) and self._empty([job_id]) is None
 
     def _covers(self, names: Collection[str]) -> bool:
         """Whether one of these is sure to run, because a router that always runs leads to no other job."""

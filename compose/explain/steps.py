@@ -1,9 +1,11 @@
 """The jobs of a compiled workflow in the order in which they can run: what each one awaits, reads and leads to."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
 
 from compose.explain.explanation import Step, Wait, Way
-from compose.explain.places import key_path, read_by
+from compose.explain.places import INSIDE, key_path, read_by
 from compose.explain.words import does, limits, on_error, retry, ways
 from services.router.compiling.jobs import starts
 from services.router.expression import Expression, walk
@@ -11,6 +13,12 @@ from services.router.graph import Call, ForEachWork, Graph, Job, LoopWork, Model
 from services.router.reachability import Node, visited_again
 from services.router.settings import WorkflowSettings
 from services.router.templates import calls, job_uses
+
+_OWN: Final = ("output", "result")
+"""What a job reads of its own result."""
+
+_OF_LOOP: Final = " of the loop"
+"""Said of an `input` that is what a loop begins with, and then what it gave last."""
 
 
 def steps(workflow: Workflow, settings: WorkflowSettings, graph: Graph) -> tuple[Step, ...]:
@@ -25,7 +33,7 @@ def steps(workflow: Workflow, settings: WorkflowSettings, graph: Graph) -> tuple
             does(job.work),
             tuple(nodes[job.id].routed_by),
             tuple(_waits(job, written.depends_on)),
-            tuple(dict.fromkeys(read_by(expression) for expression in _read(job, graph))),
+            tuple(dict.fromkeys(_reads(job, graph))),
             tuple(Way(when, to) for when, to in ways(job.work)),
             retry(job.retry) if job.retry else None,
             on_error(job.on_error) if job.on_error else None,
@@ -68,15 +76,21 @@ def _waits(job: Job, depends_on: Collection[tuple[str, ...]]) -> Iterator[Wait]:
             yield Wait(group, ", ".join(dict.fromkeys(readers[group[0]])))
 
 
-def _read(job: Job, graph: Graph) -> Iterator[Expression]:
+def _reads(job: Job, graph: Graph) -> Iterator[str]:
     """What a job reads: by its own templates, and by its action where that sees the same input."""
-    yield from (use.expression for use in job_uses(job))
+    in_loop = isinstance(job.work, LoopWork)
+    for use in job_uses(job):
+        if use.expression.source not in _OWN:
+            of_loop = in_loop and use.expression.source == "input" and use.location[0] in INSIDE
+            yield read_by(use.expression) + (_OF_LOOP if of_loop else "")
     for call in calls(job.work):
-        behind = list(_read_by_action(call, graph))
-        passes_on = call.input is None and not isinstance(job.work, ForEachWork)
-        if isinstance(job.work, LoopWork):
-            passes_on &= job.work.input is None
-        yield from (expression for expression in behind if passes_on or expression.source != "input")
+        for expression in _read_by_action(call, graph):
+            if expression.source != "input":
+                yield read_by(expression)
+            elif call.input is None and isinstance(job.work, ForEachWork):
+                yield read_by(replace(expression, source="item"))
+            elif call.input is None:
+                yield read_by(expression) + (_OF_LOOP if in_loop else "")
 
 
 def _read_by_action(call: Call, graph: Graph) -> Iterator[Expression]:

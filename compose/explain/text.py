@@ -9,6 +9,7 @@ from compose.output import columns, in_words
 _WIDTH = 100
 """Characters of a line, whatever the terminal: what is printed can be compared."""
 
+_INDENT = " " * 5
 _LABEL_WIDTH = 11
 
 Paint = Callable[[str], str]
@@ -16,25 +17,31 @@ Paint = Callable[[str], str]
 
 def lines(explanation: Explanation, heading: Paint, label: Paint) -> Iterator[str]:
     """The workflow, its inputs, its jobs in order, its output, and the expressions that can be null."""
-    words = [
-        word for word, holds in (("default", explanation.is_default), ("private", explanation.is_private)) if holds
-    ]
+    name = "the workflow" if explanation.workflow == "__workflow__" else f"workflow {explanation.workflow}"
     title = f": {explanation.title}" if explanation.title else ""
-    yield heading(f"workflow {explanation.workflow}{title}") + (f" ({', '.join(words)})" if words else "")
+    words = (("default", explanation.is_default), ("private", explanation.is_private))
+    kinds = ", ".join(word for word, holds in words if holds)
+    yield heading(name + title) + (f" ({kinds})" if kinds else "")
     if explanation.description:
         yield from _wrapped(explanation.description, "  ")
     yield from _section("inputs", columns([_input(item) for item in explanation.inputs]), heading)
     for number, step in enumerate(explanation.steps, 1):
         yield ""
-        yield f"  {number:<3}{heading(_name(step.id))}: {step.does}"
-        for word, texts in _facts(step):
-            for index, text in enumerate(texts):
-                first = label(f"{word:{_LABEL_WIDTH}}") if not index else " " * _LABEL_WIDTH
-                begin, *rest = _wrapped(text, " " * (5 + _LABEL_WIDTH))
-                yield f"     {first}{begin.strip()}"
-                yield from rest
+        yield from _job(number, step, heading, label)
     yield from _section("output", "\n".join(explanation.output), heading)
     yield from _section("can be null", columns([_gap(gap) for gap in explanation.gaps]), heading)
+
+
+def _job(number: int, step: Step, heading: Paint, label: Paint) -> Iterator[str]:
+    name = "the only job" if step.id == "__job__" else step.id
+    begin, *rest = _wrapped(f"{name}: {step.does}", _INDENT)
+    yield f"  {number:<3}{heading(name)}{begin.strip().removeprefix(name)}"
+    yield from rest
+    for word, texts in _facts(step):
+        for index, text in enumerate(texts):
+            begin, *rest = _wrapped(text, _INDENT + " " * _LABEL_WIDTH)
+            yield _INDENT + label(f"{'' if index else word:{_LABEL_WIDTH}}") + begin.strip()
+            yield from rest
 
 
 def _facts(step: Step) -> Iterator[tuple[str, list[str]]]:
@@ -45,15 +52,11 @@ def _facts(step: Step) -> Iterator[tuple[str, list[str]]]:
         yield "runs", ["at once"]
     yield "waits for", [_wait(wait) for wait in step.waits_for]
     yield "reads", [", ".join(step.reads)] if step.reads else []
-    yield "leads to", [f"{way.to or 'nothing'}, {'when ' * (way.when != 'otherwise')}{way.when}" for way in step.routes]
+    yield "leads to", [f"{way.to or 'nothing'}, {way.when}" for way in step.routes]
     yield "retry", [step.retry] if step.retry else []
     yield "on error", [step.on_error] if step.on_error else []
     yield "at most", [in_words(step.limits)] if step.limits else []
     yield "goes to", [", ".join(step.goes_to)] if step.goes_to else []
-
-
-def _name(job_id: str) -> str:
-    return "the only job" if job_id == "__job__" else job_id
 
 
 def _wait(wait: Wait) -> str:
@@ -66,14 +69,14 @@ def _input(item: dict[str, object]) -> tuple[str, ...]:
 
 
 def _gap(gap: Gap) -> tuple[str, ...]:
-    return gap.place or "by default", gap.expression, gap.why
+    return gap.place or "by default", gap.reads, gap.why
 
 
 def _section(title: str, text: str, heading: Paint) -> Iterator[str]:
     if text:
         yield ""
         yield f"  {heading(title)}"
-        yield from (f"     {line}" for line in text.splitlines())
+        yield from (_INDENT + line for line in text.splitlines())
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

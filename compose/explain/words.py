@@ -34,9 +34,9 @@ def does(work: Work) -> str:
             return f"{_asks(work.call)}{times}"
         case DelayWork():
             if work.time is None:
-                return f"waits {shown(work.duration)}"
-            zone = f" {shown(work.timezone)}" if work.timezone is not None else ""
-            return f"waits until {shown(work.time)}{zone}"
+                return f"waits {_bare(work.duration)}"
+            zone = f" in {_bare(work.timezone)}" if work.timezone is not None else ""
+            return f"waits until {_bare(work.time)}{zone}"
         case FilterWork():
             which = f" for which {condition(work.where)}" if work.where is not None else ""
             return f"keeps the items of {_input(work.input)}{which}"
@@ -60,19 +60,19 @@ def ways(work: Work) -> Iterator[tuple[str, str | None]]:
             for branch in work.branches:
                 asked = condition(branch.condition)
                 if branch.if_true is not None:
-                    yield asked, branch.if_true
+                    yield f"when {asked}", branch.if_true
                 if branch.if_false is not None:
-                    yield f"not {asked}", branch.if_false
+                    yield f"when not {asked}", branch.if_false
             if all(branch.if_true is None or branch.if_false is None for branch in work.branches):
                 yield "otherwise", work.otherwise
         case SwitchWork():
             for value, target in work.cases:
-                yield f"eq {shown(value)}", target
+                yield f"when eq {shown(value)}", target
             yield "otherwise", work.otherwise
         case RandomWork():
             total = sum(weight for _, weight in work.routings)
             for target, weight in work.routings:
-                yield f"{100 * weight / total:.3g} %", target
+                yield f"in {100 * weight / total:.3g} % of the runs", target
 
 
 def condition(asked: Condition) -> str:
@@ -121,6 +121,10 @@ def _asks(call: Call) -> str:
         return f"runs workflow {call.workflow} through component {call.component}"
     action = f", action {call.action.id}" if len(call.component.actions) > 1 else ""
     return f"asks component {call.component.id} ({call.component.task.name}){action}"
+
+
+def _bare(tree: Tree) -> str:
+    return tree if isinstance(tree, str) else shown(tree)
 
 
 def _input(tree: Tree | None) -> str:
