@@ -91,7 +91,7 @@ def _jobs(blocks: Json) -> None:
     for name in _JOBS:
         properties = blocks[name]["properties"]
         properties["retry"] = {"anyOf": [_ref("RetrySpec"), {"type": "integer"}, _NUMERAL]}
-        properties["on_error"] = {"anyOf": [_ref("OnErrorSpec"), {"const": "ignore"}, _EXPRESSION]}
+        properties["on_error"] = {"anyOf": [_ref("OnErrorSpec"), {"type": "string"}]}
         properties["depends_on"] = {"anyOf": [_NAME, {"type": "array", "items": {"anyOf": [_NAME, _NAMES]}}]}
     of = {name: blocks[name]["properties"] for name in _JOBS}
     of["ComponentJobSpec"]["type"]["anyOf"].append({"const": "action"})
