@@ -13,8 +13,8 @@ A user text that is a JSON object holds knobs instead of text:
     fields: true answers with the fields as JSON, messages: true with the messages
 
 `GET /counters` tells how many requests were started, compute now and were cancelled, and how often readiness was asked
-for; `GET /headers` shows those of the last request. The environment variable ECHO_READY_AFTER_S delays readiness,
-ECHO_FAILED makes it `failed` with this reason.
+for; `GET /requests` how often each request id came; `GET /headers` shows those of the last request. The environment
+variable ECHO_READY_AFTER_S delays readiness, ECHO_FAILED makes it `failed` with this reason.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.counters = Counters()
+        self.requests: Counter[str] = Counter()
         self.headers: dict[str, str] = {}
         self.ready_at = time.monotonic() + float(os.environ.get("ECHO_READY_AFTER_S", "0"))
         self.failed = os.environ.get("ECHO_FAILED")
@@ -80,6 +82,8 @@ class Echo:
                 await answer(send, 200, vars(self.counters))
             case "/headers":
                 await answer(send, 200, self.headers)
+            case "/requests":
+                await answer(send, 200, self.requests)
             case _:
                 await answer(send, 404, {})
 
@@ -96,6 +100,7 @@ class Echo:
             error = ServiceError(503, "not_ready", f"The model is {readiness.stage}.", retry_after_s=1)
             await answer(send, 503, {"error": error.to_wire()})
             return
+        self.requests[request["request_id"]] += 1
         self.counters.started += 1
         self.counters.computing += 1
         work = asyncio.current_task()

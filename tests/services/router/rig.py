@@ -72,6 +72,10 @@ class Service:
         """An echo task's counters."""
         return self._ask("/counters")
 
+    def requests(self) -> dict[str, int]:
+        """How often an echo task was asked with each request id."""
+        return self._ask("/requests")
+
     def last_headers(self) -> dict[str, str]:
         """The headers of the last request to an echo task, names in lower case."""
         return self._ask("/headers")
