@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A model that was found, and what its headers say."""
+    """A model that was found, and what its headers say; the error where they cannot be had."""
 
     found: Resolved
-    facts: Facts
+    facts: Facts | UserError
 
 
 def source_of(loaded: "Loaded", component: ModelComponentSpec) -> ModelSource:
@@ -48,12 +48,12 @@ def find(loaded: "Loaded", component: ModelComponentSpec) -> Resolved:
         raise UserError(f"{place}: {error.message}", hint=error.hint, exit_code=error.exit_code) from None
 
 
-def learn(loaded: "Loaded", component: ModelComponentSpec, found: Resolved) -> Known | UserError:
-    """What is known of a model that was found; the error where its headers cannot be had."""
+def learn(loaded: "Loaded", component: ModelComponentSpec, found: Resolved) -> Known:
+    """What is known of a model that was found."""
     try:
         return Known(found, facts_of(source_of(loaded, component), found, loaded.env))
     except UserError as error:
-        return error
+        return Known(found, error)
 
 
 def find_all(loaded: "Loaded") -> dict[str, Resolved]:

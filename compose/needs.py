@@ -100,11 +100,11 @@ class Needs:
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         for need in self.models:
+            if need.download_bytes is not None:
+                download = size(need.download_bytes) if need.download_bytes else "nothing, it is on this machine"
+                yield need.service, "download", download
             if need.problem is not None:
-                yield need.service, "model", f"unknown: {need.problem.message}"
-                continue
-            download = size(need.download_bytes) if need.download_bytes else "nothing, it is on this machine"
-            yield need.service, "download", download
+                yield need.service, "memory" if need.disk is not None else "model", f"unknown: {need.problem.message}"
             yield from self._verdict_rows(need.service, need.service)
         yield from self._verdict_rows(None, "in all")
 
@@ -134,6 +134,8 @@ def _need(loaded: "Loaded", component: ModelComponentSpec, known: Known | UserEr
     disk = {cache: found.bytes_to_fetch} if found.bytes_to_fetch else {}
     if found.converts:
         disk[found.path] = sum(found.weights.values())
+    if isinstance(facts, UserError):
+        return ModelNeed(service, model, found.bytes_to_fetch, disk, problem=facts)
     gpu = _gpu(component.device, machine)
     dtype = computing_type(
         component.precision,
