@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,12 +16,14 @@ from types import TracebackType
 from typing import Any
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+"""How the blocks that do something are run, by their language."""
 READY = "http://127.0.0.1:8080/api/ready"
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block. shown: what follows it as ```json or ```text, the output of an ```sh block."""
+    """One fenced block. shown: what follows it as ```json or ```text, the output of a command or program."""
 
     language: str
     text: str
@@ -32,17 +35,17 @@ def blocks(document: Path) -> list[Block]:
     found: list[Block] = []
     for match in reversed(list(BLOCK.finditer(document.read_text(encoding="utf-8")))):
         after = found[0] if found and found[0].language in ("json", "text") else None
-        found.insert(0, Block(match.group(1), match.group(2), after if match.group(1) == "sh" else None))
+        found.insert(0, Block(match.group(1), match.group(2), after if match.group(1) in PROGRAMS else None))
     return found
 
 
-def shell_blocks(document: Path) -> list[Block]:
-    """Every ```sh block, in order."""
-    return [block for block in blocks(document) if block.language == "sh"]
+def programs(document: Path) -> list[Block]:
+    """Every ```sh and ```python block, in order."""
+    return [block for block in blocks(document) if block.language in PROGRAMS]
 
 
 def is_shown(shown: Block, output: str) -> bool:
-    """Whether the document shows this output; `...` in it stands for anything."""
+    """Whether the document shows this output; `...` in it stands for anything, and so does `created`, a time."""
     if shown.language == "text":
         return _fits(shown.text.strip(), output.strip())
     return _fits(json.loads(shown.text), json.loads(output))
@@ -57,7 +60,7 @@ def _fits(shown: Any, value: Any) -> bool:
             return (
                 isinstance(value, dict)
                 and shown.keys() == value.keys()
-                and all(_fits(item, value[key]) for key, item in shown.items())
+                and all(key == "created" or _fits(item, value[key]) for key, item in shown.items())
             )
         case list():
             return isinstance(value, list) and len(shown) == len(value) and all(map(_fits, shown, value))
@@ -85,13 +88,13 @@ class Reader:
     ) -> None:
         self.close()
 
-    def run(self, block: str) -> str:
+    def run(self, block: Block) -> str:
         """The block's standard output; raises AssertionError with everything it printed when a command fails."""
-        if block.rstrip().endswith("model-compose up"):
-            self.start(block)
+        if block.text.rstrip().endswith("model-compose up"):
+            self.start(block.text)
             return ""
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
+            [*PROGRAMS[block.language], block.text],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -99,14 +102,14 @@ class Reader:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def start(self, block: str) -> None:
         self.close()
         with self.log.open("wb") as log:
             self.running = subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", re.sub(r"model-compose up\s*$", "exec model-compose up", block)],
+                [*PROGRAMS["sh"], re.sub(r"model-compose up\s*$", "exec model-compose up", block)],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=log,

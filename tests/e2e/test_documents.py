@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ROOT
-from tests.e2e.documents import Reader, is_shown, shell_blocks
+from tests.e2e.documents import Reader, is_shown, programs
 
 pytestmark = [pytest.mark.readme, pytest.mark.timeout(600), pytest.mark.usefixtures("default_ports")]
 
+# A translation has the commands of its original; tests/test_documents.py compares them.
 DOCUMENTS = [
     path
     for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
     for path in sorted(ROOT.glob(pattern))
-    if shell_blocks(path)
+    if programs(path) and not path.name.endswith(".ko.md")
 ]
 
 RUN_BY_CI = ("make test\n",)
@@ -25,11 +26,11 @@ RUN_BY_CI = ("make test\n",)
 def test_every_command_works(document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
     folder = checkout / document.relative_to(ROOT).parent
     with Reader(folder, environment, tmp_path / "up.log") as reader:
-        for block in shell_blocks(document):
+        for block in programs(document):
             if block.text in RUN_BY_CI:
                 assert block.text in (ROOT / ".ci/run").read_text(encoding="utf-8")
                 continue
-            output = reader.run(block.text)
+            output = reader.run(block)
             if block.shown is not None:
                 assert is_shown(block.shown, output), output
             elif "/workflows/runs" in block.text:
