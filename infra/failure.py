@@ -1,5 +1,6 @@
 """Why a service does not work, judged by how its process ended."""
 
+import json
 import os
 import signal
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def too_slow(unit: Unit) -> Failure:
 def ended(service: str, status: int, lines: Sequence[str]) -> Failure:
     """It ended with this exit status (negative: by that signal) after these last lines of output."""
     if status in HOPELESS and lines:
-        return Failure(lines[-1], exit_code=HOPELESS[status])
+        return Failure(_said(lines[-1]), exit_code=HOPELESS[status])
     if status == -signal.SIGKILL:
         return Failure(f"{service} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
     return Failure(f"{service} {ending(status)}")
@@ -51,3 +52,12 @@ def ending(status: int) -> str:
         return f"was ended by {signal.Signals(-status).name}"
     except ValueError:
         return f"was ended by signal {-status}"
+
+
+def _said(line: str) -> str:
+    """What a line of a log says; of one that is written as JSON its message."""
+    try:
+        message = json.loads(line)["message"]
+    except (ValueError, TypeError, KeyError):
+        return line
+    return str(message)

@@ -48,6 +48,7 @@ class Core:
             most_waiting=settings.max_queue_length,
             retention_s=settings.retention_s,
         )
+        self.metrics.watch_durable(durable)
         self.runs = Runs(self.engine, self.gate, carrier, durable, store)
 
     @asynccontextmanager

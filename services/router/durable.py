@@ -70,6 +70,8 @@ class DurableRuns:
         self._loops: list[asyncio.Task[None]] = []
         self._beats = 0
         self._mean_s = 1.0
+        self.claimed = self.recovered = self.lost_leases = 0
+        """Since the start: runs taken up, those of them that an earlier router had begun, and runs lost to another."""
 
     def start(self) -> None:
         self._store.start()
@@ -81,6 +83,16 @@ class DurableRuns:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._store.stop()
+
+    @property
+    def active(self) -> int:
+        """Runs that this router carries out."""
+        return len(self._live)
+
+    @property
+    def waiting(self) -> int:
+        """Runs in the store that wait, for whichever router; exact once every beat, and near enough between."""
+        return self._waiting.total()
 
     def live(self, task_id: str) -> LiveRun | None:
         """The run of this id while this router carries it out."""
@@ -211,6 +223,7 @@ class DurableRuns:
             self._waiting.subtract(client_digest(claim.request.client) for claim in claims)
             for claim in claims:
                 if claim.task_id not in self._live:
+                    self.recovered += claim.attempts > 1
                     self._begin(claim)
 
     async def _renew(self) -> None:
@@ -218,6 +231,7 @@ class DurableRuns:
         ours = await self._store.renew(live.run.task_id for live in held)
         for live in held:
             if live.run.task_id not in ours and not live.run.status.finished:
+                self.lost_leases += 1
                 live.task.cancel()  # another router goes on with it
 
     def _run(self, claim: Claim) -> Run:
@@ -238,6 +252,7 @@ class DurableRuns:
         )
 
     def _begin(self, claim: Claim) -> LiveRun:
+        self.claimed += 1
         run = self._run(claim)
         live = LiveRun(run, asyncio.create_task(self._carry_out(claim, run)))
         self._live[run.task_id] = live

@@ -1,11 +1,14 @@
 """What the router counts, in Prometheus' text format; labels come from the file or from us, never from a client."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from services.router.limits import Gate
 from services.router.messages import Run, RunStatus
@@ -15,6 +18,40 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _RUN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _WAIT_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TASK_STATUSES = ("completed", "failed", "cancelled")
+
+
+class DurableCounts(Protocol):
+    """What there is to know of the asynchronous runs: how many wait and run now, and how many since the start were
+    claimed, were claimed after another router's end, and were lost to another one."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def active(self) -> int: ...
+
+    claimed: int
+    recovered: int
+    lost_leases: int
+
+
+class _DurableCollector(Collector):
+    """Reads them when somebody asks."""
+
+    def __init__(self, runs: DurableCounts) -> None:
+        self._runs = runs
+
+    def collect(self) -> Iterator[Metric]:
+        runs = self._runs
+        now = GaugeMetricFamily("model_compose_durable_runs", "Asynchronous runs by state.", labels=["state"])
+        now.add_metric(["waiting"], runs.waiting)
+        now.add_metric(["active"], runs.active)
+        yield now
+        for name, description, value in (
+            ("claimed_runs", "Asynchronous runs taken up.", runs.claimed),
+            ("recovered_runs", "Of these, runs that another router had begun and left.", runs.recovered),
+            ("lost_leases", "Asynchronous runs that another router took over.", runs.lost_leases),
+        ):
+            yield CounterMetricFamily(f"model_compose_durable_{name}", description, value=value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +93,10 @@ class Metrics:
         self._active.labels(name).set_function(lambda: gate.active)
         self._queued.labels(name).set_function(lambda: gate.queued)
         gate.on_waited = self._waits.labels(name).observe
+
+    def watch_durable(self, runs: DurableCounts) -> None:
+        """Show how the asynchronous runs fare."""
+        self._registry.register(_DurableCollector(runs))
 
     def task(self, component: str) -> "TaskMetrics":
         """Where the requests to one component are counted."""

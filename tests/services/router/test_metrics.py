@@ -140,6 +140,17 @@ def test_a_scrape_follows_what_the_router_does(make_stack: MakeStack) -> None:
 
 
 @pytest.mark.server
+def test_asynchronous_runs_are_counted_by_their_state(make_stack: MakeStack) -> None:
+    with make_stack([text()], [workflow("text")], max_concurrent_count=1) as running:
+        hanging = {"input": {"prompt": json.dumps({"hang": True})}, "wait_for_completion": False}
+        assert [running.post(hanging).status_code for _ in range(3)] == [202, 202, 202]
+        page = scraped(running)
+    assert {name: value for (name, _), value in page.items() if "claimed" in name} == {"durable_claimed_runs_total": 1}
+    assert page["durable_runs", (("state", "active"),)] == 1
+    assert page["durable_runs", (("state", "waiting"),)] == 2
+
+
+@pytest.mark.server
 def test_nothing_that_a_client_sends_becomes_a_label(shared: Stack) -> None:
     marks = ["wf-mark-1", "id-mark-2", "session-mark-3", "path-mark-4", "key-mark-5"]
     shared.post({"workflow_id": marks[0], "input": {}}, headers={"X-Request-Id": marks[1]})

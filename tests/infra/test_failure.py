@@ -1,0 +1,34 @@
+"""What a service's end says about it."""
+
+import os
+import signal
+
+import pytest
+
+from infra.errors import ExitCode
+from infra.failure import Failure, ended
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the model does not fit its task",
+        '{"time":"2026-01-01T00:00:00.000+00:00","level":"error","message":"the model does not fit its task"}',
+    ],
+)
+def test_the_last_line_of_a_hopeless_service_is_the_reason_in_either_format(line: str) -> None:
+    assert ended("chat", os.EX_CONFIG, ["earlier", line]) == Failure(
+        "the model does not fit its task", exit_code=ExitCode.FILE
+    )
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"no": "message"}', "3"])
+def test_a_line_that_is_no_log_line_of_ours_is_taken_as_it_is(line: str) -> None:
+    assert ended("chat", os.EX_CONFIG, [line]).message == line
+
+
+def test_without_a_reason_the_status_or_signal_is_named() -> None:
+    assert ended("chat", 3, ["last words"]).message == "chat ended with exit status 3"
+    assert ended("chat", -signal.SIGTERM, []).message == "chat was ended by SIGTERM"
