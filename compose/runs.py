@@ -45,6 +45,7 @@ def run(selection: Selection, question: Question, console: Console) -> None:
     _check_target(question.target)
     state = selection.running()
     if state is not None and _is_of(state, selection):
+        _require_router(state)
         for path in changed_files(state):
             console.warn(f"{shown_path(path)} changed, not applied; the server that runs answers as before")
         asyncio.run(_ask(state.api_url, _token(selection.run_folder), question, console))
@@ -55,6 +56,17 @@ def run(selection: Selection, question: Question, console: Console) -> None:
 def _is_of(state: RunState, selection: Selection) -> bool:
     """Whether the run was started from the files that are asked for."""
     return {str(file.absolute()) for file in selection.files} <= state.files.keys()
+
+
+def _require_router(state: RunState) -> None:
+    """Raises UserError for a run whose router was stopped or has failed."""
+    router = next((service for service in state.services if service.kind == "router"), None)
+    if router is not None and router.state in ("stopping", "stopped", "failed"):
+        raise UserError(
+            f"the router {'has failed' if router.state == 'failed' else 'is stopped'}, so nothing can be run",
+            hint="`model-compose start` starts what is stopped, `model-compose ps` shows why it failed",
+            exit_code=ExitCode.NOT_RUNNING,
+        )
 
 
 def _token(folder: RunFolder) -> str | None:

@@ -145,3 +145,15 @@ def test_a_changed_file_is_said_to_be_not_applied_by_a_restart(start: Start, tmp
     assert command(tmp_path, "restart", "chat")[2].splitlines()[0] == (
         "warning: model-compose.yml changed, not applied; `model-compose down` and `model-compose up` apply it"
     )
+
+
+def test_run_says_that_the_router_is_stopped(start: Start, tmp_path: Path) -> None:
+    start(GOOD, ROUTER).wait_for_table()
+    command(tmp_path, "stop", "router")
+    wait_until(lambda: listed(tmp_path)["router"]["state"] == "stopped")
+    assert command(tmp_path, "run", "-i", "x=1") == (
+        5,
+        "",
+        "error: the router is stopped, so nothing can be run\n"
+        "hint: `model-compose start` starts what is stopped, `model-compose ps` shows why it failed\n",
+    )
