@@ -42,64 +42,73 @@ class _Execution:
         self._send = send
         self._place = place
         self._tally = tally
-        self._schedule = Schedule(workflow.jobs)
         self._outputs: dict[str, Any] = {}
         self._errors: dict[str, Any] = {}
         self._settled = 0
         self._running: dict[asyncio.Task[Settled], Start] = {}
 
     async def execute(self) -> Any:
-        try:
-            await self._run_jobs()
-        finally:
-            if self._running:
+        jobs = self._workflow.jobs
+        if len(jobs) == 1 and not jobs[0].targets:
+            await self._run_only(Start(jobs[0], 1, ()))
+        else:
+            try:
+                await self._run_all(Schedule(jobs))
+            finally:
                 await end(self._running)
         output = self._default_output()
         if self._workflow.output is None:
             return output
         return render_output(self._workflow.output, self._scope(output=output))
 
-    async def _run_jobs(self) -> None:
+    async def _run_only(self, start: Start) -> None:
+        """Nothing needs to be decided for a workflow of one job, and most are."""
+        record = self._find(start)
+        if record is None:
+            self._note(start, settled := await self._visit(start).execute())
+        else:
+            _, _, settled = record
+        self._keep(start.job.id, settled)
+
+    async def _run_all(self, schedule: Schedule) -> None:
         recorded: list[tuple[int, Start, Settled]] = []
         new: list[Start] = []
         while True:
-            for start in self._schedule.start():
+            for start in schedule.start():
                 if (record := self._find(start)) is None:
                     new.append(start)
                 else:
                     heapq.heappush(recorded, record)
             if recorded:
                 _, start, settled = heapq.heappop(recorded)
-                self._settle(start, settled)
+                self._settle(schedule, start, settled)
                 continue
-            new = [start for start in new if self._runs(start)]
+            new = [start for start in new if schedule.runs(start.job.id, start.visit)]
             if not new and not self._running:
                 return
             if len(new) == 1 and not self._running:
                 start = new.pop()
-                self._finish(start, await self._visit(start).execute())
+                settled = await self._visit(start).execute()
+                self._note(start, settled)
+                self._settle(schedule, start, settled)
                 continue
             self._running |= {asyncio.create_task(self._visit(start).execute()): start for start in new}
             new = []
-            await self._finish_some()
+            await self._finish_some(schedule)
 
-    async def _finish_some(self) -> None:
+    async def _finish_some(self, schedule: Schedule) -> None:
         await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         for task in [task for task in self._running if task.done()]:
             start = self._running.pop(task)
-            if self._runs(start):
-                self._finish(start, task.result())
+            if schedule.runs(start.job.id, start.visit):
+                self._note(start, task.result())
+                self._settle(schedule, start, task.result())
             elif not task.cancelled():
                 task.exception()  # nobody wants to know how a visit that was taken back has ended
 
-    def _runs(self, start: Start) -> bool:
-        return self._schedule.runs(start.job.id, start.visit)
-
-    def _finish(self, start: Start, settled: Settled) -> None:
-        """Note what has been settled just now."""
+    def _note(self, start: Start, settled: Settled) -> None:
         if self._context.journal is not None:
             self._context.journal.note(self._key(start), {"order": self._settled, **settled.to_json()})
-        self._settle(start, settled)
 
     def _find(self, start: Start) -> tuple[int, Start, Settled] | None:
         if self._context.journal is None:
@@ -110,21 +119,24 @@ class _Execution:
     def _key(self, start: Start) -> JobKey:
         return JobKey(self._place + start.job.id, _WHOLE, start.visit)
 
-    def _settle(self, start: Start, settled: Settled) -> None:
+    def _settle(self, schedule: Schedule, start: Start, settled: Settled) -> None:
         job_id = start.job.id
+        self._keep(job_id, settled)
+        taken_back = schedule.settle(job_id, start.visit, ran=settled.ran, target=settled.target)
+        for name in taken_back:
+            self._outputs.pop(name, None)
+        if taken_back:
+            for task, running in self._running.items():
+                if not schedule.runs(running.job.id, running.visit):
+                    task.cancel()
+
+    def _keep(self, job_id: str, settled: Settled) -> None:
         self._settled += 1
         self._tally += settled.tally
         if settled.output is not MISSING:
             self._outputs[job_id] = settled.output
         if settled.error is not None:
             self._errors[job_id] = settled.error
-        taken_back = self._schedule.settle(job_id, start.visit, ran=settled.ran, target=settled.target)
-        for name in taken_back:
-            self._outputs.pop(name, None)
-        if taken_back:
-            for task, running in self._running.items():
-                if not self._runs(running):
-                    task.cancel()
 
     def _visit(self, start: Start) -> Visit:
         job = start.job

@@ -67,7 +67,7 @@ class Schedule:
 
         Raises ServiceError when one of them has been started too often.
         """
-        starts = self._next()
+        starts = self._next() if self._waiting else []
         while not starts and not self._running and self._waiting:
             # jobs wait for each other through routings; those that nobody has chosen give way
             for node in [node for node in self._waiting.values() if not node.is_wanted]:

@@ -117,7 +117,7 @@ class Visit:
     async def _attempt(self, caller: Caller) -> Settled:
         job = self._job
         if isinstance(job.work, Router):
-            return Settled(target=await choose(job.work, job.id, self._scope))
+            return Settled(target=await choose(job.work, job.id, self._scope), tally=self._pieces.tally)
         result = await perform(job.work, self._scope, caller, self._pieces)
         if job.output is not None:
             result = render_output(job.output, {**self._scope, "output": result})
