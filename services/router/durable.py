@@ -14,8 +14,7 @@ from services.router.carrying import Carrier, LiveRun
 from services.router.client import NotReady
 from services.router.engine import Engine
 from services.router.graph import Workflow
-from services.router.journal import JobKey
-from services.router.messages import Run, RunRequest, RunStatus, new_task_id
+from services.router.messages import Run, RunRequest, RunStatus, cancelled, new_task_id
 from services.router.store.database import StoreUnavailable
 from services.router.store.records import Claim, client_digest
 from services.router.store.run_store import RunStore
@@ -282,27 +281,37 @@ class DurableRuns:
 
     async def _attempt(self, workflow: Workflow, claim: Claim, run: Run) -> bool:
         """Carry a run out from where it stands; False: it goes on later, or elsewhere."""
-        noted: dict[JobKey, Mapping[str, Any]] = {}
-        if claim.resumed:
-            noted = await _insist(lambda: self._store.noted(claim.task_id))
-        journal = StoredJournal(self._store, claim.task_id, noted)
+        journal = StoredJournal(self._store, claim.task_id)
         try:
+            if claim.resumed:
+                journal.noted = await _insist(lambda: self._store.noted(claim.task_id))
             await self._carrier.carry_out(workflow, claim.request, run, None, journal, claim.age_s)
         except asyncio.CancelledError:
-            await journal.flush()
-            return False
+            if run.status is not RunStatus.CANCELLING:
+                await journal.flush()
+                return False
+            run.cancel()
         except NotReady as error:
-            delay_s = error.retry_after_s or 1
             run.status = RunStatus.PENDING
             await journal.flush()
-            await _insist(lambda: self._store.hand_back([claim.task_id], delay_s))
-            return False
-        journal.close()
+            await self._put_off(run, error.retry_after_s or 1)
+            return run.status.finished
+        finally:
+            journal.close()
         return True
+
+    async def _put_off(self, run: Run, delay_s: float) -> None:
+        try:
+            await _insist(lambda: self._store.hand_back([run.task_id], delay_s))
+        except asyncio.CancelledError:
+            if run.status is RunStatus.CANCELLING:
+                run.cancel()
 
     async def _finish(self, run: Run) -> None:
         try:
-            await _insist(lambda: self._store.finish(run))
+            ours = await _insist(lambda: self._store.finish(run))
+            if not ours and run.status is RunStatus.CANCELLED:  # it waits again, or somebody else has it
+                await _insist(lambda: self._store.cancel(run.task_id, cancelled()))
         except Exception:
             log.exception("the result of run %s (request %s) cannot be kept", run.task_id, run.request_id)
             run.output = None

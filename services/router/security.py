@@ -14,7 +14,7 @@ from services.errors import ServiceError
 from services.router import tracing
 
 EXPOSED = b"X-Request-Id, X-Task-Id, Retry-After"
-ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, Traceparent, Tracestate, X-Request-Id"
+ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, Idempotency-Key, Traceparent, Tracestate, X-Request-Id"
 _OPENAI_HEADER = re.compile(r"(x-stainless|openai)-[a-z-]{1,40}", re.ASCII | re.IGNORECASE)
 """What OpenAI's client adds of its own in a browser."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII | re.IGNORECASE)

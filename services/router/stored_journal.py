@@ -14,18 +14,18 @@ _RETRY_S = 1.0
 class StoredJournal:
     """Pieces are kept in the order in which they are noted: one batch at a time, and none is passed over.
 
-    noted: what earlier routers have finished.
+    noted: what earlier attempts have finished.
     """
 
-    def __init__(self, store: RunStore, task_id: str, noted: Mapping[JobKey, Mapping[str, Any]]) -> None:
+    def __init__(self, store: RunStore, task_id: str) -> None:
+        self.noted: Mapping[JobKey, Mapping[str, Any]] = {}
         self._store = store
         self._task_id = task_id
-        self._noted = noted
         self._unsaved: list[tuple[JobKey, Mapping[str, Any]]] = []
         self._saving: asyncio.Task[None] | None = None
 
     def find(self, key: JobKey) -> Mapping[str, Any] | None:
-        return self._noted.get(key)
+        return self.noted.get(key)
 
     def note(self, key: JobKey, record: Mapping[str, Any]) -> None:
         self._unsaved.append((key, record))

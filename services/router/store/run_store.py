@@ -88,7 +88,7 @@ class RunStore:
             same = shown[0] == new.task_id or print_ == fingerprint(new.request, new.workflow_id)
             return run_of(tuple(shown)), same
 
-        return await self._writes.do(lambda: [Statement(sql.EARLIER, {"id": new.task_id, "key": key})], read)
+        return await self._reads.do(lambda: [Statement(sql.EARLIER, {"id": new.task_id, "key": key})], read)
 
     async def waiting(self) -> dict[str, int]:
         """How many runs of each client wait to be claimed, by `client_digest`."""

@@ -22,6 +22,8 @@ _LOG_BYTES = 64_000_000
 _CHECKPOINT_PAGES = 4000
 """Four times SQLite's own number: under load the copying from the log into the file is most of the work."""
 _PAGES_AT_ONCE = 512
+_MOST_PAGES_IN_MEMORY = 65_536
+"""256 MB: runs that do not fit any more are refused."""
 _ANOTHER_PLACE = "make room or give it the right, or give `controller.database` another place"
 
 
@@ -75,6 +77,8 @@ class Sqlite:
         execute("pragma journal_mode = wal")
         execute("pragma synchronous = full")
         execute(f"pragma journal_size_limit = {_LOG_BYTES}")
+        if self._path is None:
+            execute(f"pragma max_page_count = {_MOST_PAGES_IN_MEMORY}")
         execute(f"pragma wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         execute("begin immediate")
         if found == 0:
