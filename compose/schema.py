@@ -21,8 +21,6 @@ _JOBS: Final = tuple(model.__name__ for kind, model in MODELS.items() if kind in
 Json = dict[str, Any]
 
 _EXPRESSION: Final[Json] = {"type": "string", "pattern": r"\$\{"}
-_NAME: Final[Json] = {"type": ["string", "integer"]}
-_NAMES: Final[Json] = {"type": "array", "items": _NAME, "minItems": 1}
 _NUMERAL: Final[Json] = {"type": "string", "pattern": r"\$\{|^[-+]?[0-9]"}
 
 
@@ -92,7 +90,6 @@ def _jobs(blocks: Json) -> None:
         properties = blocks[name]["properties"]
         properties["retry"] = {"anyOf": [_ref("RetrySpec"), {"type": "integer"}, _NUMERAL]}
         properties["on_error"] = {"anyOf": [_ref("OnErrorSpec"), {"type": "string"}]}
-        properties["depends_on"] = {"anyOf": [_NAME, {"type": "array", "items": {"anyOf": [_NAME, _NAMES]}}]}
     of = {name: blocks[name]["properties"] for name in _JOBS}
     of["ComponentJobSpec"]["type"]["anyOf"].append({"const": "action"})
     blocks["DoSpec"]["properties"]["type"] = {"enum": ["component", "action"]}

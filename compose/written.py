@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -21,7 +21,7 @@ def plain(value: Any) -> Any:
 
 def _reads_as(read: Callable[[Any], Any], written: Any) -> BeforeValidator:
     """A setting that `read` makes of its plain value; `written` is what the JSON schema lets people write."""
-    writable = written if written is str else written | _Reference
+    writable = written if written is str or str in get_args(written) else written | _Reference
     return BeforeValidator(lambda value: read(plain(value)), json_schema_input_type=writable)
 
 
@@ -134,14 +134,16 @@ _Reference = Annotated[str, Field(pattern=r"\$\{env\.")]
 _Numeral = Annotated[str, Field(pattern=r"\$\{env\.|^\s*[-+]?[0-9.]")]
 _Truth = Annotated[str, Field(pattern=r"\$\{env\.|^([tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$")]
 
-Text = Annotated[str, _reads_as(_text, str)]
-Identifier = Annotated[str, _reads_as(_identifier, str)]
-Texts = Annotated[tuple[str, ...], _reads_as(_texts, list[str] | str)]
+Text = Annotated[str, _reads_as(_text, str | int)]
+Identifier = Annotated[str, _reads_as(_identifier, str | int)]
+Texts = Annotated[tuple[str, ...], _reads_as(_texts, list[str | int] | str)]
 Flag = Annotated[bool, _reads_as(_flag, bool | _Truth)]
 Count = Annotated[int, _reads_as(_whole(0), int | _Numeral)]
 Positive = Annotated[int, _reads_as(_whole(1), int | _Numeral)]
 Number = Annotated[float, _reads_as(_number, float | _Numeral)]
-Dependencies = Annotated[tuple[str | tuple[str, ...], ...], _reads_as(_dependencies, list[str | list[str]] | str)]
+Dependencies = Annotated[
+    tuple[str | tuple[str, ...], ...], _reads_as(_dependencies, list[str | int | list[str | int]] | str)
+]
 Deadline = Annotated[float, _reads_as(_deadline, float | str)]
 Port = Annotated[int, _reads_as(_whole(1, 65_535), int | _Numeral)]
 Seconds = Annotated[float, _reads_as(duration_s, float | str)]

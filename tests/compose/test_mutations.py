@@ -1,21 +1,25 @@
-"""A file that somebody has broken in any way is refused with problems, and never with a crash."""
+"""A file that somebody has changed in any way is refused with problems, or router and editor take it too."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compose.loader import InvalidFile, load_spec
+from compose.schema import shipped_schema
 from services.router.compiling import compile_graph
 from tests.compose.loading import router
 from tests.compose.test_scenarios import SCENARIOS
 
 pytestmark = pytest.mark.unit
 
+EDITOR: Any = jsonschema.Draft202012Validator(json.loads(shipped_schema()))
 FILES: list[Any] = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in SCENARIOS]
 ODD: list[Any] = [None, "", "a", 0, -1, 1.5, True, [], {}, ["a"], {"a": "b"}, [[]], "${", "${item}", "${jobs.a.output}"]
 WORDS = [
@@ -64,7 +68,7 @@ def _blocks(value: Any) -> Any:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=broken_files())
-def test_a_broken_file_is_refused_or_compiles(tmp_path: Path, data: Any) -> None:
+def test_a_file_is_refused_or_taken_by_all_who_read_it(tmp_path: Path, data: Any) -> None:
     file = tmp_path / "model-compose.yml"
     file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     try:
@@ -72,3 +76,4 @@ def test_a_broken_file_is_refused_or_compiles(tmp_path: Path, data: Any) -> None
     except InvalidFile:
         return
     compile_graph(router(loaded))
+    EDITOR.validate(data)
