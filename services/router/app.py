@@ -71,8 +71,9 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
 
 def _answer(error: ServiceError, scope: Scope) -> Response:
     """An error in the shape that the address's clients know."""
-    shape = openai_error if scope["path"].startswith("/v1/") else error_response
-    return shape(error, scope["state"]["request_id"])
+    if scope["path"].startswith("/v1/"):
+        return openai_error(error)
+    return error_response(error, scope["state"]["request_id"])
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

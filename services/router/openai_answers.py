@@ -18,7 +18,7 @@ _NO_RETRY = (409, 504)
 """A run that was cancelled or took too long; OpenAI's client would otherwise start it twice more."""
 
 
-def openai_error(error: ServiceError, request_id: str) -> Response:  # noqa: ARG001  # the guard sends it as a header
+def openai_error(error: ServiceError) -> Response:
     """`{"error": {message, type, param, code}}`; what has the wrong meaning is a 400 here, as OpenAI has no 422."""
     headers = error_headers(error)
     if error.status in _NO_RETRY:
@@ -36,7 +36,14 @@ def _error_json(error: ServiceError) -> dict[str, Any]:
     return {"message": message, "type": kind, "param": error.field, "code": error.code}
 
 
-def failure(run: Run, order: Order) -> ServiceError:
+def failed_answer(run: Run, order: Order) -> Response:
+    """The answer of a run that did not complete."""
+    answer = openai_error(_failure(run, order))
+    answer.headers["X-Task-Id"] = run.task_id
+    return answer
+
+
+def _failure(run: Run, order: Order) -> ServiceError:
     """Why a run did not complete, with parameters called as the client calls them."""
     error = run.error or {}
     field = error.get("field")
@@ -90,7 +97,7 @@ class Answer:
     def end(self, run: Run) -> str:
         """What closes the stream of a run that has ended."""
         if run.status is not RunStatus.COMPLETED:
-            return _event({"error": _error_json(failure(run, self.order))})
+            return _event({"error": _error_json(_failure(run, self.order))})
         choices = range(self.order.prompts * self.order.n)
         events = [self._part(run, index, None, _reason(run, index)) for index in choices]
         if run.warnings:

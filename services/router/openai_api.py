@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from services.router.graph import Action, CallWork, Component, Job, ModelCall, W
 from services.router.inputs import Inputs
 from services.router.messages import RunRequest, RunStatus
 from services.router.names import listed
-from services.router.openai_answers import Answer, failure, model_json, models_json, openai_error
+from services.router.openai_answers import Answer, failed_answer, model_json, models_json
 from services.router.openai_requests import CHAT, COMPLETIONS, DIALECTS, Dialect, Order, parse_order
 from services.router.outputs import Piped
 from services.router.settings import ComponentSettings
@@ -38,14 +38,8 @@ class OpenAIApi:
         self._core = core
         self._created = int(time.time())
         settings = [item for item in core.settings.components if isinstance(item, ComponentSettings)]
-        by_preference = sorted(settings, key=lambda item: not item.default)
-        self._components = [core.graph.components[item.id] for item in by_preference]
-        self._actions = {
-            item.id: core.graph.components[item.id].actions[
-                next((action.id for action in item.actions if action.default), item.actions[0].id)
-            ]
-            for item in settings
-        }
+        default_first = sorted(settings, key=lambda item: not item.default)
+        self._models = [_model(item, core.graph.components[item.id]) for item in default_first]
 
     def routes(self) -> list[Route]:
         return [
@@ -78,7 +72,7 @@ class OpenAIApi:
     async def _run(self, request: Request, dialect: Dialect) -> Response:
         body = await read_body(request.headers, request.receive, self._core.settings.max_body_bytes)
         order = parse_order(body, dialect)
-        workflow = _workflow(self._choose(order.model, dialect), self._actions, order)
+        workflow = _workflow(self._choose(order.model, dialect), order)
         asked = RunRequest(
             workflow.id, session_id=order.user, metadata=order.metadata, client=client_of(request, order.user)
         )
@@ -89,7 +83,7 @@ class OpenAIApi:
         with cancelled_when_gone(request.receive, live):
             await live.ended()
         if live.run.status is not RunStatus.COMPLETED:
-            return openai_error(failure(live.run, order), live.run.request_id)
+            return failed_answer(live.run, order)
         return json_response(answer.whole(live.run), headers={"X-Task-Id": live.run.task_id})
 
     async def _stream(self, request: Request, workflow: Workflow, asked: RunRequest, answer: Answer) -> Response:
@@ -102,42 +96,54 @@ class OpenAIApi:
         live = await self._core.runs.start(asked, request.state.request_id, put, channel.end, workflow)
         begun.set_result(live.run)
         if await failed_early(request.receive, channel, live):
-            return openai_error(failure(live.run, answer.order), live.run.request_id)
+            return failed_answer(live.run, answer.order)
         return RunStream(channel, live, answer.end)
 
-    def _choose(self, model: str, dialect: Dialect) -> Component:
-        """The component that a request means; raises ServiceError 400 when it cannot do what is asked."""
-        found = self._known(model)
-        fitting = [component for component in found if component.task.name == dialect.task]
+    def _choose(self, name: str, dialect: Dialect) -> "_Model":
+        """The one that a request means; raises ServiceError 400 when it cannot do what is asked."""
+        found = self._known(name)
+        fitting = [model for model in found if model.component.task.name == dialect.task]
         if fitting:
             return fitting[0]
-        task = found[0].task.name
+        task = found[0].component.task.name
         hint = f"Use {DIALECTS[task].path}." if task in DIALECTS else None
-        message = f'The model "{model[:80]}" does {task}, and this address is for {dialect.task}.'
+        message = f'The model "{name[:80]}" does {task}, and this address is for {dialect.task}.'
         raise ServiceError(400, "model_not_supported", message, hint=hint, field="model")
 
-    def _known(self, model: str) -> list[Component]:
+    def _known(self, name: str) -> "list[_Model]":
         """The component of this id, or those with this model, the default one first; raises ServiceError 404."""
-        found = [component for component in self._components if component.id == model]
-        found = found or [component for component in self._components if component.model == model]
+        found = [model for model in self._models if model.component.id == name]
+        found = found or [model for model in self._models if model.component.model == name]
         if not found:
             raise ServiceError(
                 404,
                 "model_not_found",
-                f'There is no model "{model[:80]}".',
+                f'There is no model "{name[:80]}".',
                 hint=f"Known: {listed(self._core.graph.components)}.",
                 field="model",
             )
         return found
 
 
-def _workflow(component: Component, actions: dict[str, Action], order: Order) -> Workflow:
+class _Model(NamedTuple):
+    """A component and the action whose parameters are its defaults here."""
+
+    component: Component
+    action: Action
+
+
+def _model(settings: ComponentSettings, component: Component) -> _Model:
+    first, *_ = sorted(settings.actions, key=lambda action: not action.default)
+    return _Model(component, component.actions[first.id])
+
+
+def _workflow(model: _Model, order: Order) -> Workflow:
     """One call of the component. The order's values are constants in it, so nothing in them is ever parsed."""
-    set_ = set(order.fields)
-    if set_ & {"temperature", "top_p"}:  # who names a spread wants sampling, whatever the file says
-        set_.add("do_sample")
-    action = actions[component.id]
-    kept = [name for name in component.task.parameters if name not in set_]
+    component, action = model
+    replaced = set(order.fields)
+    if replaced & {"temperature", "top_p"}:  # who names a spread wants sampling, whatever the file says
+        replaced.add("do_sample")
+    kept = [name for name in component.task.parameters if name not in replaced]
     asked = Action(
         action.id,
         {**_picked(action.constants, kept), **order.fields},
@@ -162,5 +168,5 @@ def _workflow(component: Component, actions: dict[str, Action], order: Order) ->
     )
 
 
-def _picked(values: Any, names: Iterable[str]) -> dict[str, Any]:
+def _picked(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
