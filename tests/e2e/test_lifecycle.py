@@ -49,6 +49,25 @@ def test_up_ps_logs_run_and_down(toy: Project) -> None:
     assert not (toy.folder / ".model-compose" / "state.json").exists()
 
 
+def test_one_service_is_stopped_started_and_restarted_while_the_others_run(running_toy: Project) -> None:
+    def pids() -> dict[str, int | None]:
+        services = json.loads(running_toy.command("ps", "--json").stdout)["services"]
+        return {service["name"]: service["pid"] for service in services}
+
+    before = pids()
+    assert running_toy.command("stop", "toy").returncode == 0
+    refused = running_toy.run({"user_prompt": "Hello!"})
+    assert refused.status == 503
+    assert refused.body["error"]["message"] == 'The service "toy" is not ready: it was stopped.'
+    assert running_toy.get("/api/ready").body["components"] == {"toy": {"stage": "absent", "message": "it was stopped"}}
+    assert running_toy.command("start", "toy").returncode == 0
+    assert running_toy.run({"user_prompt": "Hello!"}).status == 200
+    assert running_toy.command("restart", "router").returncode == 0
+    assert running_toy.run({"user_prompt": "Hello!"}).status == 200
+    after = pids()
+    assert [name for name in after if after[name] == before[name]] == ["page"]
+
+
 def test_ctrl_c_finishes_what_was_accepted(toy: Project) -> None:
     process = toy.start()
     wait_until_ready(toy)
