@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from services.errors import ServiceError
-from services.router.values import MAX_DEPTH, load_body
+from services.router.values import MAX_DEPTH, Bulk, load_body
 
 SILENCE_S = 30
 """How long a client may send nothing while its body is unfinished."""
@@ -31,9 +31,9 @@ async def read_body(headers: Headers, receive: Receive, max_bytes: int) -> Any:
         raise _wrong_type("JSON that is not UTF-8")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise _wrong_type("a compressed body")
-    body = await _read(headers, receive, max_bytes)
     if kind == "multipart/form-data":
-        return await _load_form(headers, body)
+        return await _load_form(headers, bytes(await _read(headers, receive, max_bytes, None)))
+    body = await _read(headers, receive, max_bytes, Bulk())
     if len(body) >= _LARGE_BYTES:
         return await asyncio.to_thread(load_body, body)
     return load_body(body)
@@ -49,12 +49,11 @@ def _wrong_type(what: str) -> ServiceError:
     )
 
 
-async def _read(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
+async def _read(headers: Headers, receive: Receive, max_bytes: int, bulk: Bulk | None) -> bytearray:
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > max_bytes:
         raise _too_large(max_bytes)
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     more = True
     while more:
         try:
@@ -64,13 +63,14 @@ async def _read(headers: Headers, receive: Receive, max_bytes: int) -> bytes:
             raise ServiceError(408, "body_timeout", f"The body did not go on for {SILENCE_S} s.") from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > max_bytes:
+        piece = message.get("body", b"")
+        if len(body) + len(piece) > max_bytes:
             raise _too_large(max_bytes)
-        chunks.append(chunk)
+        if bulk is not None:
+            bulk.add(piece)
+        body += piece
         more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return body
 
 
 def _too_large(max_bytes: int) -> ServiceError:

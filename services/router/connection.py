@@ -15,6 +15,8 @@ HEAD_S = 30
 """How long a request's head may take, counted from the connection or from the head's first byte."""
 STUCK_S = 60
 """A client that takes nothing of an answer for so long is given up."""
+LINGER_S = 2
+"""How long the rest of a refused body is read and dropped; closed at once, the kernel would drop the answer too."""
 
 _TOO_LARGE = ServiceError(
     431, "head_too_large", "The request line and headers are too long.", hint=f"{MAX_HEAD_BYTES:,} bytes are read."
@@ -33,6 +35,7 @@ class Connection(HttpToolsProtocol):
     """Bytes since the parser last completed a head or gave a piece of a body."""
     _patience: asyncio.TimerHandle | None = None
     _watch: asyncio.TimerHandle | None = None
+    _lingering: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -41,9 +44,13 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._claim()
         self._stop_watching()
+        if self._lingering is not None:
+            self._lingering.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering is not None:
+            return
         self._unset_keepalive_if_required()
         self._unclaimed += len(data)
         try:
@@ -63,6 +70,7 @@ class Connection(HttpToolsProtocol):
         self._claim()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.cycle.transport = _Answering(self)  # type: ignore[assignment]  # it has all that a cycle uses
 
     def on_body(self, body: bytes) -> None:
         self._claim()
@@ -95,6 +103,15 @@ class Connection(HttpToolsProtocol):
             self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(answer.body)]))
         self.transport.close()
 
+    def end(self) -> None:
+        """Close after the last answer, when the client has read it or has had its time to."""
+        if self.transport.is_closing() or not self.cycle.more_body:
+            self.transport.close()
+        elif self._lingering is None:
+            self._lingering = self.loop.call_later(LINGER_S, self.transport.abort)
+            self.transport.write_eof()
+            self.flow.resume_reading()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._watch_reader()
@@ -123,3 +140,26 @@ class Connection(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+class _Answering:
+    """Where uvicorn writes one answer: a head that tells the length of its body leaves together with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._transport = connection.transport
+        self._head: bytes | None = None if connection.scope["method"] != "HEAD" else b""
+        """Waits for its body when there is something in it; None before anything was written."""
+
+    def write(self, data: bytes) -> None:
+        if self._head is None and b"\r\ncontent-length: " in data:
+            self._head = data
+            return
+        self._transport.write(self._head + data if self._head else data)
+        self._head = b""
+
+    def close(self) -> None:
+        self._connection.end()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from typing import Any, NoReturn
 
 from services.errors import ServiceError
@@ -11,17 +10,45 @@ MAX_DEPTH = 64
 MAX_KEYS = 10_000
 MAX_VALUES = 100_000
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def load_body(body: bytes) -> Any:
-    """The value of a request's body; raises ServiceError 400 (cannot be read) or 413 (too deep, too many values)."""
-    _check_size(body)
+class Bulk:
+    """Counts what a body would become while it comes, so that a small body cannot become a large value."""
+
+    def __init__(self) -> None:
+        self._in_text = 0
+        """1 where the last piece ended inside a text."""
+        self._escape = b""
+        """The backslash at the end of the last piece, when it escapes what comes next."""
+        self._keys = self._values = self._depth = 0
+
+    def add(self, piece: bytes) -> None:
+        """Raises ServiceError 413 for a piece that makes it too deep or too wide; what is not JSON is not noticed."""
+        bare = (self._escape + piece).replace(b"\\\\", b"")
+        self._escape = b"\\" if bare.endswith(b"\\") else b""
+        parts = bare.replace(b'\\"', b"").split(b'"')
+        outside = b"".join(parts[self._in_text :: 2])
+        self._in_text = (self._in_text + len(parts) - 1) % 2
+        self._keys += outside.count(b":")
+        if self._keys > MAX_KEYS:
+            raise _too_large("body_too_wide", f"has more than {MAX_KEYS} keys")
+        self._values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
+        if self._values > MAX_VALUES:
+            raise _too_large("body_too_wide", f"has more than {MAX_VALUES} values")
+        for bracket in outside.translate(None, _NO_BRACKET):
+            self._depth += 1 if bracket in b"[{" else -1
+            if self._depth > MAX_DEPTH:
+                raise _too_large("body_too_deep", f"nests deeper than {MAX_DEPTH} levels")
+
+
+def load_body(body: bytearray) -> Any:
+    """The value of a whole body, whose Bulk is known; raises ServiceError 400. It empties the body, to hold it once."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _unreadable(f"byte {error.start} is not UTF-8") from None
+    body.clear()
     try:
         value = _STRICT.decode(text)
         _check_characters(text, value)
@@ -33,8 +60,6 @@ def load_body(body: bytes) -> Any:
         raise _unreadable("a \\u escape is half of a surrogate pair") from None
     except OverflowError as error:
         raise _unreadable(f"{error} is not a finite number") from None
-    except RecursionError:
-        raise _too_large("body_too_deep", f"nests deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise _unreadable(str(error) if isinstance(error, _RepeatedKeyError) else "a number is too long") from None
     return value
@@ -50,22 +75,6 @@ def loads_finite(line: bytes) -> Any:
 
 class _RepeatedKeyError(ValueError):
     """A key stands twice in one object."""
-
-
-def _check_size(body: bytes) -> None:
-    """Count before anything is built, so that a small body cannot become a large value."""
-    bare = _STRING.sub(b"", body)
-    if bare.count(b":") > MAX_KEYS:
-        raise _too_large("body_too_wide", f"has more than {MAX_KEYS} keys")
-    brackets = bare.count(b"[") + bare.count(b"{")
-    if bare.count(b",") + brackets > MAX_VALUES:
-        raise _too_large("body_too_wide", f"has more than {MAX_VALUES} values")
-    if brackets > MAX_DEPTH:
-        depth = 0
-        for bracket in _BRACKET.findall(bare):
-            depth += 1 if bracket in b"[{" else -1
-            if depth > MAX_DEPTH:
-                raise _too_large("body_too_deep", f"nests deeper than {MAX_DEPTH} levels")
 
 
 def _check_characters(text: str, value: Any) -> None:

@@ -45,6 +45,12 @@ async def test_the_limit_holds_without_a_content_length() -> None:
     assert (refused.value.status, refused.value.message) == (413, "The body is larger than 100 bytes.")
 
 
+async def test_what_is_too_deep_is_refused_before_the_rest_comes() -> None:
+    with pytest.raises(ServiceError) as refused:
+        await read_body(JSON, Sender(piece(b"[" * 40), piece(b"[" * 40)), 100)
+    assert (refused.value.status, refused.value.code) == (413, "body_too_deep")
+
+
 async def test_a_body_that_does_not_go_on_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_module, "SILENCE_S", 0.01)
     with pytest.raises(ServiceError) as refused:

@@ -10,11 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.errors import ServiceError
-from services.router.values import load_body, loads_finite
+from services.router.values import Bulk, load_body, loads_finite
 
 pytestmark = pytest.mark.unit
 
 DEEP = 64
+
+
+def load(body: bytes, *cuts: int) -> Any:
+    """The value of a body that comes in pieces, cut at these places."""
+    bulk = Bulk()
+    for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):
+        bulk.add(body[start:end])
+    return load_body(bytearray(body))
+
+
 UNREADABLE: list[bytes] = [
     b"",
     b" ",
@@ -72,7 +82,7 @@ UNREADABLE: list[bytes] = [
 @pytest.mark.parametrize("body", UNREADABLE)
 def test_what_is_not_json_is_unreadable(body: bytes) -> None:
     with pytest.raises(ServiceError) as refused:
-        load_body(body)
+        load(body)
     assert (refused.value.status, refused.value.code) == (400, "invalid_json")
 
 
@@ -92,7 +102,7 @@ TOO_MUCH: list[bytes] = [
 def test_what_is_too_much_is_refused_before_it_is_built(body: bytes) -> None:
     began = time.monotonic()
     with pytest.raises(ServiceError) as refused:
-        load_body(body)
+        load(body)
     assert refused.value.status == 413
     assert time.monotonic() - began < 1
 
@@ -110,7 +120,7 @@ def test_what_is_too_much_is_refused_before_it_is_built(body: bytes) -> None:
 )
 def test_the_sentence_says_what_and_where(body: bytes, sentence: str) -> None:
     with pytest.raises(ServiceError) as refused:
-        load_body(body)
+        load(body)
     assert refused.value.message == sentence
 
 
@@ -125,19 +135,19 @@ def test_the_sentence_says_what_and_where(body: bytes, sentence: str) -> None:
     ],
 )
 def test_what_is_json_is_read(value: Any) -> None:
-    assert load_body(json.dumps(value).encode()) == value
-    assert load_body(json.dumps(value, ensure_ascii=False).encode()) == value
+    assert load(json.dumps(value).encode()) == value
+    assert load(json.dumps(value, ensure_ascii=False).encode()) == value
 
 
 def test_the_deepest_allowed_value_is_read() -> None:
-    load_body(b"[" * DEEP + b"]" * DEEP)
+    load(b"[" * DEEP + b"]" * DEEP)
 
 
 def test_an_unclosed_text_full_of_escapes_takes_no_time() -> None:
     body = b'"' + b'\\"' * 1_000_000
     began = time.monotonic()
     with pytest.raises(ServiceError):
-        load_body(body)
+        load(body)
     assert time.monotonic() - began < 2
 
 
@@ -155,15 +165,27 @@ JSON = st.recursive(
 )
 
 
-@given(JSON)
-def test_any_value_survives(value: Any) -> None:
-    assert load_body(json.dumps(value).encode()) == value
+@given(JSON, st.data())
+def test_any_value_survives_in_any_pieces(value: Any, data: st.DataObject) -> None:
+    body = json.dumps(value).encode()
+    assert load(body, *sorted(data.draw(st.lists(st.integers(0, len(body)))))) == value
+
+
+@given(st.lists(st.sampled_from(['"', "\\", '\\"', "[", "]", "{", ":", ",", "a"])), st.data())
+def test_what_stands_in_a_text_does_not_count(parts: list[str], data: st.DataObject) -> None:
+    text = "".join(parts) * 40
+    body = json.dumps([text, [[text]]]).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)))))
+    assert load(b"[" * (DEEP - 3) + body + b"]" * (DEEP - 3), *(cut + DEEP - 3 for cut in cuts))
+    with pytest.raises(ServiceError) as refused:
+        load(b"[" * (DEEP - 2) + body + b"]" * (DEEP - 2), *(cut + DEEP - 2 for cut in cuts))
+    assert refused.value.code == "body_too_deep"
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_value_or_a_refusal(body: bytes) -> None:
     with suppress(ServiceError):
-        load_body(body)
+        load(body)
 
 
 @pytest.mark.parametrize("line", [b'{"a": NaN}', b'{"a": 1e999}'])
