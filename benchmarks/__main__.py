@@ -4,8 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - {"incumbent"})
+SCRIPTS = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - {"incumbent", "raw"})
 
-for script in SCRIPTS:
-    print(f"== {script}", flush=True)
-    subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *sys.argv[1:]], check=True)
+
+def main() -> None:
+    for script in SCRIPTS:
+        print(f"== {script}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *sys.argv[1:]], check=True)
+
+
+if __name__ == "__main__":
+    main()

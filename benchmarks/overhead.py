@@ -14,12 +14,12 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
 from benchmarks import incumbent
+from benchmarks.raw import Target, ask, percentile
 from services.wire import PREDICT_PATH, TaskRequest
 from tests.net import free_port
 from tests.services.router.rig import chat, stack, workflow
@@ -36,25 +36,6 @@ workflow:
 """
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is asked, over a kept connection. address: a socket's path, or a port on 127.0.0.1."""
-
-    name: str
-    address: str | int
-    path: str
-    body: bytes
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if isinstance(self.address, str):
-            return await asyncio.open_unix_connection(self.address)
-        return await asyncio.open_connection("127.0.0.1", self.address)
-
-    def request(self) -> bytes:
-        head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(self.body)}\r\n\r\n".encode() + self.body
-
-
 async def measure(target: Target, clients: int, seconds: float) -> list[float]:
     """Latencies in seconds of everything that was answered with 200 in this time."""
     latencies: list[float] = []
@@ -63,27 +44,15 @@ async def measure(target: Target, clients: int, seconds: float) -> list[float]:
 
     async def client() -> None:
         reader, writer = await target.connect()
-        while (began := time.perf_counter()) < end:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"{target.name} answered {head.decode()}")
-            await read_rest(reader, head)
-            latencies.append(time.perf_counter() - began)
+        while time.perf_counter() < end:
+            answer = await ask(reader, writer, request)
+            if answer.status != 200:
+                raise SystemExit(f"{target.name} answered {answer.status}")
+            latencies.append(answer.took_s)
         writer.close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return latencies
-
-
-async def read_rest(reader: asyncio.StreamReader, head: bytes) -> None:
-    _, found, length = head.lower().partition(b"content-length: ")
-    if found:
-        await reader.readexactly(int(length.split(b"\r\n")[0]))
-        return
-    while size := int(await reader.readline(), 16):
-        await reader.readexactly(size + 2)
-    await reader.readline()
 
 
 async def compare(targets: list[Target], rounds: int, seconds: float) -> None:
@@ -93,8 +62,8 @@ async def compare(targets: list[Target], rounds: int, seconds: float) -> None:
         for _ in range(rounds):
             for target in targets:
                 await measure(target, clients, 0.3)
-                latencies = sorted(await measure(target, clients, seconds))
-                p50, p95 = (latencies[int(len(latencies) * share)] * 1000 for share in (0.5, 0.95))
+                latencies = await measure(target, clients, seconds)
+                p50, p95 = (percentile(latencies, share) * 1000 for share in (0.5, 0.95))
                 found[target.name].append((len(latencies) / seconds, p50, p95))
         for name, results in found.items():
             rate, p50, p95 = (statistics.median(column) for column in zip(*results, strict=True))

@@ -5,6 +5,7 @@ A user text that is a JSON object holds knobs instead of text:
 
     text: what to answer               tokens: answer so many words           ms: time for each token
     width: characters of each of the words
+    name: remember under this name when the work ended
     crash_at: exit at token N          hang: never answer                     ignore_cancel: go on without the client
     allocate_mb: hold so much          broken: json | utf8 | surrogate | nan | cut | type
     fail_at: a `Failed` line at token N           refuse: [status, code], before the first line
@@ -13,8 +14,9 @@ A user text that is a JSON object holds knobs instead of text:
     fields: true answers with the fields as JSON, messages: true with the messages
 
 `GET /counters` tells how many requests were started, compute now and were cancelled, and how often readiness was asked
-for; `GET /requests` how often each request id came; `GET /headers` shows those of the last request. The environment
-variable ECHO_READY_AFTER_S delays readiness, ECHO_FAILED makes it `failed` with this reason.
+for; `GET /requests` how often each request id came; `GET /headers` shows those of the last request; `GET /ended` when
+named work ended, on the machine's monotonic clock. The environment variable ECHO_READY_AFTER_S delays readiness,
+ECHO_FAILED makes it `failed` with this reason.
 """
 
 import asyncio
@@ -61,6 +63,7 @@ class Echo:
     def __init__(self) -> None:
         self.counters = Counters()
         self.requests: Counter[str] = Counter()
+        self.ended: dict[str, float] = {}
         self.headers: dict[str, str] = {}
         self.ready_at = time.monotonic() + float(os.environ.get("ECHO_READY_AFTER_S", "0"))
         self.failed = os.environ.get("ECHO_FAILED")
@@ -80,6 +83,8 @@ class Echo:
                 await answer(send, 200, {"status": "ok"})
             case "/counters":
                 await answer(send, 200, vars(self.counters))
+            case "/ended":
+                await answer(send, 200, self.ended)
             case "/headers":
                 await answer(send, 200, self.headers)
             case "/requests":
@@ -114,6 +119,8 @@ class Echo:
         finally:
             watcher.cancel()
             self.counters.computing -= 1
+            if "name" in knobs:
+                self.ended[knobs["name"]] = time.monotonic()
 
     async def compute(self, request: dict[str, Any], knobs: dict[str, Any], send: Send) -> None:
         if "refuse" in knobs:

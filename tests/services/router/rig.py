@@ -80,6 +80,10 @@ class Service:
         """The headers of the last request to an echo task, names in lower case."""
         return self._ask("/headers")
 
+    def ended(self) -> dict[str, float]:
+        """When named work of an echo task ended, on `time.monotonic`."""
+        return self._ask("/ended")
+
     def _ask(self, path: str) -> dict[str, Any]:
         transport = httpx.HTTPTransport(verify=_NO_TLS, uds=self.address.removeprefix("unix:"))
         with httpx.Client(transport=transport, timeout=20) as client:

@@ -1,0 +1,36 @@
+"""Every benchmark runs: once, and much too short to mean anything; `memory` cannot be short."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import SCRIPTS
+
+pytestmark = pytest.mark.server
+
+REPOSITORY = Path(__file__).parents[2]
+SHORT = {
+    "bodies": (),
+    "durable": ("--seconds", "0.3", "--clients", "4", "--kills", "1"),
+    "leaving": ("--clients", "9"),
+    "memory": (),
+    "overhead": ("--seconds", "0.1", "--rounds", "1"),
+    "overload": ("--seconds", "1"),
+    "startup": ("--rounds", "1"),
+}
+
+
+def test_each_script_is_known() -> None:
+    assert set(SCRIPTS) == set(SHORT)
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(name, marks=pytest.mark.soak if name == "memory" else ()) for name in SHORT]
+)
+def test_a_script_prints_its_table(script: str) -> None:
+    command = [sys.executable, "-m", f"benchmarks.{script}", *SHORT[script]]
+    shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert len(shown.stdout.splitlines()) > 1
