@@ -2,7 +2,9 @@
 
 from collections.abc import Collection
 
+from services.router.compiling.jobs import starts
 from services.router.graph import DelayWork, Job, Router, Workflow
+from services.router.reachability import in_order
 
 
 class Presence:
@@ -12,6 +14,8 @@ class Presence:
         self._jobs = {job.id: job for job in workflow.jobs}
         self._routers = [job for job in workflow.jobs if isinstance(job.work, Router)]
         self._known: dict[str, str | None] = {}
+        for job_id in in_order(starts(workflow.jobs)):
+            self._skipped(self._jobs[job_id])  # in this order, so that none asks for many others
 
     def absence(self, job_id: str, others: Collection[str] = ()) -> str | None:
         """Why the output of a job may be missing, in words; None when it is sure.

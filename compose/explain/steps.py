@@ -1,6 +1,6 @@
 """The jobs of a compiled workflow in the order in which they can run: what each one awaits, reads and leads to."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -10,7 +10,7 @@ from compose.explain.words import does, limits, on_error, retry, ways
 from services.router.compiling.jobs import starts
 from services.router.expression import Expression, walk
 from services.router.graph import Call, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
-from services.router.reachability import Node, visited_again
+from services.router.reachability import in_order, visited_again
 from services.router.settings import WorkflowSettings
 from services.router.templates import calls, job_uses
 
@@ -40,28 +40,8 @@ def steps(workflow: Workflow, settings: WorkflowSettings, graph: Graph) -> tuple
             tuple(limits(job, may_return=job.id in again)),
             tuple(_goes_to(job.id, workflow)),
         )
-        for job, written in map(jobs.__getitem__, _in_order(nodes))
+        for job, written in map(jobs.__getitem__, in_order(nodes))
     )
-
-
-def _in_order(nodes: Mapping[str, Node]) -> Iterator[str]:
-    """Each job after everything that may come before it, or, in a circle of routing, after enough to start it."""
-    waiting = dict(nodes)
-    while waiting:
-        free = (name for name, node in waiting.items() if not _before(node) & waiting.keys())
-        startable = (name for name, node in waiting.items() if all(group - waiting.keys() for group in _groups(node)))
-        name = next(free, None) or next(startable)
-        del waiting[name]
-        yield name
-
-
-def _groups(node: Node) -> list[set[str]]:
-    """Of each group one must have run."""
-    return [*map(set, node.needs), *([set(node.routed_by)] if node.routed_by else [])]
-
-
-def _before(node: Node) -> set[str]:
-    return set().union(*_groups(node))
 
 
 def _waits(job: Job, depends_on: Collection[tuple[str, ...]]) -> Iterator[Wait]:

@@ -66,7 +66,11 @@ def compile_job(settings: JobSettings, components: Components) -> Job:
 def starts(jobs: Iterable[Job]) -> dict[str, Node]:
     """How each job comes to run: what it waits for, and which ones route to it."""
     jobs = list(jobs)
-    return {job.id: Node(job.needs, [other.id for other in jobs if job.id in other.targets]) for job in jobs}
+    routers: dict[str, list[str]] = {}
+    for job in jobs:
+        for target in job.targets:
+            routers.setdefault(target, []).append(job.id)
+    return {job.id: Node(job.needs, routers.get(job.id, [])) for job in jobs}
 
 
 def _work(settings: JobSettings, components: Components) -> Work:

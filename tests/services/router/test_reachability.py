@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from services.router.reachability import Node, branches, cycle, unstartable, visited_again
+from services.router.reachability import Node, branches, cycle, in_order, unstartable, visited_again
 
 pytestmark = pytest.mark.unit
 
@@ -73,3 +73,29 @@ def test_a_branch_is_what_a_job_cannot_run_without() -> None:
         "other": none,
     }
     assert branches({"r": Node([["x", "y"]], []), "x": Node([], ["r"]), "y": Node([], [])})["x"] == {("r", "x")}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        (DRAFTS, ["begin", "draft", "judge", "after"]),
+        (dict(reversed(DRAFTS.items())), ["begin", "draft", "judge", "after"]),
+        (BRANCHES, ["choose", "a", "b", "after a", "merge", "other", "beside"]),
+        ({"r": Node([["x", "y"]], []), "x": Node([], ["r"]), "y": Node([], [])}, ["y", "r", "x"]),
+        ({"a": Node([], ["b"]), "b": Node([["a"]], []), "c": Node([], [])}, ["c"]),
+    ],
+)
+def test_jobs_come_after_what_starts_them_and_else_in_their_own_order(
+    jobs: Mapping[str, Node], expected: list[str]
+) -> None:
+    assert in_order(jobs) == expected
+
+
+def test_thousands_of_jobs_in_a_row_are_no_trouble() -> None:
+    size = 5_000
+    row = {str(n): Node([[str(n - 1)]] if n else [], []) for n in reversed(range(size))}
+    routed = {str(n): Node([], [str(n - 1)] if n else []) for n in range(size)}
+    assert in_order(row) == [str(n) for n in range(size)]
+    assert unstartable(routed | {"0": Node([], [str(size - 1)])}) == list(routed)
+    assert visited_again(routed | {"1": Node([], ["0", "x"])}) == {str(n) for n in range(1, size)}
+    assert cycle({name: [need for group in node.needs for need in group] for name, node in row.items()}) == []
