@@ -6,7 +6,7 @@ import yaml
 
 from compose.loader import Loaded
 from compose.reading.scalars import resolve
-from compose.spec import Spec
+from compose.spec import OnErrorSpec, Spec
 from infra.secrets import REDACTED, Redactor, is_secret_name
 
 
@@ -19,6 +19,8 @@ def resolved_yaml(loaded: Loaded) -> str:
 def _shown(value: Any, redact: Redactor) -> Any:
     """Plain data."""
     match value:
+        case OnErrorSpec() if not value.model_fields_set:
+            return "ignore"
         case Spec():
             fields = {
                 field.alias or name: getattr(value, name)

@@ -38,17 +38,29 @@ KEYS: Final[dict[str, frozenset[str]]] = {
 VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("component", "type"): _names(
         """
-        agent audio-clipper audio-converter audio-extractor audio-processor data-queue datasets file-store graph-store
-        html-frame-renderer http-client http-server image-processor key-value-store mcp-client mcp-server
-        media-inspector model-memory model-tokenizer model-trainer search-engine sentence-splitter shell text-splitter
-        vector-processor vector-store video-clipper video-converter video-encoder video-frame-extractor
-        video-scene-detector web-browser web-scraper websocket-client websocket-server
+        agent audio-analyzer audio-capture audio-clipper audio-converter audio-extractor audio-feature-extractor
+        audio-mixer audio-playback audio-processor audio-silence-detector audio-synchronizer
+        camera-pose-estimator data-queue datasets document-loader file-store graph-store html-frame-renderer
+        http-client http-server image-analyzer image-compressor image-drawing image-processor key-value-store
+        mcp-client mcp-server media-downloader media-inspector model-3d-converter model-3d-renderer model-memory
+        model-tokenizer model-trainer morpheme-analyzer music-analyzer music-pitch-corrector music-score-loader
+        music-score-renderer music-segment-detector music-synthesizer rtmp-publisher screen-capture
+        search-engine sentence-splitter shell subtitle-loader text-parser text-splitter transcript-corrector
+        vector-processor vector-store video-analyzer video-capture video-clipper video-converter video-encoder
+        video-frame-extractor video-mixer video-playback video-processor video-scene-detector web-browser
+        web-scraper websocket-client websocket-server
         """
     ),
     ("component", "task"): _names(
         """
-        face-embedding image-embedding image-generation image-segmentation image-text-to-text image-to-text
-        image-upscale object-detection speech-to-text text-to-image text-to-speech
+        audio-text-alignment depth-estimation face-detection face-embedding face-emotion-classification
+        face-swap face-tracking image-background-removal image-edge-detection image-embedding image-generation
+        image-segmentation image-text-scoring image-text-to-text image-to-3d image-to-text image-to-video
+        image-upscale image-upscaling lip-sync motion-generation music-beat-tracking music-embedding
+        music-generation music-pitch-estimation music-source-separation music-transcription object-detection
+        object-tracking pose-detection pose-tracking shot-boundary-detection speaker-diarization speech-to-text
+        talking-head text-to-image text-to-speech text-to-video typed-decision video-embedding
+        video-text-scoring video-to-video vision-text-encoding voice-activity-detection voice-embedding
         """
     )
     | frozenset(PLANNED_TASKS),

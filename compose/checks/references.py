@@ -71,7 +71,7 @@ def _check_controller(controller: ControllerSpec, findings: Findings) -> None:
 
 
 def _check_component(component: ComponentSpec, spec: ComposeSpec, here: Location, findings: Findings) -> None:
-    if component.id in RESERVED:
+    if component.id is not None and component.id.lower() in RESERVED:
         findings.error((*here, "id"), f"the id `{component.id}` is reserved for a service of ours", "choose another")
     actions = (*here, "actions")
     check_names("action", [action.id for action in component.actions], actions, findings)
