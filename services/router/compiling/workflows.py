@@ -8,7 +8,7 @@ from services.router.compiling.components import Components, optional
 from services.router.compiling.digest import digest
 from services.router.compiling.jobs import compile_job, starts
 from services.router.compiling.shapes import output_shape
-from services.router.expression import Tree, walk
+from services.router.expression import Tree, Use, walk
 from services.router.graph import (
     Component,
     GraphError,
@@ -48,14 +48,14 @@ def compile_workflows(settings: Iterable[WorkflowSettings], components: Componen
 
 def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Components, others: _Workflows) -> Workflow:
     output = optional(settings.output)
-    _check_reads([use.expression.path[0] for use in walk(output) if use.expression.source == "jobs"], jobs)
+    _check_reads(walk(output), {job.id: job for job in jobs})
     terminal = _terminal(jobs)
     shape = output_shape(jobs, terminal, output, others)
     piped: dict[str, list[tuple[str, Piped]]] = {}
     for pipe, path in pipes(shape):
         piped.setdefault(pipe.job, []).append((path, pipe))
     inputs = inferred(jobs, output, {name: other.inputs for name, other in others.items()})
-    models = {component.id: component for component in _models(jobs, others)}
+    models = _models(jobs, others)
     return Workflow(
         settings.id,
         tuple(replace(job, pipes=tuple(piped.get(job.id, ()))) for job in jobs),
@@ -69,7 +69,7 @@ def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Component
             "workflow_id": settings.id,
             "title": settings.title or settings.name,
             "description": settings.description,
-            "task": next(iter(models.values())).task.name if len(models) == 1 else None,
+            "task": models[0].task.name if len(models) == 1 else None,
             "streaming": bool(piped),
             "input": [item.to_json() for item in inputs.declared],
             "output": describe(shape),
@@ -80,12 +80,12 @@ def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Component
 
 def _joined(jobs: list[Job]) -> list[Job]:
     """The jobs, each told whether another routes to it. Raises GraphError when one cannot be found or started."""
-    ids = [job.id for job in jobs]
+    known = {job.id: job for job in jobs}
     for job in jobs:
         mentioned = {*job.targets, *(name for group in job.needs for name in group)}
-        if unknown := mentioned - set(ids):
+        if unknown := mentioned - known.keys():
             raise GraphError(f"job {job.id!r} waits for or routes to the unknown job {min(unknown)!r}")
-        _check_reads([use.expression.path[0] for use in job_uses(job) if use.expression.source == "jobs"], jobs)
+        _check_reads(job_uses(job), known)
     if circle := cycle({job.id: [name for group in job.needs for name in group] for job in jobs}):
         raise GraphError(f"these jobs wait for each other: {circle}")
     nodes = starts(jobs)
@@ -94,13 +94,12 @@ def _joined(jobs: list[Job]) -> list[Job]:
     return [replace(job, routed=bool(nodes[job.id].routed_by)) for job in jobs]
 
 
-def _check_reads(names: Iterable[object], jobs: list[Job]) -> None:
-    by_id = {job.id: job for job in jobs}
-    for name in names:
-        if name not in by_id:
-            raise GraphError(f"`jobs.{name}` is read, and there is no such job")
-        if isinstance(by_id[str(name)].work, Router):
-            raise GraphError(f"`jobs.{name}` is read, and that job routes and has no output")
+def _check_reads(uses: Iterable[Use], jobs: Mapping[str, Job]) -> None:
+    for use in uses:
+        if use.expression.source == "jobs":
+            job = jobs.get(str(use.expression.path[0]))
+            if job is None or isinstance(job.work, Router):
+                raise GraphError(f"{use.expression.text} is read, and no job of this name has an output")
 
 
 def _terminal(jobs: list[Job]) -> tuple[str, ...]:
@@ -114,14 +113,19 @@ def _called(jobs: Iterable[Job]) -> Iterator[str]:
     return (call.workflow for job in jobs for call in calls(job.work) if isinstance(call, WorkflowCall))
 
 
-def _models(jobs: Iterable[Job], others: _Workflows) -> Iterator[Component]:
+def _models(jobs: Iterable[Job], others: _Workflows) -> list[Component]:
     """The model components that a run may ask, those of the workflows inside it included."""
-    for job in jobs:
-        for call in calls(job.work):
+    found: dict[str, Component] = {}
+    inside: set[str] = set()
+    waiting = [jobs]
+    while waiting:
+        for call in (call for job in waiting.pop() for call in calls(job.work)):
             if isinstance(call, ModelCall):
-                yield call.component
-            else:
-                yield from _models(others[call.workflow].jobs, others)
+                found[call.component.id] = call.component
+            elif call.workflow not in inside:
+                inside.add(call.workflow)
+                waiting.append(others[call.workflow].jobs)
+    return list(found.values())
 
 
 def _asks_for_stream(jobs: Iterable[Job], output: Tree | None, others: _Workflows) -> bool:

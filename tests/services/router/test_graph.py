@@ -273,7 +273,7 @@ def test_workflows_that_run_each_other_are_refused() -> None:
             ({"id": "a", "type": "switch", "cases": [], "otherwise": "a"},),
             "nothing can ever start these jobs: \\['a'\\]",
         ),
-        (({"id": "a", "type": "switch", "cases": []}, {"id": "b", "input": "${jobs.a.output}"}), "has no output"),
+        (({"id": "a", "type": "switch", "cases": []}, {"id": "b", "input": "${jobs.a.output}"}), "no job of this name has an output"),
         (({"id": "a", "type": "delay"},), "does not say how long"),
         (({"id": "a", "type": "loop", "do": DO},), "either `while` or `until`"),
         (({"id": "a", "type": "filter", "where": {}},), "a condition is one comparison"),
@@ -289,7 +289,7 @@ def test_jobs_that_do_not_fit_together_are_refused(jobs: Any, sentence: str) -> 
 
 
 def test_an_output_of_a_job_that_is_not_there_is_refused() -> None:
-    with pytest.raises(GraphError, match="no such job"):
+    with pytest.raises(GraphError, match="no job of this name has an output"):
         compiled({"id": "a"}, output="${jobs.b.output}")
 
 
