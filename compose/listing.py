@@ -1,5 +1,6 @@
 """`ps` and `logs`: what runs in a folder, and what it said."""
 
+import contextlib
 import json
 from dataclasses import asdict
 from typing import Any
@@ -68,7 +69,7 @@ def _indented(lines: tuple[str, ...]) -> list[str]:
 def show_logs(selection: Selection, service: str | None, console: Console, *, count: int | None, keep_on: bool) -> None:
     """Print the last `count` lines of one service or of all (None: every line kept); keep_on: then the new ones.
 
-    Following ends with the run.
+    Following ends with the run, and with Ctrl-C, which is how one ends it.
     """
     folder = selection.run_folder
     known = sorted({*services_with_logs(folder.logs), *_running_services(selection)})
@@ -77,11 +78,12 @@ def show_logs(selection: Selection, service: str | None, console: Console, *, co
     chosen = [known_service(service, known)] if service is not None else known
     width = max(map(len, chosen), default=0)
     lines = follow(folder.logs, chosen, count) if keep_on else iter(tail(folder.logs, chosen, count))
-    for line in lines:
-        if line is not None:
-            console.result(_shown(line, width, named=service is None))
-        if console.reader_gone or (line is None and selection.running() is None):
-            return
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in lines:
+            if line is not None:
+                console.result(_shown(line, width, named=service is None))
+            if console.reader_gone or (line is None and selection.running() is None):
+                return
 
 
 def _running_services(selection: Selection) -> list[str]:

@@ -1,13 +1,16 @@
 """`down`: end the run of a folder, and come back when it is true."""
 
 import contextlib
+import json
 import os
 import signal
 import time
+from pathlib import Path
 
-from compose.output import Console
+from compose.output import Console, count
 from compose.state import Selection
 from infra.errors import ExitCode, UserError
+from infra.folder import RunFolder
 from infra.state import ProcessId, RunState
 
 POLL_INTERVAL_S = 0.05
@@ -25,6 +28,7 @@ def down(selection: Selection, console: Console) -> None:
         remains = ", but a killed run had left files; they are cleared away" if cleared else ""
         console.result(f"nothing is running in {selection.directory}{remains}")
         return
+    database = _database(folder)
     began = time.monotonic()
     names = ", ".join(service.name for service in state.services)
     console.status(f"stopping {names}")
@@ -32,7 +36,25 @@ def down(selection: Selection, console: Console) -> None:
     console.status("")
     folder.clear_stale()
     seconds = f"{time.monotonic() - began:.1f} s"
-    console.result(f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}")
+    told = f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}"
+    console.result(told + _kept(database))
+
+
+def _database(folder: RunFolder) -> Path | None:
+    """Where the router keeps accepted runs, when that is a file."""
+    try:
+        settings = json.loads((folder.settings / "router.json").read_text(encoding="utf-8"))
+        return Path(settings["database"]["path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kept(database: Path | None) -> str:
+    """What the end of a sentence says of accepted runs that go on when the router starts again."""
+    from services.router.store.kept import kept_runs
+
+    runs = kept_runs(database) if database else 0
+    return f"; {count(runs, 'accepted run')} {'goes' if runs == 1 else 'go'} on with the next `up`" if runs else ""
 
 
 def _end(state: RunState) -> bool:

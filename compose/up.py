@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from compose.execute import load, plan_for, serving, socket_directory
 from compose.init import renew_schema
 from compose.output import Console, columns, in_words, megabytes
-from compose.state import Selection, digests, memory_bytes, tool_version
+from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
 from infra import control
 from infra.errors import ExitCode, UserError
 from infra.net import get
@@ -68,6 +68,8 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
 def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     loaded = load(selection, console)
     folder = selection.run_folder
+    if (running := folder.running()) is not None:
+        warn_of_changes(running, console)
     renew_schema(folder)
     with folder.hold() as cleared, socket_directory() as sockets:
         if cleared:

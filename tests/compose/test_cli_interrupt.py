@@ -37,6 +37,7 @@ def temporary() -> Iterator[Path]:
         (("up",), signal.SIGINT, 0),
         (("up",), signal.SIGTERM, 0),
         (("up", "--detach"), signal.SIGINT, 130),
+        (("plan",), signal.SIGINT, 130),
         (("run", "-i", "user_prompt=Hello"), signal.SIGINT, 130),
         (("run", "-i", "user_prompt=Hello"), signal.SIGTERM, 130),
     ],

@@ -1,9 +1,12 @@
 """`up`, and what the other commands say about it: real processes, with fake services behind a real command line."""
 
+import contextlib
 import json
 import os
 import re
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +166,48 @@ def test_logs_are_kept_shown_and_followed(start: Start, tmp_path: Path) -> None:
     assert follower.wait(20) == 0
     follower.stdout.close()
     assert command(tmp_path, "logs", "chat", "--tail", "1") == (0, "three\n", "")
+
+
+def test_following_logs_ends_clean_on_an_interrupt(start: Start, tmp_path: Path) -> None:
+    start({**GOOD, "print": ["one"]}, ROUTER).wait_for_table()
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "compose", "logs", "-f", "chat"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "one\n"
+    follower.send_signal(signal.SIGINT)
+    assert follower.communicate(timeout=20) == ("", "")
+    assert follower.returncode == 0
+
+
+def test_down_says_how_many_accepted_runs_are_kept_and_keeps_them(start: Start, tmp_path: Path) -> None:
+    database = tmp_path / ".model-compose" / "runs.db"
+    up = start(GOOD, {**ROUTER, "database": {"path": str(database)}})
+    up.wait_for_table()
+    with contextlib.closing(sqlite3.connect(database)) as runs:
+        runs.execute("create table runs (id text, ended_at real)")
+        runs.execute("insert into runs values ('a', null), ('b', null), ('c', 1)")
+        runs.commit()
+    code, out, _ = command(tmp_path, "down")
+    assert code == 0
+    assert re.sub(r"\d+\.\d s", "N s", out) == (
+        "stopped chat, router in N s; 2 accepted runs go on with the next `up`\n"
+    )
+    assert database.exists()
+
+
+def test_a_second_up_with_a_changed_file_says_that_it_is_not_applied(start: Start, tmp_path: Path) -> None:
+    start(GOOD, ROUTER).wait_for_table()
+    path = tmp_path / "model-compose.yml"
+    path.write_text(path.read_text() + "# edited\n")
+    code, _, err = start(GOOD, ROUTER).end()
+    assert code == 4
+    assert err.startswith("warning: model-compose.yml changed, not applied; `model-compose down` and")
 
 
 def test_after_a_kill_the_next_command_clears_away_what_is_left(start: Start, tmp_path: Path) -> None:
