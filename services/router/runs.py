@@ -31,7 +31,7 @@ class Runs:
         self._engine = engine
         self._gate = gate
         self._carrier = carrier
-        self._durable = durable
+        self.durable = durable
         self._store = store
         self._live: dict[str, LiveRun] = {}
         self._last = LastRuns()
@@ -39,11 +39,11 @@ class Runs:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Inside, asynchronous runs are claimed and carried out."""
-        self._durable.start()
+        self.durable.start()
         try:
             yield
         finally:
-            await self._durable.stop()
+            await self.durable.stop()
 
     async def start(
         self,
@@ -82,11 +82,11 @@ class Runs:
     async def submit(self, request: RunRequest, request_id: str, key: str | None = None) -> Run:
         """Accept an asynchronous run, or find the one that has this idempotency key; see DurableRuns.submit."""
         self._refuse_when_draining()
-        return await self._durable.submit(request, request_id, key)
+        return await self.durable.submit(request, request_id, key)
 
     def live(self, task_id: str) -> LiveRun | None:
         """The run of this id while this router carries it out."""
-        return self._live.get(task_id) or self._durable.live(task_id)
+        return self._live.get(task_id) or self.durable.live(task_id)
 
     async def find(self, task_id: str) -> Run | None:
         """A run by its id, wherever it is; an end is told once it is kept. Raises ServiceError 503."""
@@ -107,7 +107,7 @@ class Runs:
         except StoreUnavailable as error:
             raise store_unavailable() from error
         runs |= {run.task_id: run for run in self._last.all()}
-        runs |= {live.run.task_id: live.run for live in [*self._live.values(), *self._durable.all_live()]}
+        runs |= {live.run.task_id: live.run for live in [*self._live.values(), *self.durable.all_live()]}
         return [runs[task_id] for task_id in sorted(runs, reverse=True) if task_id < before][:most]
 
     async def cancel(self, run: Run, timeout_s: float) -> Run | None:
@@ -130,7 +130,7 @@ class Runs:
         What still runs after `timeout_s` is cancelled when its client waits for it, else given back to the store.
         """
         self.draining = True
-        await asyncio.gather(self._drain_waited_for(timeout_s), self._durable.drain(timeout_s))
+        await asyncio.gather(self._drain_waited_for(timeout_s), self.durable.drain(timeout_s))
 
     async def _drain_waited_for(self, timeout_s: float) -> None:
         if self._live:
