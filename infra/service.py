@@ -15,16 +15,12 @@ from typing import Any
 from infra import net
 from infra.errors import ExitCode, UserError
 from infra.failure import HOPELESS, Failure, ended, ending, too_slow
+from infra.probe import until_ready, until_silent
 from infra.process import Child, ParentPipe, child_environment, python_command
 from infra.restart import CRASH_LIMIT, RestartPolicy
 from infra.state import ServiceState
 from infra.unit import Unit, UnitState, UnixAddress
 
-POLL_INTERVAL_S = 0.15
-POLL_TIMEOUT_S = 5.0
-LIFE_INTERVAL_S = 2.0
-LIFE_MISSES = 3
-"""A ready service that leaves so many questions in a row unanswered hangs, and is started again."""
 LAST_LINES = 20
 
 
@@ -232,51 +228,26 @@ class Service:
             self._child = None
 
     async def _watch(self) -> None:
-        """See a process become ready, and end it when it hangs after that."""
-        await self._wait_until_ready()
-        misses = 0
-        while misses < LIFE_MISSES:
-            await asyncio.sleep(LIFE_INTERVAL_S)
-            try:
-                async with asyncio.timeout(POLL_TIMEOUT_S):
-                    await net.get(self.address, self.unit.ready_path)
-            except TimeoutError:
-                misses += 1
-            except (OSError, ValueError):
-                pass  # it is about to end by itself
-            else:
-                misses = 0
-        if self._child is not None and not self._stopping.is_set():
-            self._hung = True
-            self._child.kill()
-
-    async def _wait_until_ready(self) -> None:
-        """Ask until it is ready. One answer may take long: the socket is there before the process listens on it."""
+        """See a process become ready, and end it when it does not in time, or hangs after that."""
         try:
             async with asyncio.timeout(self.unit.start_timeout_s):
-                await self._poll()
+                await until_ready(self.address, self.unit.ready_path, self._advance)
         except TimeoutError:
             self._timed_out = True
-            if self._child is not None:
-                self._child.kill()
-            return
-        if not self._stopping.is_set():
+        else:
+            self._note_ready()
+            await until_silent(self.address, self.unit.ready_path)
+            self._hung = not self.stopping
+        if self._child is not None and not self.stopping:
+            self._child.kill()
+
+    def _note_ready(self) -> None:
+        if not self.stopping:
             self.was_ready = True
             self.failure = None
             self._progress = Progress()
             self._become("ready")
             self.settled.set()
-
-    async def _poll(self) -> None:
-        while True:
-            with contextlib.suppress(OSError, ValueError):  # not there yet, or gone
-                async with asyncio.timeout(POLL_TIMEOUT_S):
-                    answer = await net.get(self.address, self.unit.ready_path)
-                if answer.status == 200:
-                    return
-                if isinstance(answer.body, dict):
-                    self._advance(answer.body)
-            await asyncio.sleep(POLL_INTERVAL_S)
 
     def _judge(self, status: int) -> Failure:
         if self._timed_out:

@@ -108,14 +108,14 @@ async def test_a_killed_service_is_started_again(run: Run, recorder: Recorder) -
 async def test_a_service_that_hangs_is_ended_and_started_again(
     run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.service.LIFE_INTERVAL_S", 0.01)
+    monkeypatch.setattr("infra.probe.LIFE_INTERVAL_S", 0.01)
     async with running(run, recorder, fake_unit("chat", run.sockets)) as supervisor:
         await supervisor.settled()
         first = pid_of(supervisor, "chat")
-        monkeypatch.setattr("infra.service.POLL_TIMEOUT_S", 0.1)
+        monkeypatch.setattr("infra.probe.POLL_TIMEOUT_S", 0.1)
         os.kill(first, signal.SIGSTOP)
         await recorder.until(lambda: "restarting" in recorder.history("chat"))
-        monkeypatch.setattr("infra.service.POLL_TIMEOUT_S", 5)
+        monkeypatch.setattr("infra.probe.POLL_TIMEOUT_S", 5)
         await recorder.until(lambda: recorder.history("chat")[-1] == "ready")
         assert pid_of(supervisor, "chat") != first
     message = "chat answered nobody any more and was ended"
