@@ -4,21 +4,18 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from services.errors import ServiceError
+from services.router.attempts import Attempts
 from services.router.carrying import Carrier, LiveRun
-from services.router.client import NotReady
 from services.router.engine import Engine
-from services.router.graph import Workflow
-from services.router.messages import Run, RunRequest, RunStatus, cancelled, new_task_id
+from services.router.messages import Run, RunRequest, new_task_id
 from services.router.store.database import StoreUnavailable
 from services.router.store.records import Claim, client_digest
 from services.router.store.run_store import RunStore
-from services.router.stored_journal import StoredJournal
 
 T = TypeVar("T")
 
@@ -26,15 +23,13 @@ log = logging.getLogger(__name__)
 
 MOST_ACTIVE = 64
 """Asynchronous runs at work at once where the file sets no number; the others wait in the store."""
-MOST_ATTEMPTS = 3
-"""Routers that may be lost over one run."""
 BEAT_S = 1.0
 RENEW_EVERY = 3
 EXPIRE_EVERY = 60
 """In beats. A lease of 10 s outlives two renewals that come to nothing."""
-_ACCEPT_S = 5.0
+_STORE_S = 5.0
+"""How long the store is waited for when somebody waits for us."""
 _DRAIN_POLL_S = 0.02
-_RETRY_S = 1.0
 _LONGEST_WAIT_S = 300
 _WEIGHT = 0.2
 
@@ -55,6 +50,7 @@ class DurableRuns:
         self._store = store
         self._engine = engine
         self._carrier = carrier
+        self._attempts = Attempts(store, engine, carrier)
         self._most_active = most_active or MOST_ACTIVE
         self._most_waiting = most_waiting
         self._retention_s = retention_s
@@ -110,7 +106,7 @@ class DurableRuns:
         request = replace(request, workflow_id=workflow.id)
         new = Claim(new_task_id(), workflow.id, workflow.digest, request_id, request)
         try:
-            async with asyncio.timeout(_ACCEPT_S):
+            async with asyncio.timeout(_STORE_S):
                 if key is not None and (run := await self._earlier(new, key)):
                     return run
                 run = await self._accept(new, key) or await self._earlier(new, key)
@@ -140,7 +136,7 @@ class DurableRuns:
             return None
         self._backlog = True
         self._wake.set()
-        return self._run(new)
+        return self._attempts.run_of(new)
 
     async def _earlier(self, new: Claim, key: str | None) -> Run | None:
         """The run of an earlier request with this key; raises ServiceError 409 when that was another request."""
@@ -174,8 +170,8 @@ class DurableRuns:
         unfinished = [live for live in self._live.values() if not live.run.status.finished]
         for live in unfinished:
             live.task.cancel()
-        for live in list(self._live.values()):
-            await live.ended()
+        if self._live:
+            await asyncio.wait([live.task for live in self._live.values()], timeout=_STORE_S)
         if unfinished:
             with suppress(StoreUnavailable):  # then their leases run out
                 await self._store.hand_back([live.run.task_id for live in unfinished])
@@ -183,6 +179,7 @@ class DurableRuns:
     async def beat(self) -> None:
         """What is done every second: hold on to what is ours, end what is wanted no more, forget what is old."""
         self._beats += 1
+        self._wake.set()
         if self._live:
             if self._beats % RENEW_EVERY == 0:
                 await self._renew()
@@ -194,7 +191,6 @@ class DurableRuns:
             await self._store.end_overdue(self._carrier.run_timeout_s, self._carrier.too_late())
         if self._beats % EXPIRE_EVERY == 0 and await self._store.expire(self._retention_s):
             self._beats -= 1
-        self._wake.set()
 
     @property
     def _free(self) -> int:
@@ -207,6 +203,8 @@ class DurableRuns:
                 await self.beat()
             except StoreUnavailable as error:
                 log.warning("the store of runs cannot be used just now: %s", error)
+            except Exception:
+                log.exception("the runs of the store cannot be looked after")
 
     async def _claim_forever(self) -> None:
         while True:
@@ -216,8 +214,14 @@ class DurableRuns:
                 continue
             try:
                 claims = await self._store.claim(free)
-            except StoreUnavailable:
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    log.exception("no run can be claimed")
                 continue  # the next beat tries again
+            if self._closed:
+                with suppress(StoreUnavailable):  # then their leases run out
+                    await self._store.hand_back([claim.task_id for claim in claims])
+                continue
             self._backlog = len(claims) == free
             self._waiting.subtract(client_digest(claim.request.client) for claim in claims)
             for claim in claims:
@@ -233,26 +237,9 @@ class DurableRuns:
                 self.lost_leases += 1
                 live.task.cancel()  # another router goes on with it
 
-    def _run(self, claim: Claim) -> Run:
-        request = claim.request
-        workflow = self._engine.graph.workflows.get(claim.workflow_id)
-        warnings: Sequence[Mapping[str, Any]] = []
-        if workflow is not None:
-            with suppress(ServiceError):
-                warnings = workflow.inputs.check(request.input)
-        return Run(
-            claim.task_id,
-            claim.workflow_id,
-            claim.request_id,
-            kept=True,
-            session_id=request.session_id,
-            metadata=request.metadata,
-            warnings=[*map(dict, warnings)],
-        )
-
     def _begin(self, claim: Claim) -> LiveRun:
         self.claimed += 1
-        run = self._run(claim)
+        run = self._attempts.run_of(claim)
         live = LiveRun(run, asyncio.create_task(self._carry_out(claim, run)))
         self._live[run.task_id] = live
         live.task.add_done_callback(lambda _: self._has_ended(run.task_id))
@@ -265,58 +252,8 @@ class DurableRuns:
 
     async def _carry_out(self, claim: Claim, run: Run) -> None:
         began_s = asyncio.get_running_loop().time()
-        workflow = self._engine.graph.workflows.get(claim.workflow_id)
-        if claim.cancelled:
-            run.cancel()
-        elif workflow is None or workflow.digest != claim.digest:
-            run.fail(_workflow_changed(claim.workflow_id))
-        elif claim.attempts > MOST_ATTEMPTS:
-            run.fail(_gave_up())
-        elif not await self._attempt(workflow, claim, run):
-            return
-        await self._finish(run)
-        took_s = asyncio.get_running_loop().time() - began_s
-        self._mean_s += _WEIGHT * (took_s - self._mean_s)
-        self._carrier.report(run, claim.age_s + took_s)
-
-    async def _attempt(self, workflow: Workflow, claim: Claim, run: Run) -> bool:
-        """Carry a run out from where it stands; False: it goes on later, or elsewhere."""
-        journal = StoredJournal(self._store, claim.task_id)
-        try:
-            if claim.resumed:
-                journal.noted = await _insist(lambda: self._store.noted(claim.task_id))
-            await self._carrier.carry_out(workflow, claim.request, run, None, journal, claim.age_s)
-        except asyncio.CancelledError:
-            if run.status is not RunStatus.CANCELLING:
-                await journal.flush()
-                return False
-            run.cancel()
-        except NotReady as error:
-            run.status = RunStatus.PENDING
-            await journal.flush()
-            await self._put_off(run, error.retry_after_s or 1)
-            return run.status.finished
-        finally:
-            journal.close()
-        return True
-
-    async def _put_off(self, run: Run, delay_s: float) -> None:
-        try:
-            await _insist(lambda: self._store.hand_back([run.task_id], delay_s))
-        except asyncio.CancelledError:
-            if run.status is RunStatus.CANCELLING:
-                run.cancel()
-
-    async def _finish(self, run: Run) -> None:
-        try:
-            ours = await _insist(lambda: self._store.finish(run))
-            if not ours and run.status is RunStatus.CANCELLED:  # it waits again, or somebody else has it
-                await _insist(lambda: self._store.cancel(run.task_id, cancelled()))
-        except Exception:
-            log.exception("the result of run %s (request %s) cannot be kept", run.task_id, run.request_id)
-            run.output = None
-            run.fail(ServiceError(500, "internal", "The result cannot be kept.", hint="See the router's log."))
-            await _insist(lambda: self._store.finish(run))
+        await self._attempts.carry_out(claim, run)
+        self._mean_s += _WEIGHT * (asyncio.get_running_loop().time() - began_s - self._mean_s)
 
     def _overloaded(self, waiting: int) -> ServiceError:
         waves = (waiting + 1) / self._most_active
@@ -328,16 +265,6 @@ class DurableRuns:
             hint=f"Try again in {retry_after_s} s.",
             retry_after_s=retry_after_s,
         )
-
-
-async def _insist(do: Callable[[], Awaitable[T]]) -> T:
-    """What the store gives, as soon as it can be used."""
-    while True:
-        try:
-            return await do()
-        except StoreUnavailable as error:
-            log.warning("the store of runs cannot be used just now: %s", error)
-            await asyncio.sleep(_RETRY_S)
 
 
 def store_unavailable() -> ServiceError:
@@ -357,22 +284,4 @@ def _key_reused() -> ServiceError:
         "This Idempotency-Key belongs to another request.",
         hint="Take a new key for each new request, and the same one only to repeat it.",
         field="Idempotency-Key",
-    )
-
-
-def _workflow_changed(workflow_id: str) -> ServiceError:
-    return ServiceError(
-        500,
-        "workflow_changed",
-        f'The workflow "{workflow_id}" is not the one any more under which this run was accepted.',
-        hint="Start the run again.",
-    )
-
-
-def _gave_up() -> ServiceError:
-    return ServiceError(
-        500,
-        "gave_up_after_crash",
-        f"The router ended {MOST_ATTEMPTS} times while it worked on this run.",
-        hint="See the router's log of those times.",
     )

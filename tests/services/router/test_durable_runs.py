@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router import durable
+from services.router import attempts, durable
 from services.router.client import NotReady, OnDelta
 from services.router.core import Core
 from services.router.messages import Run, RunRequest, RunStatus
@@ -53,7 +53,7 @@ class Flaky:
 def database(monkeypatch: pytest.MonkeyPatch) -> Flaky:
     opened = Flaky()
     monkeypatch.setattr("services.router.core.open_store", lambda _: RunStore(opened))
-    monkeypatch.setattr(durable, "_RETRY_S", 0.01)
+    monkeypatch.setattr(attempts, "_RETRY_S", 0.01)
     return opened
 
 
