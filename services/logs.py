@@ -18,6 +18,8 @@ LEVEL = "MODEL_COMPOSE_LOG_LEVEL"
 
 MOST_WAITING = 10_000
 """Lines that wait for a slow reader; later ones are lost, and counted."""
+_TOGETHER_S = 0.05
+"""How long lines that are no warnings are gathered: to wake a thread for each takes longer than to write it."""
 _LAST_LINES_S = 1.0
 """How long the end of a process waits for its last lines to be read."""
 
@@ -86,6 +88,7 @@ class BackgroundHandler(logging.Handler):
         self._stream = stream
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._lost = 0
+        self._urgent = threading.Event()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -95,11 +98,14 @@ class BackgroundHandler(logging.Handler):
             return
         try:
             self._lines.put(self.format(record))
+            if record.levelno >= logging.WARNING:
+                self._urgent.set()
         except Exception:  # noqa: BLE001  # a line that cannot be formatted must not fail what it tells of
             self.handleError(record)
 
     def close(self) -> None:
         self._lines.put(None)
+        self._urgent.set()
         self._thread.join(_LAST_LINES_S)
         super().close()
 
@@ -107,6 +113,8 @@ class BackgroundHandler(logging.Handler):
         ended = False
         while not ended:
             lines = [self._lines.get()]
+            self._urgent.wait(_TOGETHER_S)
+            self._urgent.clear()
             while not self._lines.empty():
                 lines.append(self._lines.get())
             ended = None in lines
