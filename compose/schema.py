@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from compose.blocks import VARIANTS
-from compose.checks.shape import MODELS
 from compose.dialect import OLDER_KEYS
+from compose.kinds import MODELS
 from compose.spec import ComposeSpec
 from services.catalog import ROLES, TASKS, Field
 

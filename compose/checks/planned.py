@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple, get_args
 
 from compose.blocks import VARIANTS, rewrite
-from compose.checks.shape import MODELS
+from compose.kinds import MODELS
 from compose.reading.nodes import Entry, Mapping, Scalar
 from compose.reading.problems import Mark, Problem
 from services.catalog import PLANNED_TASKS, TASKS

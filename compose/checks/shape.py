@@ -7,78 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from compose.blocks import VARIANTS, Location, children, node_at, without
-from compose.dialect import OLDER_KEYS
+from compose.kinds import MODELS, accepted_keys
 from compose.reading import nodes
 from compose.reading.interpolation import to_data
 from compose.reading.nodes import Node, mark_at
 from compose.reading.problems import Mark, Problem
-from compose.spec import (
-    ActionSpec,
-    AdapterSpec,
-    AuthSpec,
-    BranchSpec,
-    CaseSpec,
-    ComponentJobSpec,
-    ComposeSpec,
-    ConditionSpec,
-    ControllerSpec,
-    DatabaseSpec,
-    DelayJobSpec,
-    DoSpec,
-    FilterJobSpec,
-    ForEachJobSpec,
-    IfJobSpec,
-    LoopJobSpec,
-    ModelComponentSpec,
-    ModelSpec,
-    OnErrorSpec,
-    RandomRouterJobSpec,
-    RetrySpec,
-    RoutingSpec,
-    RuntimeSpec,
-    Spec,
-    SwitchJobSpec,
-    WebUiSpec,
-    WorkflowActionSpec,
-    WorkflowComponentSpec,
-    WorkflowSpec,
-)
+from compose.spec import ComposeSpec
 from services.catalog import TASKS
 from services.router.names import closest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-MODELS: Final[dict[str, type[Spec]]] = {
-    "file": ComposeSpec,
-    "controller": ControllerSpec,
-    "adapter": AdapterSpec,
-    "webui": WebUiSpec,
-    "auth": AuthSpec,
-    "runtime": RuntimeSpec,
-    "component": ModelComponentSpec,
-    "model": ModelSpec,
-    "action": ActionSpec,
-    "workflow": WorkflowSpec,
-    "workflow component": WorkflowComponentSpec,
-    "workflow action": WorkflowActionSpec,
-    "job": ComponentJobSpec,
-    "delay job": DelayJobSpec,
-    "if job": IfJobSpec,
-    "switch job": SwitchJobSpec,
-    "random-router job": RandomRouterJobSpec,
-    "filter job": FilterJobSpec,
-    "for-each job": ForEachJobSpec,
-    "loop job": LoopJobSpec,
-    "branch": BranchSpec,
-    "case": CaseSpec,
-    "routing": RoutingSpec,
-    "condition": ConditionSpec,
-    "do": DoSpec,
-    "retry": RetrySpec,
-    "on_error": OnErrorSpec,
-    "database": DatabaseSpec,
-}
 
 _ROUNDS: Final = 5
 """What is wrong is taken out and the rest read again; each round may uncover a key that is now missing."""
@@ -148,12 +87,6 @@ def _around(root: Node, location: Location) -> Iterator[Mark]:
         block = node_at(root, location[:length])
         if block is not None:
             yield block.mark
-
-
-def accepted_keys(kind: str) -> list[str]:
-    """The keys of a kind of block, in today's dialect and the older one, today's first."""
-    fields = [field.alias or name for name, field in MODELS[kind].model_fields.items()]
-    return fields + sorted(OLDER_KEYS.get(kind, frozenset()) - set(fields))
 
 
 def _fault(detail: "ErrorDetails") -> _Fault:

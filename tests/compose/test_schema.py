@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
-from compose.checks.planned import KEYS
-from compose.checks.shape import MODELS, accepted_keys
+from compose.checks.planned import refused_keys
+from compose.kinds import MODELS, accepted_keys
 from compose.schema import main, shipped_schema
 from tests.compose.test_variations import CHAT, COMPONENTS, EXAMPLES, GENERATION
 
@@ -73,4 +73,4 @@ def test_an_editor_marks_what_does_not_load(validator: Any, data: dict[str, Any]
 
 @pytest.mark.parametrize("kind", sorted(MODELS))
 def test_nothing_is_supported_and_refused_at_once(kind: str) -> None:
-    assert not set(accepted_keys(kind)) & KEYS.get(kind, frozenset())
+    assert not set(accepted_keys(kind)) & refused_keys(kind)
