@@ -40,6 +40,7 @@ class Workflow(_Schema):
     title: str | None = None
     description: str | None = None
     task: str | None = None
+    history: bool = True
     input: tuple[Input, ...] = ()
     output: tuple[Output, ...] = (Output(),)
 
@@ -50,12 +51,12 @@ class Workflow(_Schema):
 
     @property
     def message(self) -> Input | None:
-        """The input that a chat fills with each message; None when this workflow is no chat.
+        """The input that a chat fills with each message; None when this workflow is no chat, or takes no history.
 
         The router calls required what the last user message is made of; a default makes it optional, so then the name
         that the task itself reads counts, or the last text.
         """
-        if self.task != "chat-completion":
+        if self.task != "chat-completion" or not self.history:
             return None
         texts = [item for item in self.input if item.type in ("text", "string")]
         required = [item for item in texts if item.required]

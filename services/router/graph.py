@@ -226,6 +226,11 @@ class Job:
     pipes: tuple[tuple[str, Piped], ...] = ()
 
     @property
+    def asks_chat(self) -> bool:
+        """Whether it asks a chat model, so that it may be given earlier turns."""
+        return isinstance(self.work, CallWork) and isinstance(self.work.call, ModelCall) and self.work.call.is_chat
+
+    @property
     def leads_on(self) -> bool:
         """Whether something follows for whatever a router finds; True for every other job."""
         match self.work:
@@ -260,12 +265,8 @@ class Workflow:
 
     @property
     def chat_jobs(self) -> list[Job]:
-        """The jobs that ask a chat model once."""
-        return [
-            job
-            for job in self.jobs
-            if isinstance(job.work, CallWork) and isinstance(job.work.call, ModelCall) and job.work.call.is_chat
-        ]
+        """The jobs that ask a chat model; the history of a run goes into the only one."""
+        return [job for job in self.jobs if job.asks_chat]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,3 +37,8 @@ def test_a_chat_fills_the_input_of_the_last_user_message(inputs: list[dict[str, 
 @pytest.mark.parametrize("task", ["text-generation", None])
 def test_other_workflows_are_no_chats(task: str | None) -> None:
     assert chat({"name": "user_prompt", "required": True}, task=task).message is None
+
+
+def test_a_workflow_that_takes_no_history_is_no_chat() -> None:
+    found = chat({"name": "user_prompt", "required": True}).model_copy(update={"history": False})
+    assert found.message is None

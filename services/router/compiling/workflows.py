@@ -71,6 +71,7 @@ def _workflow(settings: WorkflowSettings, jobs: list[Job], components: Component
             "description": settings.description,
             "task": models[0].task.name if len(models) == 1 else None,
             "streaming": bool(piped),
+            "history": sum(job.asks_chat for job in jobs) == 1,
             "input": [item.to_json() for item in inputs.declared],
             "output": describe(shape),
         },

@@ -102,6 +102,7 @@ FIXED: Mapping[str, Schema] = {
             "description": or_null(_TEXT),
             "task": {**or_null(_TEXT), "description": "The kind of model, where all jobs ask one component."},
             "streaming": {"type": "boolean", "description": "Whether text of the output can come piece by piece."},
+            "history": {"type": "boolean", "description": "Whether a run may bring earlier turns of a conversation."},
             "input": {"type": "array", "items": ref("WorkflowInput")},
             "output": {
                 "type": "array",
@@ -109,7 +110,7 @@ FIXED: Mapping[str, Schema] = {
                 "description": "One entry for each name, or one without a name for an output that is no map.",
             },
         },
-        ["workflow_id", "title", "description", "task", "streaming", "input", "output"],
+        ["workflow_id", "title", "description", "task", "streaming", "history", "input", "output"],
     ),
     "WorkflowInput": an_object(
         {

@@ -353,3 +353,10 @@ def test_a_file_asks_for_streams_by_action_or_output() -> None:
     assert graph_of(workflow("chat"), components=(asking,)).workflows["chat"].streaming
     assert graph_of(workflow("chat", output="${output as stream/text}")).workflows["chat"].streaming
     assert not graph_of(workflow("chat")).workflows["chat"].streaming
+
+
+def test_a_history_is_for_the_only_chat_of_a_workflow() -> None:
+    talk = {"component": "chat"}
+    assert compiled({"id": "a", **talk}, {"id": "b"}).schema["history"] is True
+    assert compiled({"id": "a", **talk}, {"id": "b", **talk}).schema["history"] is False
+    assert compiled({"id": "a"}).schema["history"] is False

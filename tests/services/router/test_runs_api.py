@@ -176,6 +176,7 @@ def test_a_schema_shows_inputs_and_outputs(shared: Stack) -> None:
         "description": None,
         "task": "chat-completion",
         "streaming": True,
+        "history": True,
         "input": [
             {"name": "system_prompt", "type": "text", "required": False, "default": None, "description": None},
             {"name": "user_prompt", "type": "text", "required": True, "default": None, "description": None},
