@@ -45,6 +45,10 @@ def test_up_ps_logs_run_and_down(toy: Project) -> None:
         ran = toy.command("run", "--input", '{"user_prompt": "Who are you?"}')
         assert (ran.returncode, ran.stderr) == (0, "")
         assert "toy model" in ran.stdout
+        (run_id,) = (run["task_id"] for run in toy.get("/api/tasks").body)
+        found = [line for line in toy.command("logs").stdout.splitlines() if run_id in line]
+        assert sorted(line.partition(" ")[0] for line in found) == ["router", "toy"]  # one search follows a run
+        assert len({line.partition(" request_id=")[2].partition(" ")[0] for line in found}) == 1
     assert toy.command("ps").returncode == 5
     assert not (toy.folder / ".model-compose" / "state.json").exists()
 
