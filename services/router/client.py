@@ -34,6 +34,7 @@ _LIFE_TIMEOUT_S = 5.0
 _LAST_BYTES_S = 1.0
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _LONGEST_RETRY_S = 60
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class TaskCaller(Protocol):
@@ -107,7 +108,7 @@ class TaskClient:
             readiness = await self.readiness()
             if readiness.stage != "ready":
                 raise self._not_ready(readiness)
-        body = json.dumps(request.to_json(), ensure_ascii=False, separators=(",", ":")).encode()
+        body = _ENCODER.encode(request.to_json()).encode()
         link = await self._open(body)
         try:
             if link.status != 200:

@@ -13,6 +13,7 @@ from services.router.graph import Action, Component
 
 LONGEST_MESSAGE = 300
 """Characters of a sentence that quotes a client's value."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def render_fields(component: Component, action: Action, scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def choose_seed(fields: dict[str, Any], index: int, asked: int | str | None = No
         return secrets.randbelow(MAX_SEED + 1)
     if isinstance(asked, int):
         return (asked + index) & MAX_SEED
-    canonical = json.dumps([fields, index], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    canonical = _CANONICAL.encode([fields, index])
     return int.from_bytes(hashlib.sha256(canonical.encode()).digest()[:8], "big") & MAX_SEED
 
 
