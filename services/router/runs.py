@@ -19,8 +19,6 @@ from services.router.store.run_store import RunStore
 _DRAIN_RETRY_S = 5
 _COMMIT_S = 1.0
 """How long the reader of a run that has just ended waits until its end is kept."""
-_AFTER_ALL = "~"
-"""Sorts behind every id."""
 
 
 class Runs:
@@ -100,7 +98,7 @@ class Runs:
         except StoreUnavailable as error:
             raise store_unavailable() from error
 
-    async def recent(self, most: int, before: str = _AFTER_ALL) -> list[Run]:
+    async def recent(self, most: int, before: str) -> list[Run]:
         """The newest runs with ids before this one, newest first; of those in the store, without their outputs."""
         try:
             runs = {run.task_id: run for run in await self._store.recent(most, before)}

@@ -18,6 +18,9 @@ from services.router.waiting import RunStream, cancelled_when_gone, client_of, f
 _CANCEL_WAIT_S = 1.0
 _LISTED = 100
 _MOST_LISTED = 1000
+_TASK_ID = re.compile(r"[0-9A-Z]{26}")
+_AFTER_ALL = "~"
+"""Sorts behind every id."""
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -80,9 +83,8 @@ class RunsApi:
     async def list_tasks(self, request: Request) -> Response:
         """The newest first; `?limit=` many, `?before=` the last id of the page before."""
         limit = _limit(request.query_params.get("limit"))
-        before = request.query_params.get("before", "")
-        runs = self._core.runs.recent(limit, before) if before else self._core.runs.recent(limit)
-        return json_response([run.summary() for run in await runs])
+        runs = await self._core.runs.recent(limit, _before(request.query_params.get("before")))
+        return json_response([run.summary() for run in runs])
 
     async def show_task(self, request: Request) -> Response:
         run = await self._find(request)
@@ -94,12 +96,13 @@ class RunsApi:
         run = await self._find(request)
         ended = await self._core.runs.cancel(run, _CANCEL_WAIT_S)
         if ended is None:
+            run = await self._find(request)
             raise ServiceError(409, "already_finished", f"The run has ended: it is {run.status}.")
         return json_response(ended.summary())
 
     async def _find(self, request: Request) -> Run:
         task_id = request.path_params["task_id"]
-        run = await self._core.runs.find(task_id)
+        run = await self._core.runs.find(task_id) if _TASK_ID.fullmatch(task_id) else None
         if run is None:
             raise ServiceError(
                 404,
@@ -142,6 +145,14 @@ def _limit(text: str | None) -> int:
             422, "invalid_limit", f'"limit" must be a whole number from 1 to {_MOST_LISTED}.', field="limit"
         )
     return int(text)
+
+
+def _before(text: str | None) -> str:
+    if text is None:
+        return _AFTER_ALL
+    if not _TASK_ID.fullmatch(text):
+        raise ServiceError(422, "invalid_before", '"before" must be the id of a task.', field="before")
+    return text
 
 
 def _answer(run: Run, output_only: bool) -> Response:

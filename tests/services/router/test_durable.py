@@ -175,12 +175,12 @@ def test_a_key_leads_to_the_same_run_over_races_and_a_restart(start: Start, task
     assert task.requests()[f"{task_id}/__job__"] == 1
 
 
-@pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
-def test_a_key_that_cannot_be_one_is_refused(start: Start, key: str) -> None:
+def test_a_key_that_cannot_be_one_is_refused(start: Start) -> None:
     with start() as running:
         body = {"input": {"prompt": "x"}, "wait_for_completion": False}
-        answer = running.post(body, headers={"Idempotency-Key": key.encode()})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_idempotency_key")
+        for key in ("", "a b", "é", "x" * 256):
+            answer = running.post(body, headers={"Idempotency-Key": key.encode()})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_idempotency_key")
 
 
 def test_a_key_on_a_run_that_is_waited_for_is_refused_rather_than_ignored(start: Start) -> None:
@@ -290,8 +290,8 @@ def test_runs_are_listed_newest_first_page_by_page(start: Start) -> None:
         first = [item["task_id"] for item in running.get("/tasks?limit=4").json()]
         assert first == newest[:4]
         assert [item["task_id"] for item in running.get(f"/tasks?limit=4&before={first[-1]}").json()] == newest[4:]
-        for limit in ("0", "-1", "x", "1001"):
-            assert running.get(f"/tasks?limit={limit}").status_code == 422
+        for query in ("limit=0", "limit=-1", "limit=x", "limit=1001", "before=", "before=x", "before=%00"):
+            assert running.get(f"/tasks?{query}").status_code == 422
 
 
 def test_the_files_of_the_database_are_nobody_elses(start: Start, folder: Path) -> None:
