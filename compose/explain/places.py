@@ -21,9 +21,7 @@ class File:
     def place(self, location: Location, expression: Expression) -> str | None:
         """`model-compose.yml:3:14`, where an expression stands; None when the file does not hold it."""
         node = node_at(self.root, location)
-        if not isinstance(node, Scalar) or expression.text not in node.raw:
-            return None
-        return str(node.mark_of(expression.text))
+        return str(node.mark_of(expression.text)) if isinstance(node, Scalar) else None
 
 
 def shown(tree: Tree) -> str:
