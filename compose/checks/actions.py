@@ -3,7 +3,7 @@
 from typing import Any
 
 from compose.blocks import Location
-from compose.checks.expressions import TEXT, TEXTS, Place, Shape, check, shape_of
+from compose.checks.expressions import TEXT, TEXTS, Place, Shape, check, mapped, shape_of
 from compose.checks.findings import Findings
 from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant, is_constant
@@ -38,13 +38,7 @@ def check_action(component: ModelComponentSpec, action: ActionSpec, location: Lo
 
 def result_shape(component: ModelComponentSpec, action: ActionSpec) -> Shape:
     """What is known of an action's result, its own `output` mapping included."""
-    result = _own_result(TASKS[component.task], action)
-    if action.output is None:
-        return result
-    try:
-        return shape_of(compile_tree(action.output), {"result": result, "output": result})
-    except ExpressionError:
-        return None
+    return mapped(action.output, _own_result(TASKS[component.task], action))
 
 
 def check_value(field: Field, value: Template, location: Location, place: Place, findings: Findings) -> None:

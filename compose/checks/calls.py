@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from compose.blocks import Location, node_at
 from compose.checks.actions import result_shape
-from compose.checks.expressions import Shape
+from compose.checks.expressions import Shape, mapped
 from compose.checks.findings import Findings
 from compose.checks.naming import did_you_mean
 from compose.spec import (
@@ -14,6 +14,7 @@ from compose.spec import (
     ComposeSpec,
     DoSpec,
     ModelComponentSpec,
+    WorkflowActionSpec,
 )
 from compose.templates import uses, with_defaults
 from compose.usage import Asked
@@ -46,14 +47,20 @@ def find_call(call: ComponentJobSpec | DoSpec, spec: ComposeSpec, here: Location
     return component, action
 
 
-def answer_shape(asked: Asked | None) -> Shape:
+def answer_shape(asked: Asked | None, spec: ComposeSpec) -> Shape:
     """What is known of one answer."""
-    if asked is None:
-        return None
-    component, action = asked
-    if not isinstance(component, ModelComponentSpec) or not isinstance(action, ActionSpec):
-        return None
-    return result_shape(component, action) if component.task in TASKS else None
+    match asked:
+        case (ModelComponentSpec(task=task) as component, ActionSpec() as action) if task in TASKS:
+            return result_shape(component, action)
+        case (_, WorkflowActionSpec() as action):
+            return mapped(action.output, workflow_shape(action, spec))
+    return None
+
+
+def workflow_shape(action: WorkflowActionSpec, spec: ComposeSpec) -> Shape:
+    """What is known of the output of the workflow that an action runs."""
+    workflow = spec.workflow(action.workflow)
+    return mapped(workflow.output, None) if workflow is not None else None
 
 
 def check_unread(given: Tree, asked: Asked | None, here: Location, findings: Findings) -> None:

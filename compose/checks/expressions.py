@@ -83,6 +83,16 @@ def shape_of(tree: Tree, sources: Mapping[str, Shape]) -> Shape:
         return None
 
 
+def mapped(template: Template, result: Shape) -> Shape:
+    """What is known of a result behind an `output` mapping; without one it passes on."""
+    if template is None:
+        return result
+    try:
+        return shape_of(compile_tree(template), {"result": result, "output": result})
+    except ExpressionError:
+        return None
+
+
 class _NoSuchPathError(Exception):
     """The sentence about a step that leads nowhere, and a hint."""
 

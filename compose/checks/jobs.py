@@ -7,7 +7,7 @@ from compose.checks.actions import check_value
 from compose.checks.calls import answer_shape, check_unread, find_call
 from compose.checks.conditions import check_condition
 from compose.checks.delays import check_delay
-from compose.checks.expressions import NO_OUTPUT, TEXT, TEXTS, Place, Shape, check, shape_of
+from compose.checks.expressions import NO_OUTPUT, TEXT, TEXTS, Place, Shape, check, mapped
 from compose.checks.findings import Findings
 from compose.checks.naming import check_names
 from compose.checks.order import check_order
@@ -30,7 +30,7 @@ from compose.templates import uses
 from compose.usage import Asked
 from compose.written import Template
 from services.catalog import MAX_COUNT, Field
-from services.router.expression import ExpressionError, Tree, compile_tree
+from services.router.expression import ExpressionError, Tree
 
 _REPEAT_COUNT: Final = Field("repeat_count", "integer", "parallel runs of a job", minimum=1, maximum=1_000)
 _BATCH_SIZE: Final = Field("batch_size", "integer", "items worked on at once", minimum=1, maximum=MAX_COUNT)
@@ -65,7 +65,7 @@ class _Checked:
         self.asked: Asked | None = None
         if job.call is not None:
             self.asked = find_call(job.call, spec, here if job.call is job else (*here, "do"), findings)
-        self.answer = answer_shape(self.asked)
+        self.answer = answer_shape(self.asked, spec)
         self.result = self._result()
         self.output = self._output()
 
@@ -75,7 +75,7 @@ class _Checked:
             return NO_OUTPUT
         if self.job.on_error is not None and self.job.on_error.output is not None:
             return None
-        return _mapped(self.job.output, self.result)
+        return mapped(self.job.output, self.result)
 
     def _result(self) -> Shape:
         """What is known of the job's result, before its own `output`."""
@@ -85,9 +85,9 @@ class _Checked:
             case ComponentJobSpec():
                 return TEXTS if self.answer in (TEXT, TEXTS) else None
             case ForEachJobSpec():
-                return TEXTS if _mapped(self.job.do.output, self.answer) in (TEXT, TEXTS) else None
+                return TEXTS if mapped(self.job.do.output, self.answer) in (TEXT, TEXTS) else None
             case LoopJobSpec():
-                return _mapped(self.job.do.output, self.answer)
+                return mapped(self.job.do.output, self.answer)
         return None
 
     def check(self, base: _Sources) -> None:
@@ -176,13 +176,3 @@ class _Checked:
         for name, condition in conditions.items():
             place = Place(f"a loop's `{name}`", {"output": self.result, **base})
             check_condition(condition, (*self.here, name), place, self.findings)
-
-
-def _mapped(output: Template, result: Shape) -> Shape:
-    """What is known of a result behind an `output` mapping."""
-    if output is None:
-        return result
-    try:
-        return shape_of(compile_tree(output), {"output": result})
-    except ExpressionError:
-        return None

@@ -4,7 +4,8 @@ from typing import Final
 
 from compose.blocks import Location
 from compose.checks.actions import check_action
-from compose.checks.expressions import Place, check
+from compose.checks.calls import workflow_shape
+from compose.checks.expressions import Place, Shape, check
 from compose.checks.findings import Findings
 from compose.checks.hosts import is_loopback
 from compose.checks.jobs import check_jobs
@@ -95,9 +96,10 @@ def _check_workflow_action(action: WorkflowActionSpec, spec: ComposeSpec, here: 
     if spec.workflow(action.workflow) is None and action.workflow not in findings.known.get("workflow", ()):
         hint = did_you_mean(action.workflow, [workflow.id for workflow in spec.workflows])
         findings.error((*here, "workflow"), f"there is no workflow `{action.workflow}`", hint)
-    reads = {"input": None, "env": None, "context": None}
+    reads: dict[str, Shape] = {"input": None, "env": None, "context": None}
     check(action.input, (*here, "input"), Place("an action's `input`", reads), findings)
-    output = Place("an action's `output`", {"result": None, "output": None, **reads})
+    result = workflow_shape(action, spec)
+    output = Place("an action's `output`", {"result": result, "output": result, **reads})
     check(action.output, (*here, "output"), output, findings)
 
 
