@@ -14,11 +14,15 @@ _LONGEST_WAIT_S = 300
 _WEIGHT = 0.2
 """Share of the newest observation in the mean service time."""
 
+_Line = tuple[str, bool]
+"""A client, and whether this is what it has in the background."""
+
 
 class Gate:
     """`async with gate.turn(client):` waits for its turn.
 
-    Waiting clients take turns; one client's requests are first come, first served.
+    Waiting clients take turns; one client's requests are first come, first served. What a client has in the background
+    is a line of its own, so that what it waits for does not stand behind it.
 
     max_concurrent: 0 lets everything pass at once.
     max_queue: how many may wait; the next one is refused with `status` and a Retry-After computed from the mean time
@@ -44,8 +48,8 @@ class Gate:
         self._max_queue = max_queue
         self._status = status
         self._code = code
-        self._lines: dict[str, deque[_Turn]] = {}
-        """Those who wait, by client; the first client is the next to be served, and none has an empty line."""
+        self._lines: dict[_Line, deque[_Turn]] = {}
+        """Those who wait; the first line is the next to be served, and none is empty."""
         self._bounded = 0
         """How many of them count against max_queue."""
         self._mean_s = _FIRST_GUESS_S
@@ -58,7 +62,7 @@ class Gate:
         """Entering it raises ServiceError at once when too many wait already.
 
         client: with whom a request shares its turns.
-        patient: wait however many do, and do not count among them: for what has been accepted already.
+        patient: wait however many do, and do not count among them: for what has been accepted to run in the background.
         """
         return _Turn(self, client, patient)
 
@@ -72,7 +76,7 @@ class Gate:
         return 0 < self._max_concurrent <= self.active
 
     def _may_wait(self, client: str) -> bool:
-        room = self._max_queue if client in self._lines else self._max_queue + self._max_queue // 4
+        room = self._max_queue if (client, False) in self._lines else self._max_queue + self._max_queue // 4
         return self._bounded < room
 
     def _enter(self, turn: "_Turn") -> None:
@@ -85,14 +89,14 @@ class Gate:
             if not self._may_wait(turn.client):
                 raise self._refusal()
             self._bounded += 1
-        self._lines.setdefault(turn.client, deque()).append(turn)
+        self._lines.setdefault(turn.line, deque()).append(turn)
 
     def _leave(self, turn: "_Turn") -> None:
         """Out of the queue before the turn has come."""
-        line = self._lines[turn.client]
+        line = self._lines[turn.line]
         line.remove(turn)
         if not line:
-            del self._lines[turn.client]
+            del self._lines[turn.line]
         self._bounded -= not turn.patient
 
     def _release(self, served_s: float | None) -> None:
@@ -102,11 +106,11 @@ class Gate:
         if not self._lines:
             self.active -= 1
             return
-        client = next(iter(self._lines))
-        line = self._lines.pop(client)
+        name = next(iter(self._lines))
+        line = self._lines.pop(name)
         turn = line.popleft()
         if line:
-            self._lines[client] = line
+            self._lines[name] = line
         self._bounded -= not turn.patient
         turn.come()
 
@@ -134,6 +138,10 @@ class _Turn:
         self._gate = gate
         self._came: asyncio.Future[None] | None = None
         self._came_s: float | None = None
+
+    @property
+    def line(self) -> _Line:
+        return self.client, self.patient
 
     def come(self) -> None:
         self._came_s = time.monotonic()
