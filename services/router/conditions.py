@@ -4,8 +4,9 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import regex
@@ -21,6 +22,8 @@ _LONGEST_AT_ONCE = 100_000
 _AT_ONCE_S = 0.002
 """How long a text, and a match, may be without a thread of its own: what else the router does waits meanwhile."""
 _AT_MOST_S = 1.0
+_MATCHERS = ThreadPoolExecutor(2, "match")
+"""Few, so that slow patterns take neither all cores nor the threads that others need."""
 
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _LONGEST_NUMBER = 400
@@ -92,7 +95,8 @@ async def _matches(left: Any, right: Any) -> bool:
         with suppress(TimeoutError):
             return pattern.match(text, timeout=_AT_ONCE_S) is not None
     try:
-        return await asyncio.to_thread(pattern.match, text, timeout=_AT_MOST_S, concurrent=True) is not None
+        match = partial(pattern.match, text, timeout=_AT_MOST_S, concurrent=True)
+        return await asyncio.get_running_loop().run_in_executor(_MATCHERS, match) is not None
     except TimeoutError:
         raise ServiceError(
             422,

@@ -135,7 +135,9 @@ class _Execution:
         self._tally += settled.tally
         if settled.output is not MISSING:
             self._outputs[job_id] = settled.output
-        if settled.error is not None:
+        if settled.error is None:
+            self._errors.pop(job_id, None)
+        else:
             self._errors[job_id] = settled.error
 
     def _visit(self, start: Start) -> Visit:

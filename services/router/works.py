@@ -1,8 +1,10 @@
 """What each type of job does."""
 
+import asyncio
 import hashlib
 import json
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +35,8 @@ from services.router.tally import Tally
 REPEATS_AT_ONCE = 32
 """Repeats or items of one job, where its component sets no number itself: enough to fill a batch, too few to fill a
 queue."""
+_LONGEST_STRETCH_S = 0.005
+"""How long a filter goes through its items before everything else has a turn."""
 _REPEAT_COUNT = Field("repeat_count", "integer", "parallel runs of one job", minimum=1, maximum=1000)
 _BATCH_SIZE = Field("batch_size", "integer", "items worked on at once", minimum=1, maximum=1000)
 
@@ -126,8 +130,15 @@ async def _filter(work: FilterWork, scope: Scope) -> list[Any]:
     items = _items(work.input, scope)
     if work.where is None:
         return items
-    inside = ({**scope, "item": item, "index": index} for index, item in enumerate(items))
-    return [one["item"] for one in inside if await holds(work.where, one, one["item"])]
+    kept = []
+    rested_s = time.monotonic()
+    for index, item in enumerate(items):
+        if await holds(work.where, {**scope, "item": item, "index": index}, item):
+            kept.append(item)
+        if time.monotonic() - rested_s > _LONGEST_STRETCH_S:
+            await asyncio.sleep(0)
+            rested_s = time.monotonic()
+    return kept
 
 
 def _draw(work: RandomWork, job_id: str, scope: Scope) -> str:
@@ -146,7 +157,8 @@ def _draw(work: RandomWork, job_id: str, scope: Scope) -> str:
 
 
 def _most_at_once(call: Call, otherwise: int = REPEATS_AT_ONCE) -> int:
-    return (call.component.max_concurrent_count if isinstance(call, ModelCall) else 0) or otherwise
+    """otherwise: where the called component sets no number."""
+    return (call.component.max_concurrent_count or otherwise) if isinstance(call, ModelCall) else REPEATS_AT_ONCE
 
 
 def _own_input(tree: Tree | None, scope: Scope) -> Any:

@@ -125,6 +125,23 @@ async def test_a_filter_keeps_what_fulfils_its_condition(where: Any, expected: l
     assert (await execute(FakeTask(), {"list": [1, "2", 3, None], "low": 1}, one)).output == expected
 
 
+async def test_a_long_filter_leaves_time_for_others() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    one = {"id": "f", "type": "filter", "input": "${input.list}", "where": {"operator": "match", "value": "a.*b$"}}
+    outcome = await execute(FakeTask(), {"list": ["axb", "b"] * 10_000}, one)
+    counting.cancel()
+    assert len(outcome.output) == 10_000
+    assert turns >= 5
+
+
 async def test_a_delay_gives_what_it_maps() -> None:
     delay = {
         "id": "d",
