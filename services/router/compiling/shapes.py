@@ -1,6 +1,6 @@
 """What each job gives, and what the workflow's output is made of, known before a run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.router.compiling.jobs import starts
 from services.router.expression import Tree
@@ -20,7 +20,7 @@ from services.router.reachability import Branch, branches, visited_again
 
 
 def output_shape(
-    jobs: Sequence[Job], terminal: Iterable[str], output: Tree | None, others: Mapping[str, Workflow]
+    jobs: Sequence[Job], terminal: Collection[str], output: Tree | None, others: Mapping[str, Workflow]
 ) -> Shape:
     """The shape of a workflow's output. others: the workflows that it runs, by id."""
     nodes = starts(jobs)
@@ -30,10 +30,16 @@ def output_shape(
         for job in jobs
         if not isinstance(job.work, Router)
     }
-    last = last_there([shapes[job] for job in terminal])
+    ends = [job for job in jobs if job.id in terminal]
+    last = last_there([_as_it_may_end(job, shapes[job.id]) if len(ends) > 1 else shapes[job.id] for job in ends])
     if output is None:
         return last
     return trace(output, {"output": last, "jobs": {job: {"output": shape} for job, shape in shapes.items()}})
+
+
+def _as_it_may_end(job: Job, shape: Shape) -> Shape:
+    """The shape of one output among several: what takes the place of a map after an error need not be this map."""
+    return UNKNOWN if job.on_error is not None and isinstance(shape, dict) else shape
 
 
 def _job_shape(job: Job, branch: Branch, others: Mapping[str, Workflow], is_final: bool) -> Shape:

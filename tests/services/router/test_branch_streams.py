@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.errors import ServiceError
 from services.router.client import OnDelta
 from services.router.engine import Engine
 from services.router.messages import Run, RunRequest
@@ -36,7 +37,7 @@ OUTPUTS = st.fixed_dictionaries(dict.fromkeys(JOBS, MAPPINGS))
 
 
 class Echo:
-    """Answers with the prompt and how often it was asked, in pieces."""
+    """Answers with the prompt and how often it was asked, in pieces; `fail b` fails."""
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
@@ -44,6 +45,8 @@ class Echo:
     async def predict(self, request: TaskRequest, on_delta: OnDelta | None) -> Done:
         prompt = str(request.fields["text"])
         self.asked[prompt] += 1
+        if prompt == "fail b":
+            raise ServiceError(500, "failed", "This fails.")
         answer = f"{prompt} {self.asked[prompt]}"
         for piece in (answer[:4], answer[4:]) if on_delta is not None else ():
             assert on_delta is not None
@@ -73,7 +76,7 @@ def workflows(outputs: dict[str, Any], output: Any, inner: Any) -> list[Workflow
         job("again"),
         {"id": "judge", "type": "if", "conditions": [bad]},
         job("after", depends_on=[["again"]]),
-        job("safe", on_error={"output": "sorry"}),
+        job("safe", input={"prompt": "fail ${input.kind}"}, on_error={"output": {"said": "sorry"}}),
         job("inner", component="sub"),
         {"id": "each", "type": "for-each", "input": ["x", "y"], "do": item, "output": outputs["each"]},
     ]

@@ -152,6 +152,17 @@ def test_maps_of_branches_with_equal_names_are_sent_at_once() -> None:
     assert paths_of(a, b) == {"b": ["said"]}
 
 
+def test_a_map_that_an_error_may_replace_keeps_others_from_being_sent_at_once() -> None:
+    a, b = ({"id": name, "output": {"said": "${output}", name: 1}} for name in "ab")
+    for on_error in ({}, {"output": {"a": "sorry"}}):
+        assert paths_of(a, {**b, "on_error": on_error}) == {}
+        assert paths_of({**b, "on_error": on_error}, a) == {"a": ["said"]}
+    assert compiled({**a, "on_error": {}}).schema["output"] == [
+        {"name": "said", "type": "text"},
+        {"name": "a", "type": "number"},
+    ]
+
+
 def test_of_jobs_that_may_both_run_only_the_one_that_counts_is_sent_at_once() -> None:
     assert paths_of({"id": "a"}, {"id": "b"}) == {"b": [""]}
     assert paths_of({"id": "a"}, {"id": "b"}, output="${jobs.a.output | ${jobs.b.output}}") == {"a": [""]}
