@@ -2,16 +2,16 @@
 
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.responses import Response
 
 from services.errors import ServiceError
 from services.router.answers import error_headers, json_response, to_json
 from services.router.messages import Run, RunStatus
-from services.router.openai_requests import CHAT, Dialect, Order
+from services.router.openai_requests import Order
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _NO_RETRY = (409, 504)
@@ -34,13 +34,6 @@ def _error_json(error: ServiceError) -> dict[str, Any]:
     message = f"{error.message} {error.hint}" if error.hint else error.message
     kind = _TYPES.get(error.status, "server_error" if error.status >= 500 else "invalid_request_error")
     return {"message": message, "type": kind, "param": error.field, "code": error.code}
-
-
-def failed_answer(run: Run, order: Order) -> Response:
-    """The answer of a run that did not complete."""
-    answer = openai_error(_failure(run, order))
-    answer.headers["X-Task-Id"] = run.task_id
-    return answer
 
 
 def _failure(run: Run, order: Order) -> ServiceError:
@@ -71,24 +64,32 @@ def model_json(name: str, created: int) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": created, "owned_by": "model-compose"}
 
 
-@dataclass(slots=True)
-class Answer:
-    """One answer, whole or in chunks. begun: the choices that have had their first chunk."""
+class Answer(ABC):
+    """One answer, whole or in chunks."""
 
-    dialect: Dialect
-    order: Order
-    created: int = field(default_factory=lambda: int(time.time()))
-    begun: set[int] = field(default_factory=set)
+    prefix: ClassVar[str]
+    """Of its id."""
+    whole_type: ClassVar[str]
+    chunk_type: ClassVar[str]
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._created = int(time.time())
 
     def whole(self, run: Run) -> dict[str, Any]:
         """The body for a completed run."""
-        texts = _texts(run.output)
         choices = [
             {"index": index, **self._message(text), "logprobs": None, "finish_reason": _reason(run, index)}
-            for index, text in enumerate(texts)
+            for index, text in enumerate(_texts(run.output))
         ]
-        answer = {**self._head(run, ""), "choices": choices, "usage": _usage(run)}
+        answer = {**self._head(run, self.whole_type), "choices": choices, "usage": _usage(run)}
         return {**answer, "warnings": run.warnings} if run.warnings else answer
+
+    def failed(self, run: Run) -> Response:
+        """The answer for a run that did not complete."""
+        response = openai_error(_failure(run, self._order))
+        response.headers["X-Task-Id"] = run.task_id
+        return response
 
     def chunk(self, run: Run, path: str, text: str) -> str:
         """The event for text that comes next at a path of the output: "", "[choice]" or "[prompt][choice]"."""
@@ -97,44 +98,70 @@ class Answer:
     def end(self, run: Run) -> str:
         """What closes the stream of a run that has ended."""
         if run.status is not RunStatus.COMPLETED:
-            return _event({"error": _error_json(_failure(run, self.order))})
-        choices = range(self.order.prompts * self.order.n)
-        events = [self._part(run, index, None, _reason(run, index)) for index in choices]
+            return _event({"error": _error_json(_failure(run, self._order))})
+        choices = range(self._order.prompts * self._order.n)
+        events = [self._part(run, index, "", _reason(run, index)) for index in choices]
         if run.warnings:
             events[-1]["warnings"] = run.warnings
-        if self.order.include_usage:
-            events.append({**self._head(run, ".chunk"), "choices": [], "usage": _usage(run)})
+        if self._order.include_usage:
+            events.append({**self._head(run, self.chunk_type), "choices": [], "usage": _usage(run)})
         return "".join(map(_event, events)) + "data: [DONE]\n\n"
 
-    def _part(self, run: Run, index: int, text: str | None, reason: str | None) -> dict[str, Any]:
-        choice = {"index": index, **self._delta(index, text), "logprobs": None, "finish_reason": reason}
-        chunk = {**self._head(run, ".chunk"), "choices": [choice]}
-        return {**chunk, "usage": None} if self.order.include_usage else chunk
-
-    def _head(self, run: Run, suffix: str) -> dict[str, Any]:
-        prefix, kind = ("chatcmpl", f"chat.completion{suffix}") if self.dialect is CHAT else ("cmpl", "text_completion")
-        return {"id": f"{prefix}-{run.task_id}", "object": kind, "created": self.created, "model": self.order.model}
-
+    @abstractmethod
     def _message(self, text: str) -> dict[str, Any]:
-        if self.dialect is CHAT:
-            return {"message": {"role": "assistant", "content": text, "refusal": None}}
-        return {"text": text}
+        """The text as a part of a choice."""
 
-    def _delta(self, index: int, text: str | None) -> dict[str, Any]:
-        if self.dialect is not CHAT:
-            return {"text": text or ""}
-        first = index not in self.begun
-        self.begun.add(index)
-        delta: dict[str, Any] = {"role": "assistant"} if first else {}
-        return {"delta": {**delta, "content": text or ""} if first or text is not None else delta}
+    @abstractmethod
+    def _delta(self, index: int, text: str) -> dict[str, Any]:
+        """More text of a choice, none at its end, as a part of a chunk's choice."""
+
+    def _part(self, run: Run, index: int, text: str, reason: str | None) -> dict[str, Any]:
+        choice = {"index": index, **self._delta(index, text), "logprobs": None, "finish_reason": reason}
+        chunk = {**self._head(run, self.chunk_type), "choices": [choice]}
+        return {**chunk, "usage": None} if self._order.include_usage else chunk
+
+    def _head(self, run: Run, kind: str) -> dict[str, Any]:
+        identity = f"{self.prefix}-{run.task_id}"
+        return {"id": identity, "object": kind, "created": self._created, "model": self._order.model}
 
     def _choice(self, path: str) -> int:
         match [int(number) for number in re.findall(r"\d+", path)]:
             case [prompt, sequence]:
-                return prompt * self.order.n + sequence
+                return prompt * self._order.n + sequence
             case [index]:
                 return index
         return 0
+
+
+class ChatAnswer(Answer):
+    """Of `/v1/chat/completions`. The first chunk of a choice names the role."""
+
+    prefix, whole_type, chunk_type = "chatcmpl", "chat.completion", "chat.completion.chunk"
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        self._begun: set[int] = set()
+
+    def _message(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+
+    def _delta(self, index: int, text: str) -> dict[str, Any]:
+        if index not in self._begun:
+            self._begun.add(index)
+            return {"delta": {"role": "assistant", "content": text}}
+        return {"delta": {"content": text} if text else {}}
+
+
+class TextAnswer(Answer):
+    """Of `/v1/completions`."""
+
+    prefix, whole_type, chunk_type = "cmpl", "text_completion", "text_completion"
+
+    def _message(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+    def _delta(self, index: int, text: str) -> dict[str, Any]:  # noqa: ARG002  # only a chat's depends on it
+        return {"text": text}
 
 
 def _event(value: Mapping[str, Any]) -> str:

@@ -15,9 +15,9 @@ from services.router.body import read_body
 from services.router.core import Core
 from services.router.graph import Action, CallWork, Component, Job, ModelCall, Workflow
 from services.router.inputs import Inputs
-from services.router.messages import RunRequest, RunStatus
+from services.router.messages import Run, RunRequest, RunStatus
 from services.router.names import listed
-from services.router.openai_answers import Answer, failed_answer, model_json, models_json
+from services.router.openai_answers import Answer, ChatAnswer, TextAnswer, model_json, models_json
 from services.router.openai_requests import CHAT, COMPLETIONS, DIALECTS, Dialect, Order, parse_order
 from services.router.outputs import Piped
 from services.router.settings import ComponentSettings
@@ -59,36 +59,36 @@ class OpenAIApi:
         return json_response(model_json(name, self._created))
 
     async def chat(self, request: Request) -> Response:
-        return await self._run(request, CHAT)
+        return await self._run(request, CHAT, ChatAnswer)
 
     async def complete(self, request: Request) -> Response:
-        return await self._run(request, COMPLETIONS)
+        return await self._run(request, COMPLETIONS, TextAnswer)
 
     async def embed(self, _: Request) -> Response:
         raise ServiceError(
             404, "model_not_found", "No component of the file makes embeddings.", hint="/v1/models lists what there is."
         )
 
-    async def _run(self, request: Request, dialect: Dialect) -> Response:
+    async def _run(self, request: Request, dialect: Dialect, form: type[Answer]) -> Response:
         body = await read_body(request.headers, request.receive, self._core.settings.max_body_bytes)
         order = parse_order(body, dialect)
         workflow = _workflow(self._choose(order.model, dialect), order)
         asked = RunRequest(
             workflow.id, session_id=order.user, metadata=order.metadata, client=client_of(request, order.user)
         )
-        answer = Answer(dialect, order)
+        answer = form(order)
         if order.stream:
             return await self._stream(request, workflow, asked, answer)
         live = await self._core.runs.start(asked, request.state.request_id, workflow=workflow)
         with cancelled_when_gone(request.receive, live):
             await live.ended()
         if live.run.status is not RunStatus.COMPLETED:
-            return failed_answer(live.run, order)
+            return answer.failed(live.run)
         return json_response(answer.whole(live.run), headers={"X-Task-Id": live.run.task_id})
 
     async def _stream(self, request: Request, workflow: Workflow, asked: RunRequest, answer: Answer) -> Response:
         channel = Channel()
-        begun: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        begun: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
 
         async def put(path: str, text: str) -> None:
             await channel.add(answer.chunk(await begun, path, text))
@@ -96,7 +96,7 @@ class OpenAIApi:
         live = await self._core.runs.start(asked, request.state.request_id, put, channel.end, workflow)
         begun.set_result(live.run)
         if await failed_early(request.receive, channel, live):
-            return failed_answer(live.run, answer.order)
+            return answer.failed(live.run)
         return RunStream(channel, live, answer.end)
 
     def _choose(self, name: str, dialect: Dialect) -> "_Model":
