@@ -44,7 +44,6 @@ def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path:
     spec = loaded.spec
     controller = spec.controller
     adapter = controller.adapter
-    templates = [spec.model_dump(include={"components", "workflows"})]
     return RouterSettings(
         name=controller.name,
         host=adapter.host,
@@ -62,7 +61,7 @@ def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path:
         database=_database(loaded, stages_path.with_name(RUNS_FILE)),
         components=tuple(_component(component, spec, endpoints) for component in spec.components),
         workflows=tuple(_workflow(workflow, spec) for workflow in spec.workflows),
-        env={name: loaded.env[name] for name in sorted(environment_read(templates)) if name in loaded.env},
+        env={name: loaded.env[name] for name in sorted(environment_read(spec)) if name in loaded.env},
         stages_path=str(stages_path),
     )
 

@@ -170,7 +170,8 @@ def _field(field: Field) -> Json:
 def _one_or_many(block: Json, kind: str, name: str) -> None:
     """`kind` and its plural both take one block or a list of them; nothing written is an empty block."""
     for key in (kind, f"{kind}s"):
-        block["properties"][key] = {"anyOf": [_ref(name), {"type": "array", "items": _ref(name)}, {"type": "null"}]}
+        one = [_ref(name), {"type": "null"}]
+        block["properties"][key] = {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]}
 
 
 def _ref(name: str) -> Json:

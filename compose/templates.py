@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from compose.reading.interpolation import EnvText
-from compose.spec import JobSpec
+from compose.spec import ComposeSpec, JobSpec
 from compose.written import Template
 from services.catalog import Field, TaskType
 from services.router.expression import Use, compile_tree, walk
@@ -15,17 +15,20 @@ def uses(template: Template) -> Iterator[Use]:
     return walk(compile_tree(template))
 
 
-def environment_read(template: Template) -> set[str]:
-    """The names of the variables that the templates read."""
-    return {str(use.expression.path[0]) for use in uses(template) if use.expression.source == "env"}
+def environment_read(spec: ComposeSpec) -> set[str]:
+    """The names of the variables that the templates of a file read."""
+    return {
+        str(use.expression.path[0])
+        for template in _of_file(spec)
+        for use in uses(template)
+        if use.expression.source == "env"
+    }
 
 
 def jobs_read(job: JobSpec) -> tuple[str, ...]:
     """The ids of the jobs whose output this one reads, in the order of their first use."""
-    templates = job.model_dump(exclude={"id", "name", "type", "depends_on"})
-    return tuple(
-        dict.fromkeys(str(use.expression.path[0]) for use in uses(templates) if use.expression.source == "jobs")
-    )
+    read = (use.expression for use in uses(_of_job(job)) if use.expression.source == "jobs")
+    return tuple(dict.fromkeys(str(expression.path[0]) for expression in read))
 
 
 def is_constant(template: Template) -> bool:
@@ -59,6 +62,18 @@ def typed(task: TaskType, fields: dict[str, Template]) -> dict[str, Template]:
     Templates keep their text, also those that read only the environment: the router renders them. Raises ValueError.
     """
     return {name: _typed(task.field(name), value) for name, value in fields.items()}
+
+
+def _of_file(spec: ComposeSpec) -> Iterator[Template]:
+    """Every template; titles, names and settings are none, whatever they look like."""
+    for component in spec.components:
+        yield [action.model_dump(exclude={"id"}) for action in component.actions]
+    for workflow in spec.workflows:
+        yield [workflow.output, *map(_of_job, workflow.jobs)]
+
+
+def _of_job(job: JobSpec) -> Template:
+    return job.model_dump(exclude={"id", "name", "type", "depends_on"})
 
 
 def _typed(field: Field | None, value: Template) -> Template:

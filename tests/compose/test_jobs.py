@@ -278,3 +278,9 @@ def test_a_constant_from_the_environment_is_checked_too(tmp_path: Path) -> None:
     text = "- {id: a, type: if, input: '${input.x}', operator: match, value: '${env.PATTERN}', if_true: b}\n- {id: b}"
     with pytest.raises(InvalidFile, match="cannot be read as a regular expression"):
         jobs(tmp_path, text, PATTERN="(a")
+
+
+def test_what_looks_like_an_expression_in_a_title_is_text(tmp_path: Path) -> None:
+    loaded = load(tmp_path, 'workflow: {title: "${", description: "${nothing}", job: {name: "a ${"}}\n' + COMPONENT)
+    workflow = router(loaded).workflows[0]
+    assert (workflow.title, workflow.description, workflow.jobs[0].name) == ("${", "${nothing}", "a ${")
