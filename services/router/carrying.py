@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from services.errors import ServiceError
 from services.router import tracing
 from services.router.client import NotReady
-from services.router.engine import Engine, OnText
+from services.router.engine import Engine
 from services.router.graph import Workflow
 from services.router.journal import Journal
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.metrics import Metrics
 from services.router.run_log import log_ended
+from services.router.sending import OnText
 
 log = logging.getLogger(__name__)
 

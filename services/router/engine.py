@@ -16,8 +16,6 @@ from services.router.sending import OnText, Sending
 from services.router.tally import Tally
 from services.wire import FinishReason
 
-__all__ = ["Engine", "OnText", "Outcome"]
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -8,10 +8,11 @@ from typing import Any
 from services.errors import ServiceError
 from services.router.carrying import Carrier, LiveRun
 from services.router.durable import DurableRuns, store_unavailable
-from services.router.engine import Engine, OnText
+from services.router.engine import Engine
 from services.router.graph import Workflow
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest, cancelled, new_task_id
+from services.router.sending import OnText
 from services.router.store.database import StoreUnavailable
 from services.router.store.memory import LastRuns
 from services.router.store.run_store import RunStore
