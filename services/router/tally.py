@@ -52,7 +52,7 @@ class Tally:
                 if key != "seed":
                     self.usage[key] = self.usage.get(key, 0) + value
         self.calls += calls
-        if warnings:
-            self.warnings += [item for item in warnings if item not in self.warnings]
-        if reasons:
-            self.finish_reasons += reasons
+        for warning in warnings:
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+        self.finish_reasons += reasons
