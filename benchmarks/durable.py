@@ -3,7 +3,8 @@
     python -m benchmarks.durable [--seconds 5] [--clients 32] [--kills 15] [--postgres]
 
 The task is the tests' echo. `accepted` is the time from a request to its 202, when the run is on the disk; `finished`
-is the rate over all of it, until the last run has its result. The kills come at random moments under the same load.
+is the rate over all of it, until the last run has its result. A client that is refused, because too many runs wait,
+pauses for a moment. The kills come at random moments under the same load.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -24,15 +25,17 @@ from tests.postgres import postgres_server
 from tests.services.router.rig import Service, echo_task, router, text, workflow
 
 BODY = json.dumps({"input": {"prompt": "Explain quantum computing."}, "wait_for_completion": False}).encode()
-UNBOUNDED = 10_000_000
+PAUSE_S = 0.02
 
 
 class Load:
-    """Clients in a closed loop over kept connections. accepted: ids, with the seconds that each acceptance took."""
+    """Clients in a closed loop over kept connections. accepted: ids, with the seconds that each acceptance took;
+    refused: the seconds that each refusal took."""
 
     def __init__(self, service: Service) -> None:
         self._port = int(service.address.rpartition(":")[2])
         self.accepted: dict[str, float] = {}
+        self.refused: list[float] = []
 
     async def run(self, clients: int, seconds: float) -> None:
         end = time.perf_counter() + seconds
@@ -48,8 +51,12 @@ class Load:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
                 length = next(line for line in lines if line.startswith("content-length:")).partition(":")[2]
                 answer = json.loads(await reader.readexactly(int(length)))
+                took = time.perf_counter() - began
                 if " 202 " in lines[0]:
-                    self.accepted[answer["task_id"]] = time.perf_counter() - began
+                    self.accepted[answer["task_id"]] = took
+                else:
+                    self.refused.append(took)
+                    await asyncio.sleep(PAUSE_S)
             writer.close()
 
 
@@ -76,10 +83,16 @@ def measure(folder: Path, settings: RouterSettings, clients: int, seconds: float
         uvloop.run(load.run(clients, seconds))
         states(service, sorted(load.accepted)[-100:])
         took = time.perf_counter() - began
-    times = sorted(load.accepted.values())
+    count = len(load.accepted)
+    print(f"{clients} clients: {count / seconds:.0f} accepted/s, {spread(load.accepted.values())}", end="; ")
+    print(f"{count / took:.0f} finished/s", end="; ")
+    print(f"{len(load.refused)} refused{', ' + spread(load.refused) if load.refused else ''}")
+
+
+def spread(seconds: Iterable[float]) -> str:
+    times = sorted(seconds)
     p50, p95 = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.95))
-    print(f"{clients} clients: {len(times) / seconds:.0f} accepted/s, p50 {p50:.1f} ms, p95 {p95:.1f} ms", end="; ")
-    print(f"{len(times) / took:.0f} finished/s")
+    return f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"
 
 
 def kill(folder: Path, settings: RouterSettings, clients: int, kills: int) -> None:
@@ -123,7 +136,6 @@ def main() -> None:
             {
                 "components": [text(endpoint=task.address)],
                 "workflows": [workflow("text")],
-                "max_queue_length": UNBOUNDED,
                 "database": stack.enter_context(database(folder, arguments.postgres)),
             }
         )
