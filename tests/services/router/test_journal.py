@@ -2,19 +2,27 @@
 
 import asyncio
 import json
+import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.errors import ServiceError
 from services.router.client import NotReady, OnDelta
-from services.router.engine import Outcome
+from services.router.engine import Engine, Outcome
+from services.router.graph import DelayWork, Graph, Job, RandomWork, Workflow
+from services.router.inputs import Inputs
 from services.router.journal import JobKey
+from services.router.messages import Run, RunRequest
 from services.wire import Done, TaskRequest
 from tests.services.router.engines import Bench, FakeTask, MemoryJournal, ask, do, echo, failing, until
 from tests.services.router.rig import workflow
 from tests.services.router.test_inner_workflows import calling, inner, outer
 from tests.services.router.test_routing import ROUNDS, Growing
+from tests.services.router.test_scheduler import graphs
 
 pytestmark = pytest.mark.unit
 
@@ -163,3 +171,37 @@ async def test_a_kept_run_is_never_refused_by_a_full_component() -> None:
     kept = Bench(FakeTask(), workflow("w", *jobs), max_concurrent_count=1, max_queue_length=0)
     outcome: Outcome = await kept.run(journal=MemoryJournal())
     assert outcome.output == "c"
+
+
+@settings(max_examples=50)
+@given(graphs(), st.integers(0, 99), st.data())
+async def test_any_graph_goes_on_as_it_was(made: list[Job], seed: int, data: st.DataObject) -> None:
+    """Routers choose by chance and delays end in any order; only the journal knows what happened."""
+    chance = random.Random(seed)
+    jobs = tuple(
+        replace(job, work=RandomWork(tuple((target, 1.0) for target in job.targets), None))
+        if job.targets
+        else replace(
+            job, work=DelayWork(chance.choice([0, 0, 0.001]), None, None), output={job.id: "${context.run_id}"}
+        )
+        for job in made
+    )
+    terminal = tuple(job.id for job in jobs if not job.targets)
+    graph = Workflow("w", jobs, terminal, None, Inputs((), False), False, False, "", {})
+    engine = Engine(Graph({}, {"w": graph}, graph), {}, {})
+
+    async def run(journal: MemoryJournal) -> Outcome | str:
+        try:
+            return await engine.execute(graph, RunRequest(), Run("T", "w", "R", kept=True), None, journal)
+        except ServiceError as error:
+            return error.code
+
+    journal = MemoryJournal()
+    whole = await run(journal)
+    noted = through_json(journal)
+    again = MemoryJournal(noted)
+    assert await run(again) == whole
+    assert again.noted == []
+    rest = MemoryJournal(noted[: data.draw(st.integers(0, len(noted)))])
+    ended = await run(rest)
+    assert await run(MemoryJournal([*rest.found.items(), *through_json(rest)])) == ended
