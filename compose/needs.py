@@ -18,7 +18,7 @@ from services.engine.precision import computing_type
 if TYPE_CHECKING:
     from compose.loader import Loaded
 
-_OTHERS: Final = {"router": 60_000_000, "page": 215_000_000}
+_OTHERS: Final = {"router": 60_000_000, "page": 155_000_000}
 """What the other two services hold, measured as the models are."""
 _CONTEXT: Final = 4096
 """Tokens, for a model that does not say how many it can attend to."""

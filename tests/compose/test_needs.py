@@ -65,7 +65,7 @@ def test_what_fits_is_said_with_all_figures(tmp_path: Path) -> None:
         "                           weights 6.0 GB in bfloat16, 8192 tokens 355 MB, framework 425 MB\n"
         "in all           disk      fits: needs 6.0 GB, 100 GB available\n"
         "                           of /hf/hub\n"
-        "in all           memory    fits: needs 7.1 GB, 20.0 GB available\n"
+        "in all           memory    fits: needs 7.0 GB, 20.0 GB available\n"
         "                           with router and page"
     )
     assert needs.exit_code == ExitCode.OK
@@ -76,7 +76,7 @@ def test_what_does_not_fit_ends_in_the_environments_code(tmp_path: Path) -> None
     assert [str(verdict) for verdict in needs.verdicts] == [
         "does not fit: needs 6.4 GB, 4.0 GB available",
         "does not fit: needs 6.0 GB, 1.0 GB available",
-        "does not fit: needs 6.7 GB, 4.0 GB available",
+        "does not fit: needs 6.6 GB, 4.0 GB available",
     ]
     assert needs.exit_code == ExitCode.ENVIRONMENT
 
@@ -85,7 +85,7 @@ def test_a_model_that_has_no_room_for_its_longest_text_may_still_serve_short_one
     needs = judged(tmp_path, machine(int(6.9 * GB)), big())
     assert needs.verdicts[-1].answer == "short"
     assert str(needs.verdicts[-1]) == (
-        "fits while texts are short: needs 6.7 GB, with the longest 7.1 GB, 6.9 GB available"
+        "fits while texts are short: needs 6.6 GB, with the longest 7.0 GB, 6.9 GB available"
     )
     assert needs.exit_code == ExitCode.OK
 
