@@ -38,9 +38,8 @@ def configure(environ: Mapping[str, str] = os.environ, stream: TextIO | None = N
     handler = BackgroundHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(JsonFormatter() if chosen == "json" else TextFormatter())
     wanted = getattr(logging, level.upper()) if level in _LEVELS else logging.INFO
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = (
-        False  # looked up for each line, never shown
-    )
+    # Looked up for each line, and never shown:
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=max(wanted, logging.WARNING), handlers=[handler], force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(wanted)

@@ -92,7 +92,7 @@ def _runs(base: str, workflows: list[WorkflowSchemas]) -> Json:
     before = {
         "name": "before",
         "in": "query",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": "^[0-9A-Z]{26}$"},
         "description": "The last id of the page before.",
     }
     names = {"type": "array", "items": {"anyOf": [ref("WorkflowName"), ref("Workflow")]}}
