@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -67,6 +75,8 @@ class Metrics:
     """Counters of one router. workflows: the ids in the file; what has not happened yet shows as 0."""
 
     def __init__(self, workflows: Iterable[str]) -> None:
+        # The time at which each series was made would double the page.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotation
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         build = Gauge("model_compose_build_info", "Which version runs.", ["version"], registry=self._registry)
