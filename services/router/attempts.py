@@ -60,6 +60,8 @@ class Attempts:
             run.cancel()
         elif workflow is None or workflow.digest != claim.digest:
             run.fail(_workflow_changed(claim.workflow_id))
+        elif self._carrier.run_timeout_s is not None and claim.age_s >= self._carrier.run_timeout_s:
+            run.fail(self._carrier.too_late())
         elif claim.attempts > MOST_ATTEMPTS:
             run.fail(_gave_up())
         elif not await self._attempt(workflow, claim, run):

@@ -58,7 +58,8 @@ ASKED_TO_END = "select id from runs where owner = :owner and ended_at is null an
 
 FINISH = """
 update runs
-set status = :status, outcome = :outcome, output = :output, ended_at = seconds(), owner = null, lease_until = null
+set status = :status, outcome = :outcome, output = :output, ended_at = seconds(), owner = null, lease_until = null,
+    request = ''
 where id = :id and owner = :owner and ended_at is null
 returning id
 """

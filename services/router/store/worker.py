@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from services.router.store.database import Database, Row, Statement
+from services.router.store.database import Database, Row, Statement, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -69,9 +69,17 @@ class Worker:
             rows = iter(self._database.execute([statement for group in statements for statement in group]))
             return [order.read([next(rows) for _ in group]) for order, group in zip(orders, statements, strict=True)]
         except Exception as error:  # noqa: BLE001  # whatever it is, those who wait get it
-            if len(orders) == 1:
-                return [error]
-            return [answer for order in orders for answer in self._answers([order])]
+            return [error] if len(orders) == 1 else self._one_by_one(orders)
+
+    def _one_by_one(self, orders: Sequence[_Order]) -> list[Any]:
+        """The same, each in a transaction of its own, until two in a row show that it is not the orders that fail."""
+        answers: list[Any] = []
+        for order in orders:
+            if len(answers) > 1 and all(isinstance(answer, StoreUnavailable) for answer in answers[-2:]):
+                answers.append(answers[-1])
+            else:
+                answers += self._answers([order])
+        return answers
 
 
 def _deliver(orders: Sequence[_Order], answers: Sequence[Any]) -> None:

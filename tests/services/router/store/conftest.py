@@ -28,7 +28,13 @@ def postgres(postgres_url: str) -> str:
     return postgres_url
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("postgres", marks=pytest.mark.server)])
+@pytest.fixture(
+    params=[
+        pytest.param("memory", marks=pytest.mark.unit),
+        pytest.param("file", marks=pytest.mark.unit),
+        pytest.param("postgres", marks=pytest.mark.server),
+    ]
+)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     opened: Database
     match request.param:

@@ -1,18 +1,17 @@
-"""What is accepted is kept, one router at a time works on it, and clients take turns; over every database."""
+"""What is accepted is kept, one router at a time works on it, and clients take turns; over every database.
+
+Each of them brings the tests' kind: see the fixture `database`.
+"""
 
 import asyncio
 from dataclasses import replace
 from typing import Any
-
-import pytest
 
 from services.router.journal import JobKey
 from services.router.messages import Run, RunRequest, RunStatus, cancelled, new_task_id
 from services.router.store.database import Database, Statement
 from services.router.store.records import Claim, client_digest
 from services.router.store.run_store import LEASE_S, RunStore
-
-pytestmark = pytest.mark.unit
 
 REQUEST = RunRequest("w", {"prompt": "é\u0000☃", "n": [1, None, 1.5]}, wait_for_completion=False, session_id="s\u0000")
 

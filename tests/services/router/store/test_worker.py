@@ -69,6 +69,19 @@ async def test_an_order_that_fails_fails_alone() -> None:
     await worker.stop()
 
 
+async def test_a_database_that_is_away_is_not_asked_for_each_order_that_waits() -> None:
+    database = Slow()
+    worker = Worker(database, "w")
+    worker.start()
+    orders = [asyncio.create_task(do(worker, "bad")) for _ in range(20)]
+    await asyncio.sleep(0)
+    database.may_go_on.set()
+    found = await asyncio.gather(*orders, return_exceptions=True)
+    assert {type(answer) for answer in found} == {StoreUnavailable}
+    assert len(database.batches) <= 6
+    await worker.stop()
+
+
 async def test_what_was_ordered_before_the_end_is_done_even_when_nobody_waits() -> None:
     database = Slow()
     worker = Worker(database, "w")
