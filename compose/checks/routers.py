@@ -1,11 +1,15 @@
 """Whether the jobs that choose where to go on can choose: conditions, cases, weights, and at least one target."""
 
+from typing import Any
+
 from compose.blocks import Location
 from compose.checks.conditions import check_comparison
 from compose.checks.expressions import Place, check
 from compose.checks.findings import Findings
 from compose.spec import IfJobSpec, RandomRouterJobSpec, SwitchJobSpec
 from compose.templates import constant, is_constant
+from compose.written import Template
+from services.router.conditions import equal
 
 
 def check_if(job: IfJobSpec, here: Location, place: Place, findings: Findings) -> None:
@@ -32,17 +36,17 @@ def check_switch(job: SwitchJobSpec, here: Location, place: Place, findings: Fin
     _warn_of_whole_input(job, here, findings)
     if not job.cases and findings.is_whole(here):
         findings.error(here, "the `switch` has no case", "write `cases` with `value` and `then`")
-    seen: list[object] = []
+    seen: list[Any] = []
     for index, case in enumerate(job.cases):
         at = (*here, "cases", index)
         if "value" not in case.model_fields_set and findings.is_whole(at):
             findings.error(at, "the case has no `value`", "`otherwise` on the job is for everything else")
         check(case.value, (*at, "value"), place, findings)
         known = _known(case.value)
-        if known and known in seen:
+        if known and any(equal(known[0], value) for value in seen):
             message = f"the value `{case.value}` has a case already, so this one never counts"
             findings.warn((*at, "value"), message)
-        seen.append(known)
+        seen += known
 
 
 def check_random_router(job: RandomRouterJobSpec, here: Location, place: Place, findings: Findings) -> None:
@@ -67,7 +71,7 @@ def _warn_of_whole_input(job: IfJobSpec | SwitchJobSpec, here: Location, finding
         findings.warn(here, message, "write `input: ${input.NAME}`")
 
 
-def _known(value: object) -> list[object]:
+def _known(value: Template) -> list[Any]:
     """A known value as a list of one; empty when it is known only in a run."""
     try:
         return [constant(value)] if is_constant(value) else []

@@ -19,6 +19,11 @@ JOBS = {
         "- {id: a, type: switch, input: '${input.x}', cases: [{value: 1, then: b}, {value: 1, then: c}]}",
         "4:87: the value `1` has a case already, so this one never counts",
     ),
+    "the same case as a number and as text, but not as a boolean": (
+        "- {id: a, type: switch, input: '${input.x}', cases: [{value: true, then: b}, {value: 1, then: b}, "
+        "{value: '1', then: c}]}",
+        "4:111: the value `1` has a case already, so this one never counts",
+    ),
     "an `if` over everything": (
         "- {id: a, type: if, value: 1, if_true: b, if_false: c}",
         "4:7: without `input` this `if` compares everything that the workflow is given; write `input: ${input.NAME}`",
