@@ -190,14 +190,6 @@ def test_a_deadline_ends_a_run_at_work_or_in_the_queue(make_stack: MakeStack, qu
         eventually(lambda: running.tasks["text"].counters()["computing"] == 0)
 
 
-def test_what_waits_past_its_deadline_is_never_started(make_stack: MakeStack) -> None:
-    component = text(max_concurrent_count=1)
-    with make_stack([component], [workflow("text")], run_timeout_s=0.5) as running, ThreadPoolExecutor() as pool:
-        answers = [pool.submit(run, running, {"hang": True}) for _ in range(4)]
-        assert {error_of(answer.result()) for answer in answers} == {(504, "deadline_exceeded")}
-        assert running.tasks["text"].counters()["started"] == 1
-
-
 def test_a_task_that_ignores_its_cancel_keeps_no_place(make_stack: MakeStack) -> None:
     component = text(max_concurrent_count=1)
     with make_stack([component], [workflow("text")], run_timeout_s=0.5) as running:

@@ -198,6 +198,15 @@ async def test_what_a_client_waits_for_does_not_stand_behind_what_it_has_in_the_
         assert crowd.served == [0, 1, 4, 5, 2, 3]
 
 
+async def test_who_waits_past_a_deadline_is_never_served() -> None:
+    async with crowd_at(gate_of(1, 4)) as crowd:
+        await crowd.come("a")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), crowd.gate.turn("b"):
+                pytest.fail("its turn came")
+        assert crowd.gate.queued == 0
+
+
 async def test_check_says_what_a_turn_would_say() -> None:
     gate = gate_of(1, 4)
     async with crowd_at(gate) as crowd:
