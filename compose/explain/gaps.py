@@ -102,6 +102,8 @@ class _Scope:
                     return _part_of_iteration(job.work, expression.path)
                 case "output":
                     return self._part_of_result(job, expression.path)
+                case "item":
+                    return self._part_of_item(job, expression.path)
                 case "error" if location[0] != "on_error":
                     return self._no_error(job)
                 case "jobs":
@@ -121,7 +123,7 @@ class _Scope:
                 case "input" if call.input is not None:
                     return self._given(job, call.input, expression)
                 case "input" if isinstance(job.work, ForEachWork):
-                    return _part("an item", expression.path)
+                    return self._part_of_item(job, expression.path)
                 case "input" if isinstance(job.work, LoopWork):
                     return _part_of_iteration(job.work, expression.path)
             return self._common(expression, jobs)
@@ -140,8 +142,6 @@ class _Scope:
                 return _part("the input", path)
             case "jobs":
                 return self._presence.absence(str(path[0]), jobs) or self._part_of_output(path)
-            case "item":
-                return _part("an item", path)
             case "context" if path[0] == "session_id":
                 return "a run may have no session"
             case "context" if path[0] == "metadata":
@@ -163,6 +163,19 @@ class _Scope:
         if key is None:
             return f"{job.id} gives no {name}"
         return None if _is_written(mapping[key], tuple(rest)) else _part(f"the {key} that {job.id} gives", tuple(rest))
+
+    def _part_of_item(self, job: Job, path: tuple[Step, ...]) -> str | None:
+        """Of an item of the list that a job goes through, which another may have made by a mapping in the file."""
+        while isinstance(job.work, FilterWork | ForEachWork) and isinstance(job.work.input, Template):
+            whole = job.work.input.whole
+            if whole is None or whole.source != "jobs" or len(whole.path) > 2:
+                break
+            job = self._job(str(whole.path[0]))
+            if isinstance(job.work, ForEachWork) and job.output is None and _is_written(job.work.item_output, path):
+                return None
+            if not isinstance(job.work, FilterWork) or job.output is not None:
+                break
+        return _part("an item", path)
 
     def _no_error(self, job: Job) -> str | None:
         """Why a job that others lead to when they fail may find no error."""

@@ -25,10 +25,10 @@ class File:
 
 
 def shown(tree: Tree) -> str:
-    """A template or literal as it is written, on one line."""
+    """A template or literal on one line, its expressions without types and annotations."""
     match tree:
         case Template():
-            text = "".join(part if isinstance(part, str) else part.text for part in tree.parts)
+            text = "".join(part if isinstance(part, str) else _expression(part) for part in tree.parts)
             return text.strip().replace("\n", "\\n")
         case str():
             return f'"{tree}"'
@@ -41,6 +41,11 @@ def shown(tree: Tree) -> str:
         case list():
             return "[" + ", ".join(map(shown, tree)) + "]"
     return str(tree)
+
+
+def _expression(expression: Expression) -> str:
+    default = f" | {shown(expression.default)}" if expression.default is not None else ""
+    return f"${{{read_by(expression)}{default}}}"
 
 
 def read_by(expression: Expression) -> str:

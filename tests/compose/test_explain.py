@@ -185,6 +185,16 @@ def test_a_job_that_waits_for_either_may_come_before_the_other(tmp_path: Path) -
     assert gaps(tmp_path, f"[{A}, {B}, {both}]", "${jobs.c.output}") == []
 
 
+def test_items_have_what_a_for_each_before_gives_them(tmp_path: Path) -> None:
+    do = "{component: writer, input: {prompt: hi}, output: {x: '${output}'}}"
+    each = f"{{id: e, type: for-each, input: '${{input.items}}', do: {do}}}"
+    kept = "{id: f, type: filter, input: '${jobs.e.output}', where: {input: '${item.x}', value: 1}}"
+    last = "{id: l, type: filter, input: '${jobs.f.output}', where: {input: '${item.x} ${item.y}', value: 1}}"
+    assert gaps(tmp_path, f"[{each}, {kept}, {last}]", "x") == [("item.y", "an item may have no y")]
+    mapped = each.replace("id: e", "id: e, output: ['${output}']")
+    assert gaps(tmp_path, f"[{mapped}, {kept}]", "x") == [("item.x", "an item may have no x")]
+
+
 def test_an_error_is_missing_where_others_lead_as_well(tmp_path: Path) -> None:
     failing = "{id: a, component: writer, on_error: {to: b}}"
     rescue = "{id: b, component: writer, input: {prompt: '${error.message}'}}"
