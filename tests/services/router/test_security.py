@@ -134,7 +134,8 @@ def test_a_preflight_needs_no_token_and_a_foreign_one_gets_nothing(routers: dict
     answer = ask(routers["open"], "OPTIONS", path, Origin=PAGE, Access_Control_Request_Method="POST")
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-methods"] == "GET, POST"
-    assert answer.headers["access-control-allow-headers"] == "Accept, Authorization, Content-Type, X-Request-Id"
+    allowed = "Accept, Authorization, Content-Type, Idempotency-Key, Traceparent, Tracestate, X-Request-Id"
+    assert answer.headers["access-control-allow-headers"] == allowed
     foreign = ask(routers["open"], "OPTIONS", path, Origin=PAGE + ".evil", Access_Control_Request_Method="POST")
     assert foreign.status_code == 403
     assert "access-control-allow-origin" not in foreign.headers
