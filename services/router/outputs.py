@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from services.router.expression import Expression, Template, Tree
-from services.router.reachability import Branch
+from services.router.reachability import Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Piped:
     one_call: bool = False
     one_result: bool = False
     inner: str = ""
-    branch: Branch = frozenset()
+    choices: Choices = frozenset()
 
     def repeated(self) -> "Piped":
         """The list of such results."""
@@ -44,8 +44,8 @@ class Piped:
         """Whether never both are there, because one router chose between them."""
         return isinstance(other, Piped) and any(
             router == other_router and target != other_target
-            for router, target in self.branch
-            for other_router, other_target in other.branch
+            for router, target in self.choices
+            for other_router, other_target in other.choices
         )
 
 
@@ -71,15 +71,15 @@ Shape = Piped | Opaque | Either | dict[str, Any] | list[Any]
 """Maps and lists hold shapes again."""
 
 
-def trace(tree: Tree, scope: Mapping[str, Shape]) -> Shape:
+def shape_of(tree: Tree, scope: Mapping[str, Shape]) -> Shape:
     """The shape that `render(tree, ...)` will have, when the names in `scope` have these shapes."""
     match tree:
         case Template():
-            return Opaque("text") if tree.whole is None else _trace_expression(tree.whole, scope)
+            return Opaque("text") if tree.whole is None else _shape_of_expression(tree.whole, scope)
         case dict():
-            return {key: trace(value, scope) for key, value in tree.items()}
+            return {key: shape_of(value, scope) for key, value in tree.items()}
         case list() | tuple():
-            return [trace(value, scope) for value in tree]
+            return [shape_of(value, scope) for value in tree]
         case bool():
             return Opaque("boolean")
         case int() | float():
@@ -88,7 +88,7 @@ def trace(tree: Tree, scope: Mapping[str, Shape]) -> Shape:
             return Opaque("text")
 
 
-def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Shape:
+def _shape_of_expression(expression: Expression, scope: Mapping[str, Shape]) -> Shape:
     shape: Any = scope.get(expression.source, UNKNOWN)
     for step in expression.path:
         if isinstance(shape, dict) and isinstance(step, str):
@@ -98,7 +98,7 @@ def _trace_expression(expression: Expression, scope: Mapping[str, Shape]) -> Sha
         else:
             shape = UNKNOWN
     if expression.default is not None and expression.default.whole is not None:
-        shape = first_there([shape, trace(expression.default, scope)])
+        shape = first_there([shape, shape_of(expression.default, scope)])
     if expression.type is None or expression.type.stream:
         return cast(Shape, shape)
     return _converted(shape, expression.type.word)
@@ -138,31 +138,31 @@ def last_there(shapes: Sequence[Shape]) -> Shape:
     return {name: first_there([shape[name] for shape in maps[::-1] if name in shape]) for name in names}
 
 
-def settled(shape: Shape) -> Shape:
+def opaque(shape: Shape) -> Shape:
     """The same shape with nothing in it to send before it is whole."""
     match shape:
         case Piped():
             return Opaque(shape.type)
         case Either():
-            return first_there([settled(part) for part in shape.parts])
+            return first_there([opaque(part) for part in shape.parts])
         case dict():
-            return {key: settled(value) for key, value in shape.items()}
+            return {key: opaque(value) for key, value in shape.items()}
         case list():
-            return [settled(value) for value in shape]
+            return [opaque(value) for value in shape]
     return shape
 
 
-def from_inside(shape: Shape, job: str, branch: Branch, path: str = "") -> Shape:
+def from_inside(shape: Shape, job: str, choices: Choices, path: str = "") -> Shape:
     """The shape of another workflow's output as the result of the job that runs it."""
     match shape:
         case Piped():
-            return Piped(job, shape.type, inner=path, branch=branch)
+            return Piped(job, shape.type, inner=path, choices=choices)
         case Either() if any(isinstance(part, Piped) for part in shape.parts):
-            return Piped(job, _word(shape), inner=path, branch=branch)
+            return Piped(job, _word(shape), inner=path, choices=choices)
         case dict():
-            return {key: from_inside(value, job, branch, _inner(path, key)) for key, value in shape.items()}
+            return {key: from_inside(value, job, choices, _inner(path, key)) for key, value in shape.items()}
         case list():
-            return [from_inside(value, job, branch, f"{path}[{index}]") for index, value in enumerate(shape)]
+            return [from_inside(value, job, choices, f"{path}[{index}]") for index, value in enumerate(shape)]
     return shape
 
 

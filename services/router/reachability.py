@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-Branch = frozenset[tuple[str, str]]
+Choices = frozenset[tuple[str, str]]
 """The choices, as router and target, without which a job does not run."""
 
 
@@ -76,10 +76,10 @@ def visited_again(jobs: Mapping[str, Node]) -> set[str]:
     return _reached(_followers({job: _before(node) for job, node in jobs.items()}), chosen_twice)
 
 
-def branches(jobs: Mapping[str, Node]) -> dict[str, Branch]:
-    """The branch of every job that can start; two jobs whose branches hold different targets of one router exclude
+def choices(jobs: Mapping[str, Node]) -> dict[str, Choices]:
+    """The choices that every job hangs on that can start; two jobs with different targets of one router exclude
     each other."""
-    found: dict[str, Branch] = {}
+    found: dict[str, Choices] = {}
     for job in in_order(jobs):
         if routers := jobs[job].routed_by:
             ways = [found.get(router, frozenset()) | {(router, job)} for router in routers]

@@ -15,8 +15,8 @@ from services.router.graph import (
     Router,
     Workflow,
 )
-from services.router.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, settled, trace
-from services.router.reachability import Branch, branches, visited_again
+from services.router.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, opaque, shape_of
+from services.router.reachability import Choices, choices, visited_again
 
 
 def output_shape(
@@ -24,9 +24,9 @@ def output_shape(
 ) -> Shape:
     """The shape of a workflow's output. others: the workflows that it runs, by id."""
     nodes = starts(jobs)
-    again, branch = visited_again(nodes), branches(nodes)
+    again, chosen = visited_again(nodes), choices(nodes)
     shapes = {
-        job.id: _job_shape(job, branch[job.id], others, job.id not in again and job.on_error is None)
+        job.id: _job_shape(job, chosen[job.id], others, job.id not in again and job.on_error is None)
         for job in jobs
         if not isinstance(job.work, Router)
     }
@@ -34,7 +34,7 @@ def output_shape(
     last = last_there([_as_it_may_end(job, shapes[job.id]) if len(ends) > 1 else shapes[job.id] for job in ends])
     if output is None:
         return last
-    return trace(output, {"output": last, "jobs": {job: {"output": shape} for job, shape in shapes.items()}})
+    return shape_of(output, {"output": last, "jobs": {job: {"output": shape} for job, shape in shapes.items()}})
 
 
 def _as_it_may_end(job: Job, shape: Shape) -> Shape:
@@ -42,18 +42,18 @@ def _as_it_may_end(job: Job, shape: Shape) -> Shape:
     return UNKNOWN if job.on_error is not None and isinstance(shape, dict) else shape
 
 
-def _job_shape(job: Job, branch: Branch, others: Mapping[str, Workflow], is_final: bool) -> Shape:
+def _job_shape(job: Job, chosen: Choices, others: Mapping[str, Workflow], is_final: bool) -> Shape:
     """is_final: whether text that the job has made stays in its output, so that it can be sent at once."""
-    result = _result_shape(job, branch, others)
+    result = _result_shape(job, chosen, others)
     if not is_final:
-        result = settled(result)
-    return result if job.output is None else trace(job.output, {"output": result})
+        result = opaque(result)
+    return result if job.output is None else shape_of(job.output, {"output": result})
 
 
-def _result_shape(job: Job, branch: Branch, others: Mapping[str, Workflow]) -> Shape:
+def _result_shape(job: Job, chosen: Choices, others: Mapping[str, Workflow]) -> Shape:
     match job.work:
         case CallWork() | ForEachWork() | LoopWork():
-            answer = _call_shape(job.id, job.work.call, branch, others)
+            answer = _call_shape(job.id, job.work.call, chosen, others)
         case FilterWork():
             return Opaque("list")
         case _:
@@ -61,18 +61,18 @@ def _result_shape(job: Job, branch: Branch, others: Mapping[str, Workflow]) -> S
     if isinstance(job.work, CallWork):
         return answer if job.work.repeat_count is None else _repeated(answer)
     if job.work.item_output is not None:
-        answer = trace(job.work.item_output, {"output": answer})
-    return _repeated(answer) if isinstance(job.work, ForEachWork) else settled(answer)
+        answer = shape_of(job.work.item_output, {"output": answer})
+    return _repeated(answer) if isinstance(job.work, ForEachWork) else opaque(answer)
 
 
-def _call_shape(job: str, call: Call, branch: Branch, others: Mapping[str, Workflow]) -> Shape:
+def _call_shape(job: str, call: Call, chosen: Choices, others: Mapping[str, Workflow]) -> Shape:
     if isinstance(call, ModelCall):
-        result: Shape = Piped(job, call.component.task.result, branch=branch)
+        result: Shape = Piped(job, call.component.task.result, choices=chosen)
         mapping = call.action.output
     else:
-        result = from_inside(others[call.workflow].shape, job, branch)
+        result = from_inside(others[call.workflow].shape, job, chosen)
         mapping = call.output
-    return result if mapping is None else trace(mapping, {"result": result, "output": result})
+    return result if mapping is None else shape_of(mapping, {"result": result, "output": result})
 
 
 def _repeated(shape: Shape) -> Shape:

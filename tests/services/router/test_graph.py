@@ -273,13 +273,19 @@ def test_workflows_that_run_each_other_are_refused() -> None:
             ({"id": "a", "type": "switch", "cases": [], "otherwise": "a"},),
             "nothing can ever start these jobs: \\['a'\\]",
         ),
-        (({"id": "a", "type": "switch", "cases": []}, {"id": "b", "input": "${jobs.a.output}"}), "no job of this name has an output"),
+        (
+            ({"id": "a", "type": "switch", "cases": []}, {"id": "b", "input": "${jobs.a.output}"}),
+            "no job of this name has an output",
+        ),
         (({"id": "a", "type": "delay"},), "does not say how long"),
         (({"id": "a", "type": "loop", "do": DO},), "either `while` or `until`"),
         (({"id": "a", "type": "filter", "where": {}},), "a condition is one comparison"),
         (({"id": "a", "type": "filter", "where": {"value": 1, "any": []}},), "a condition is one comparison"),
         (({"id": "a", "type": "if", "conditions": [{"operator": "is"}]},), "unknown operator 'is'"),
-        (({"id": "a", "type": "if", "conditions": [{"operator": "match", "value": "("}]},), "cannot be read as a regular expression"),
+        (
+            ({"id": "a", "type": "if", "conditions": [{"operator": "match", "value": "("}]},),
+            "cannot be read as a regular expression",
+        ),
         (({"id": "a", "type": "random-router", "routings": []},), "none of its routings has a weight"),
     ],
 )

@@ -226,7 +226,7 @@ def test_an_inner_workflow_with_branches_is_one_text_to_the_outer_one() -> None:
 
 
 def test_the_first_that_is_there_is_sent_at_once_when_no_other_can_be() -> None:
-    a, b = (Piped(name, "text", branch=frozenset({("choose", name)})) for name in "ab")
+    a, b = (Piped(name, "text", choices=frozenset({("choose", name)})) for name in "ab")
     other = Piped("other", "markdown")
     assert first_there([a, b]) == Either((a, b))
     assert first_there([a, b, other]) == Either((a, b, Opaque("markdown")))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from services.router.reachability import Node, branches, cycle, in_order, unstartable, visited_again
+from services.router.reachability import Node, choices, cycle, in_order, unstartable, visited_again
 
 pytestmark = pytest.mark.unit
 
@@ -63,7 +63,7 @@ def test_a_job_with_two_ways_in_and_its_followers_may_run_again() -> None:
 
 def test_a_branch_is_what_a_job_cannot_run_without() -> None:
     a, b, none = frozenset({("choose", "a")}), frozenset({("choose", "b")}), frozenset[tuple[str, str]]()
-    assert branches(BRANCHES) == {
+    assert choices(BRANCHES) == {
         "choose": none,
         "a": a,
         "b": b,
@@ -72,7 +72,7 @@ def test_a_branch_is_what_a_job_cannot_run_without() -> None:
         "beside": none,
         "other": none,
     }
-    assert branches({"r": Node([["x", "y"]], []), "x": Node([], ["r"]), "y": Node([], [])})["x"] == {("r", "x")}
+    assert choices({"r": Node([["x", "y"]], []), "x": Node([], ["r"]), "y": Node([], [])})["x"] == {("r", "x")}
 
 
 @pytest.mark.parametrize(
