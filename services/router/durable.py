@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ from services.errors import ServiceError
 from services.router.attempts import Attempts
 from services.router.carrying import Carrier, LiveRun
 from services.router.engine import Engine
+from services.router.limits import Pace, has_room
 from services.router.messages import Run, RunRequest, new_task_id
 from services.router.store.database import StoreUnavailable
 from services.router.store.records import Claim, client_digest
@@ -30,8 +30,6 @@ EXPIRE_EVERY = 60
 _STORE_S = 5.0
 """How long the store is waited for when somebody waits for us."""
 _DRAIN_POLL_S = 0.02
-_LONGEST_WAIT_S = 300
-_WEIGHT = 0.2
 
 
 class DurableRuns:
@@ -64,7 +62,7 @@ class DurableRuns:
         self._wake = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._beats = 0
-        self._mean_s = 1.0
+        self._pace = Pace()
         self.claimed = self.recovered = self.lost_leases = 0
         """Since the start: runs taken up, those of them that an earlier router had begun, and runs lost to another."""
 
@@ -150,11 +148,9 @@ class DurableRuns:
         return run if live is None else live.run
 
     def _refuse_when_full(self, client: str) -> None:
-        """A client that has nothing waiting finds a place where others do not, up to a quarter more of them."""
         waiting = self._waiting.total()
-        room = self._most_waiting if self._waiting[client] else self._most_waiting + self._most_waiting // 4
-        if waiting >= room:
-            raise self._overloaded(waiting)
+        if not has_room(waiting, self._most_waiting, waits_already=self._waiting[client] > 0):
+            raise self._pace.refusal("The router", waiting, self._most_active, status=503, code="overloaded")
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for the runs at work, then give back to the store what has not ended: the next router goes on there.
@@ -253,18 +249,7 @@ class DurableRuns:
     async def _carry_out(self, claim: Claim, run: Run) -> None:
         began_s = asyncio.get_running_loop().time()
         await self._attempts.carry_out(claim, run)
-        self._mean_s += _WEIGHT * (asyncio.get_running_loop().time() - began_s - self._mean_s)
-
-    def _overloaded(self, waiting: int) -> ServiceError:
-        waves = (waiting + 1) / self._most_active
-        retry_after_s = min(max(math.ceil(self._mean_s * waves), 1), _LONGEST_WAIT_S)
-        return ServiceError(
-            503,
-            "overloaded",
-            f"The router is busy, and {waiting} runs already wait.",
-            hint=f"Try again in {retry_after_s} s.",
-            retry_after_s=retry_after_s,
-        )
+        self._pace.took(asyncio.get_running_loop().time() - began_s)
 
 
 def store_unavailable() -> ServiceError:

@@ -18,6 +18,37 @@ _Line = tuple[str, bool]
 """A client, and whether this is what it has in the background."""
 
 
+class Pace:
+    """How long requests took lately, and so when one that is refused should come again."""
+
+    def __init__(self) -> None:
+        self._mean_s = _FIRST_GUESS_S
+
+    def took(self, seconds: float) -> None:
+        self._mean_s += _WEIGHT * (seconds - self._mean_s)
+
+    def refusal(self, what: str, waiting: int, at_once: int, *, status: int, code: str) -> ServiceError:
+        """The error for one more than `waiting` requests, of which so many are served at once."""
+        waves = (waiting + 1) / at_once
+        retry_after_s = min(max(math.ceil(self._mean_s * waves), 1), _LONGEST_WAIT_S)
+        return ServiceError(
+            status,
+            code,
+            f"{what} is busy, and {waiting} already wait.",
+            hint=f"Try again in {retry_after_s} s.",
+            retry_after_s=retry_after_s,
+        )
+
+
+def has_room(waiting: int, most: int, *, waits_already: bool) -> bool:
+    """Whether one more may wait.
+
+    Beyond `most`, clients that have nothing waiting still get a place each, up to a quarter of it in all, so that one
+    client's flood does not keep the others out.
+    """
+    return waiting < (most if waits_already else most + most // 4)
+
+
 class Gate:
     """`async with gate.turn(client):` waits for its turn.
 
@@ -25,9 +56,8 @@ class Gate:
     is a line of its own, so that what it waits for does not stand behind it.
 
     max_concurrent: 0 lets everything pass at once.
-    max_queue: how many may wait; the next one is refused with `status` and a Retry-After computed from the mean time
-        that requests took lately. Beyond it a client that has nothing waiting still gets one place, up to a quarter of
-        max_queue in all, so that one client's flood does not keep the others out.
+    max_queue: how many may wait, see `has_room`; the next one is refused with `status` and a Retry-After computed from
+        the mean time that requests took lately.
     on_waited: called with the seconds that each request waited, 0 for one that did not.
     """
 
@@ -52,7 +82,7 @@ class Gate:
         """Those who wait; the first line is the next to be served, and none is empty."""
         self._bounded = 0
         """How many of them count against max_queue."""
-        self._mean_s = _FIRST_GUESS_S
+        self._pace = Pace()
 
     @property
     def queued(self) -> int:
@@ -76,8 +106,7 @@ class Gate:
         return 0 < self._max_concurrent <= self.active
 
     def _may_wait(self, client: str) -> bool:
-        room = self._max_queue if (client, False) in self._lines else self._max_queue + self._max_queue // 4
-        return self._bounded < room
+        return has_room(self._bounded, self._max_queue, waits_already=(client, False) in self._lines)
 
     def _enter(self, turn: "_Turn") -> None:
         """Raises ServiceError; afterwards the turn has come or waits."""
@@ -102,7 +131,7 @@ class Gate:
     def _release(self, served_s: float | None) -> None:
         """Hand the place on; `active` stays then, because the place stays taken."""
         if served_s is not None:
-            self._mean_s += _WEIGHT * (served_s - self._mean_s)
+            self._pace.took(served_s)
         if not self._lines:
             self.active -= 1
             return
@@ -115,16 +144,7 @@ class Gate:
         turn.come()
 
     def _refusal(self) -> ServiceError:
-        queued = self.queued
-        waves = (queued + 1) / self._max_concurrent
-        retry_after_s = min(max(math.ceil(self._mean_s * waves), 1), _LONGEST_WAIT_S)
-        return ServiceError(
-            self._status,
-            self._code,
-            f"{self._what} is busy, and {queued} already wait.",
-            hint=f"Try again in {retry_after_s} s.",
-            retry_after_s=retry_after_s,
-        )
+        return self._pace.refusal(self._what, self.queued, self._max_concurrent, status=self._status, code=self._code)
 
 
 class _Turn:

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.server
 
 INSIDES = re.compile(
     re.escape(str(Path(__file__).parents[3]))
-    + r"|Traceback|\.py\b|\.sock\b|site-packages|/(tmp|home|root|srv|usr|var)/|File \"|[A-Z]\w+(Error|Exception)\b|errno"
-    r"|0x[0-9a-f]{6}|aiohttp|asyncio|httptools|starlette|pydantic|sqlite|secret-value"
+    + r"|/(tmp|home|root|srv|usr|var)/|Traceback|\.py\b|\.sock\b|site-packages|File \"|[A-Z]\w+(Error|Exception)\b"
+    r"|errno|0x[0-9a-f]{6}|aiohttp|asyncio|httptools|starlette|pydantic|sqlite|secret-value"
 )
 KNOBS: dict[str, Any] = {
     "refused": {"refuse": [422, "prompt_too_long"]},
