@@ -28,6 +28,10 @@ class LiveRun:
 
     def cancel(self) -> None:
         """End the run soon; without effect on one that has ended."""
+        # Not at once: a task that is cancelled before its first step would not reach its own `except`.
+        asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
         if not self.run.status.finished and self.run.status is not RunStatus.CANCELLING:
             self.run.status = RunStatus.CANCELLING
             self.task.cancel()

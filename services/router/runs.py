@@ -111,17 +111,20 @@ class Runs:
 
     async def cancel(self, run: Run, timeout_s: float) -> Run | None:
         """End a run, and wait so long for its end; None: it had ended already."""
-        live = self.live(run.task_id)
-        if live is not None and not run.status.finished:
-            live.cancel()
-            await asyncio.wait([live.task], timeout=timeout_s)
-            return live.run
         if run.status.finished:
             return None
-        try:
-            return await self._store.cancel(run.task_id, cancelled())
-        except StoreUnavailable as error:
-            raise store_unavailable() from error
+        live = self.live(run.task_id)
+        if live is None:
+            try:
+                asked = await self._store.cancel(run.task_id, cancelled())
+            except StoreUnavailable as error:
+                raise store_unavailable() from error
+            live = self.live(run.task_id)  # it may have been claimed in this moment
+            if live is None or asked is None:
+                return asked
+        live.cancel()
+        await asyncio.wait([live.task], timeout=timeout_s)
+        return live.run
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new runs and wait for the accepted ones.
