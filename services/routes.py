@@ -8,7 +8,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Mutabl
 from typing import Any, Protocol
 
 from services.errors import ServiceError
-from services.wire import CONTENT_TYPE, LIVE_PATH, PREDICT_PATH, READY_PATH, Done, Failed, Frame, Readiness, TaskRequest
+from services.wire import (
+    CONTENT_TYPE,
+    LIVE_PATH,
+    PREDICT_PATH,
+    READY_PATH,
+    Done,
+    Failed,
+    Frame,
+    Readiness,
+    TaskRequest,
+    encode,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -151,7 +162,7 @@ def _unexpected(error: Exception, about: Mapping[str, str]) -> ServiceError:
 
 
 def _line(frame: Frame) -> bytes:
-    return json.dumps(frame.to_json(), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return encode(frame.to_json()) + b"\n"
 
 
 async def _refuse(send: Send, error: ServiceError) -> None:
@@ -160,7 +171,7 @@ async def _refuse(send: Send, error: ServiceError) -> None:
 
 
 async def _answer(send: Send, status: int, value: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    body = json.dumps(value, ensure_ascii=False).encode()
+    body = encode(value)
     heads = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": heads})
     await send({"type": "http.response.body", "body": body})

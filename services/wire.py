@@ -6,8 +6,9 @@ The caller cancels by closing the connection. `GET /livez` answers as soon as th
 200 or 503 with a `Readiness`.
 """
 
+import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 PREDICT_PATH = "/predict"
 READY_PATH = "/readyz"
@@ -18,6 +19,13 @@ Stage = Literal["absent", "downloading", "loading", "ready", "failed"]
 
 FinishReason = Literal["stop", "length"]
 """Why a text ended: the model or a stop text ended it, or it was as long as it may be."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def encode(value: Any) -> bytes:
+    """JSON on one line, as both sides write it."""
+    return _ENCODER.encode(value).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +119,10 @@ class Readiness:
             "message": self.message,
         }
         return {key: value for key, value in parts.items() if value is not None}
+
+
+def parse_readiness(value: Any) -> Readiness | None:
+    """The typed form of what a task or the supervisor wrote; None for anything else."""
+    if not isinstance(value, dict) or value.get("stage") not in get_args(Stage):
+        return None
+    return Readiness(value["stage"], value.get("progress"), value.get("seconds_left"), value.get("message"))

@@ -1,6 +1,5 @@
 """Answers as JSON, and the one shape of every error."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,13 +7,7 @@ from starlette.responses import Response
 
 from services.errors import ServiceError
 from services.router.messages import Run, error_json
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def to_json(value: Any) -> str:
-    """Compact JSON text; raises ValueError for NaN, which must never leave as JSON."""
-    return _ENCODER.encode(value)
+from services.router.values import to_json
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -22,7 +22,9 @@ from services.wire import (
     Frame,
     Readiness,
     TaskRequest,
+    encode,
     parse_frame,
+    parse_readiness,
 )
 
 OnDelta = Callable[[Delta], Awaitable[None]]
@@ -34,7 +36,6 @@ _LIFE_TIMEOUT_S = 5.0
 _LAST_BYTES_S = 1.0
 _MAX_LINE_BYTES = 64 * 1024 * 1024
 _LONGEST_RETRY_S = 60
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class TaskCaller(Protocol):
@@ -85,7 +86,7 @@ class TaskClient:
             if status == 200:
                 self._ready = True
                 return Readiness("ready")
-            readiness = _readiness(json.loads(body))
+            readiness = parse_readiness(json.loads(body))
             if readiness is not None:
                 return readiness
         except (LinkError, OSError, ValueError):
@@ -96,7 +97,7 @@ class TaskClient:
     def _stage(self) -> Readiness:
         if self._stages_path is not None:
             try:
-                readiness = _readiness(json.loads(self._stages_path.read_bytes()).get(self._component))
+                readiness = parse_readiness(json.loads(self._stages_path.read_bytes()).get(self._component))
             except (OSError, ValueError, AttributeError):
                 readiness = None
             if readiness is not None and readiness.stage != "ready":
@@ -108,7 +109,7 @@ class TaskClient:
             readiness = await self.readiness()
             if readiness.stage != "ready":
                 raise self._not_ready(readiness)
-        body = _ENCODER.encode(request.to_json()).encode()
+        body = encode(request.to_json())
         link = await self._open(body)
         try:
             if link.status != 200:
@@ -298,10 +299,3 @@ async def _read_end(link: Link) -> None:
         async with asyncio.timeout(_LAST_BYTES_S):
             while await link.read():
                 pass
-
-
-def _readiness(value: Any) -> Readiness | None:
-    """The typed form of what a task or the supervisor wrote; None for anything else."""
-    if not isinstance(value, dict) or value.get("stage") not in ("absent", "downloading", "loading", "ready", "failed"):
-        return None
-    return Readiness(value["stage"], value.get("progress"), value.get("seconds_left"), value.get("message"))

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from starlette.responses import Response
 
 from services.errors import ServiceError
-from services.router.answers import error_headers, json_response, to_json
+from services.router.answers import error_headers, json_response
 from services.router.messages import Run, RunStatus
 from services.router.openai_requests import Order
+from services.router.values import to_json
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _NO_RETRY = (409, 504)

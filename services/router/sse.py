@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.types import Send
 
-from services.router.answers import to_json
 from services.router.messages import Run, RunStatus
+from services.router.values import to_json
 
 MAX_BUFFERED_BYTES = 32 * 1024
 """What waits here for a slow reader before the task behind it is held back. With what waits before and behind, in the

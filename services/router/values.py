@@ -1,4 +1,4 @@
-"""JSON from outside: read strictly, with limits, because `json` alone takes NaN, repeated keys and half characters."""
+"""JSON at the doors, read strictly and within limits: `json` alone takes NaN, repeated keys and half characters."""
 
 import json
 import math
@@ -10,7 +10,14 @@ MAX_DEPTH = 64
 MAX_KEYS = 10_000
 MAX_VALUES = 100_000
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def to_json(value: Any) -> str:
+    """Compact text; raises ValueError for NaN, which must never leave as JSON."""
+    return _ENCODER.encode(value)
 
 
 class Bulk:

@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.router.answers import to_json
 from services.router.core import Core
 from services.router.documents.openapi import openapi
 from services.router.metrics import tool_version
+from services.router.values import to_json
 
 _CSP = "; ".join(
     (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from services.router.documents.openai import openai_paths, openai_schemas
+from services.router.documents.openai_paths import openai_paths, openai_schemas
 from services.router.documents.parts import Json, answer, json_of, operation, text_of
 from services.router.documents.schemas import FIXED, Schema, WorkflowSchemas, ref, workflow_schemas
 from services.router.graph import Graph

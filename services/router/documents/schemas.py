@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from services.catalog import MAX_SEED
 from services.router.graph import Workflow
 from services.router.inputs import Input
 from services.router.messages import RunStatus
+from services.wire import Stage
 
 Schema = dict[str, Any]
 
@@ -21,8 +22,6 @@ _WORDS: Mapping[str, Schema] = {
     "base64": {"type": "string", "contentEncoding": "base64"},
 }
 """The words that inputs and outputs have for their types; every other one is a text."""
-
-_STAGES = ("absent", "downloading", "loading", "ready", "failed")
 
 
 def ref(name: str) -> Schema:
@@ -130,7 +129,7 @@ FIXED: Mapping[str, Schema] = {
     "Health": an_object({"status": {"const": "ok"}}, ["status"]),
     "Readiness": an_object(
         {
-            "stage": {"enum": list(_STAGES)},
+            "stage": {"enum": list(get_args(Stage))},
             "progress": {"type": "number", "minimum": 0, "maximum": 1},
             "seconds_left": {"type": "number"},
             "message": _TEXT,

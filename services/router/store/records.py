@@ -8,6 +8,7 @@ from typing import Any
 
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.store.database import Row
+from services.router.values import to_json
 
 SHOWN = "id, workflow, status, cancelled, labels, outcome, output"
 """The columns that `run_of` reads."""
@@ -37,10 +38,6 @@ class Claim:
     resumed: bool = False
 
 
-def encode(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
 def fingerprint(request: RunRequest, workflow_id: str) -> str:
     """Equal for requests that ask for the same, whoever asks."""
     said = {**request.to_json(), "client": "", "workflow_id": workflow_id}
@@ -54,12 +51,12 @@ def client_digest(client: str) -> str:
 
 def labels(request: RunRequest, request_id: str) -> str:
     """What is shown of a run before it has ended."""
-    return encode({"request_id": request_id, "session_id": request.session_id, "metadata": request.metadata})
+    return to_json({"request_id": request_id, "session_id": request.session_id, "metadata": request.metadata})
 
 
 def outcome(run: Run) -> str:
     """What is shown of a run that has ended, but for its output."""
-    return encode(
+    return to_json(
         {
             "error": run.error,
             "error_status": run.error_status,

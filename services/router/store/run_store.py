@@ -14,13 +14,13 @@ from services.router.store.records import (
     Claim,
     claim_of,
     client_digest,
-    encode,
     fingerprint,
     labels,
     outcome,
     run_of,
 )
 from services.router.store.worker import Worker
+from services.router.values import to_json
 
 LEASE_S = 10
 """A claimed run whose router has not renewed its lease for so long may be claimed again."""
@@ -68,7 +68,7 @@ class RunStore:
                     workflow=new.workflow_id,
                     digest=new.digest,
                     labels=labels(new.request, new.request_id),
-                    request=encode(new.request.to_json()),
+                    request=to_json(new.request.to_json()),
                     status="processing" if take else "pending",
                     owner=self._owner if take else None,
                     attempts=1 if take else 0,
@@ -121,7 +121,8 @@ class RunStore:
 
         def build() -> list[Statement]:
             return [
-                self._statement(sql.NOTE, id=task_id, record=encode(record), **key._asdict()) for key, record in records
+                self._statement(sql.NOTE, id=task_id, record=to_json(record), **key._asdict())
+                for key, record in records
             ]
 
         await self._writes.do(build, _nothing)
@@ -132,7 +133,7 @@ class RunStore:
         def build() -> list[Statement]:
             return [
                 self._statement(
-                    sql.FINISH, id=run.task_id, status=run.status, outcome=outcome(run), output=encode(run.output)
+                    sql.FINISH, id=run.task_id, status=run.status, outcome=outcome(run), output=to_json(run.output)
                 ),
                 Statement(sql.FORGET_JOBS, {"id": run.task_id}),
             ]
@@ -199,4 +200,4 @@ def _age(claim: Claim) -> float:
 
 def _failed(error: ServiceError) -> str:
     """The outcome of a run that ends without having run."""
-    return encode({"error": error.to_json(), "error_status": error.status})
+    return to_json({"error": error.to_json(), "error_status": error.status})
