@@ -1,14 +1,16 @@
 """One call of a component: a request to a model's task, or a run of another workflow inside this one."""
 
+from asyncio import sleep
 from typing import Any
 
 from services.errors import ServiceError
+from services.router.client import OnDelta
 from services.router.context import RunContext
 from services.router.fields import choose_seed, render_fields, render_input, render_output, with_history
 from services.router.graph import Call, Job, ModelCall, WorkflowCall
 from services.router.sending import OnText
 from services.router.tally import Tally
-from services.wire import Delta, TaskRequest
+from services.wire import Delta, Done, TaskRequest
 
 
 class Caller:
@@ -45,10 +47,21 @@ class Caller:
         seed = choose_seed(fields, index, context.request.seed)
         request = TaskRequest(f"{context.run.task_id}/{self._place}{part}", fields, seed, self._send is not None)
         on_delta = None if self._send is None else lambda delta: self._forward_delta(part, delta)
-        async with context.gates[component.id].turn(context.request.client, context.journal is not None):
-            done = await context.clients[component.id].predict(request, on_delta)
+        async with context.share(component).turn():
+            done = await self._predict(component.id, request, on_delta)
         tally.count(done)
         return done.result
+
+    async def _predict(self, component_id: str, request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        """The task's answer. A kept run waits as long as the task's own queue is full."""
+        client = self._context.clients[component_id]
+        while True:
+            try:
+                return await client.predict(request, on_delta)
+            except ServiceError as error:
+                if self._context.journal is None or error.code != "overloaded":
+                    raise
+                await sleep(error.retry_after_s or 1)
 
     async def _run(self, call: WorkflowCall, scope: dict[str, Any], part: str, tally: Tally) -> Any:
         workflow = self._context.graph.workflows[call.workflow]

@@ -1,15 +1,16 @@
 """What all jobs of one run share, those of the workflows inside it included."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.router.client import TaskCaller
-from services.router.graph import Graph, Workflow
+from services.router.graph import Component, Graph, Workflow
 from services.router.journal import Journal
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest
 from services.router.sending import OnText
+from services.router.share import Share
 from services.router.tally import Tally
 
 
@@ -29,6 +30,15 @@ class RunContext:
     journal: Journal | None
     values: Mapping[str, Any]
     run_workflow: "RunWorkflow"
+    _shares: dict[str, Share] = field(default_factory=dict)
+
+    def share(self, component: Component) -> Share:
+        """The run's share of a component."""
+        if (share := self._shares.get(component.id)) is None:
+            gate = self.gates[component.id]
+            share = Share(component, gate, self.request.client, self.journal is not None)
+            self._shares[component.id] = share
+        return share
 
 
 RunWorkflow = Callable[[RunContext, Workflow, Any, OnText | None, str, Tally], Awaitable[Any]]

@@ -88,13 +88,14 @@ class Gate:
     def queued(self) -> int:
         return sum(map(len, self._lines.values()))
 
-    def turn(self, client: str = "", patient: bool = False) -> "_Turn":
+    def turn(self, client: str = "", patient: bool = False, follows: bool = False) -> "_Turn":
         """Entering it raises ServiceError at once when too many wait already.
 
         client: with whom a request shares its turns.
         patient: wait however many do, and do not count among them: for what has been accepted to run in the background.
+        follows: the same, in the client's own line: for what belongs to a request that was let in.
         """
-        return _Turn(self, client, patient)
+        return _Turn(self, (client, patient), patient or follows)
 
     def check(self, client: str = "") -> None:
         """Raises what an impatient turn would raise now."""
@@ -114,8 +115,8 @@ class Gate:
             self.active += 1
             turn.come()
             return
-        if not turn.patient:
-            if not self._may_wait(turn.client):
+        if turn.counts:
+            if not self._may_wait(turn.line[0]):
                 raise self._refusal()
             self._bounded += 1
         self._lines.setdefault(turn.line, deque()).append(turn)
@@ -126,7 +127,7 @@ class Gate:
         line.remove(turn)
         if not line:
             del self._lines[turn.line]
-        self._bounded -= not turn.patient
+        self._bounded -= turn.counts
 
     def _release(self, served_s: float | None) -> None:
         """Hand the place on; `active` stays then, because the place stays taken."""
@@ -140,7 +141,7 @@ class Gate:
         turn = line.popleft()
         if line:
             self._lines[name] = line
-        self._bounded -= not turn.patient
+        self._bounded -= turn.counts
         turn.come()
 
     def _refusal(self) -> ServiceError:
@@ -150,18 +151,14 @@ class Gate:
 class _Turn:
     """One request's way through a gate."""
 
-    __slots__ = ("_came", "_came_s", "_gate", "client", "patient")
+    __slots__ = ("_came", "_came_s", "_gate", "counts", "line")
 
-    def __init__(self, gate: Gate, client: str, patient: bool) -> None:
-        self.client = client
-        self.patient = patient
+    def __init__(self, gate: Gate, line: _Line, welcome: bool) -> None:
+        self.line = line
+        self.counts = not welcome
         self._gate = gate
         self._came: asyncio.Future[None] | None = None
         self._came_s: float | None = None
-
-    @property
-    def line(self) -> _Line:
-        return self.client, self.patient
 
     def come(self) -> None:
         self._came_s = time.monotonic()

@@ -33,8 +33,7 @@ from services.router.pieces import Pieces
 from services.router.tally import Tally
 
 REPEATS_AT_ONCE = 32
-"""Repeats or items of one job, where its component sets no number itself: enough to fill a batch, too few to fill a
-queue."""
+"""Repeats or items of one job, where nothing sets another number: enough to fill a batch."""
 _LONGEST_STRETCH_S = 0.005
 """How long a filter goes through its items before everything else has a turn."""
 _REPEAT_COUNT = Field("repeat_count", "integer", "parallel runs of one job", minimum=1, maximum=1000)

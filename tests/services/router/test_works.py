@@ -48,7 +48,9 @@ async def test_for_each_over_nothing_gives_nothing() -> None:
     assert outcome.output == {"r": []}
 
 
-@pytest.mark.parametrize(("component", "most"), [({}, 100), ({"max_concurrent_count": 2}, 2)])
+@pytest.mark.parametrize(
+    ("component", "most"), [({"max_queue_length": 200}, 100), ({}, 32), ({"max_concurrent_count": 2}, 2)]
+)
 async def test_a_batch_does_not_flood_its_component(component: Any, most: int) -> None:
     task = FakeTask(slowly)
     each = {"id": "e", "type": "for-each", "input": "${input.list}", "batch_size": 100, "do": do("${item}")}
