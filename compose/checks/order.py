@@ -10,7 +10,7 @@ from compose.spec import ComposeSpec, JobSpec, WorkflowActionSpec, WorkflowCompo
 from compose.templates import jobs_read
 from compose.usage import asked
 from services.router.expression import ExpressionError
-from services.router.reachability import Node, cycle, unstartable
+from services.router.reachability import Node, cycle, needs, unstartable
 
 
 def check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> None:
@@ -77,14 +77,12 @@ def _names(job: JobSpec, here: Location, findings: Findings) -> Iterator[tuple[L
 
 
 def _needs(job: JobSpec, jobs: dict[str, JobSpec]) -> list[list[str]]:
-    """The groups of the file, and one of its own for each job that is read and that no group names."""
-    named = {name for group in job.groups for name in group}
+    """The groups of a job, without the jobs that do not exist."""
     try:
-        read = [name for name in jobs_read(job) if name not in named]
+        read = jobs_read(job)
     except ExpressionError:
-        read = []
-    groups = [list(group) for group in job.groups] + [[name] for name in read]
-    known = ([name for name in group if name in jobs] for group in groups)
+        read = ()
+    known = ([name for name in group if name in jobs] for group in needs(job.groups, read))
     return [group for group in known if group]
 
 

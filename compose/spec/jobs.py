@@ -19,8 +19,7 @@ from compose.written import (
     Text,
     plain,
 )
-
-Operator = Literal["eq", "neq", "gt", "gte", "lt", "lte", "in", "not-in", "starts-with", "ends-with", "match"]
+from services.router.settings import Operator
 
 
 class RetrySpec(Spec):

@@ -21,7 +21,7 @@ from services.router.documents import Documents
 from services.router.metrics import tool_version
 from services.router.openai_answers import openai_error
 from services.router.openai_api import OpenAIApi
-from services.router.probes import Probes
+from services.router.probes import Probes, open_paths
 from services.router.runs_api import RunsApi
 from services.router.security import Guard
 from services.router.server import serve
@@ -36,7 +36,6 @@ _CLIENT_GONE = 499
 def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
     """The application and what its doors share; raises what Core raises for settings that do not fit."""
     core = Core(settings)
-    probes = Probes(core)
 
     def refuse(error: ServiceError, scope: Scope) -> Response:
         core.metrics.rejected(error.code)
@@ -52,7 +51,7 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
         Exception: _internal_error,
     }
     app = Starlette(
-        routes=[*RunsApi(core).routes(), *OpenAIApi(core).routes(), *probes.routes(), *Documents(core).routes()],
+        routes=[*RunsApi(core).routes(), *OpenAIApi(core).routes(), *Probes(core).routes(), *Documents(core).routes()],
         lifespan=core.lifespan,
         exception_handlers=handlers,
     )
@@ -63,7 +62,7 @@ def create_app(settings: RouterSettings) -> tuple[ASGIApp, Core]:
         allowed_hosts=settings.allowed_hosts,
         origins=settings.origins,
         token=settings.auth_token,
-        open_paths=probes.open_paths,
+        open_paths=open_paths(core.base_path),
         refuse=refuse,
     )
     return guard, core

@@ -13,6 +13,7 @@ from services.router.expression import Tree
 from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
 from services.router.outputs import UNKNOWN, Piped, Shape
+from services.router.settings import Operator
 
 
 class GraphError(ValueError):
@@ -72,15 +73,13 @@ class WorkflowCall:
 
 Call = ModelCall | WorkflowCall
 
-OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "not-in", "starts-with", "ends-with", "match")
-
 
 @dataclass(frozen=True, slots=True)
 class Compare:
     """One comparison. input: None compares what the job itself reads. value: a template, or a value as it is."""
 
     input: Tree | None
-    operator: str
+    operator: Operator
     value: Tree
 
 

@@ -13,6 +13,11 @@ from services.router.metrics import CONTENT_TYPE as METRICS_TYPE
 _READY_RETRY_S = 2
 
 
+def open_paths(base_path: str) -> tuple[str, ...]:
+    """What needs no token."""
+    return (f"{base_path}/health", f"{base_path}/ready", "/livez", "/readyz")
+
+
 class Probes:
     """Health, readiness and metrics."""
 
@@ -28,11 +33,6 @@ class Probes:
             Route("/readyz", self.accepts_runs),
             Route("/metrics", self.show_metrics),
         ]
-
-    @property
-    def open_paths(self) -> tuple[str, ...]:
-        """What needs no token."""
-        return (f"{self._core.base_path}/health", f"{self._core.base_path}/ready", "/livez", "/readyz")
 
     async def health(self, _: Request) -> Response:
         return json_response({"status": "ok"})

@@ -20,6 +20,13 @@ class Node(NamedTuple):
     routed_by: Collection[str]
 
 
+def needs(depends_on: Iterable[tuple[str, ...]], read: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """The groups of the file, and one of its own for each job that is read and that no group names."""
+    groups = tuple(depends_on)
+    named = {name for group in groups for name in group}
+    return (*groups, *((name,) for name in dict.fromkeys(read) if name not in named))
+
+
 def in_order(jobs: Mapping[str, Node]) -> list[str]:
     """Each job after everything that may come before it, or, in a circle of routing, after enough to start it.
 

@@ -75,6 +75,10 @@ class OnErrorSettings(_Settings):
     to: str | None = None
 
 
+Operator = Literal["eq", "neq", "gt", "gte", "lt", "lte", "in", "not-in", "starts-with", "ends-with", "match"]
+"""How two values are compared."""
+
+
 class CallSettings(_Settings):
     """One request to a component, in the `do` of a for-each or loop; `output` is a template over `${output}`."""
 
@@ -88,7 +92,7 @@ class ConditionSettings(_Settings):
     """A comparison of two templates, or a combination of conditions; exactly one of the four forms."""
 
     input: Any = None
-    operator: str | None = None
+    operator: Operator | None = None
     value: Any = None
     all: "tuple[ConditionSettings, ...] | None" = None
     any: "tuple[ConditionSettings, ...] | None" = None
@@ -136,7 +140,7 @@ class BranchSettings(_Settings):
     """One condition of an `if` job; `input` None compares the job's own input. The targets are job ids."""
 
     input: Any = None
-    operator: str = "eq"
+    operator: Operator = "eq"
     value: Any = None
     if_true: str | None = None
     if_false: str | None = None

@@ -5,8 +5,8 @@ from typing import Any
 from services.router.compiling.components import optional
 from services.router.conditions import compiled
 from services.router.expression import compile_tree
-from services.router.graph import OPERATORS, Combine, Compare, Condition, GraphError
-from services.router.settings import ConditionSettings
+from services.router.graph import Combine, Compare, Condition, GraphError
+from services.router.settings import ConditionSettings, Operator
 
 
 def condition(settings: ConditionSettings) -> Condition:
@@ -24,10 +24,8 @@ def condition(settings: ConditionSettings) -> Condition:
     return compare(settings.input, settings.operator or "eq", settings.value)
 
 
-def compare(own_input: Any, operator: str, value: Any) -> Compare:
-    """One comparison. Raises GraphError for an operator or a written pattern that cannot work."""
-    if operator not in OPERATORS:
-        raise GraphError(f"unknown operator {operator!r}")
+def compare(own_input: Any, operator: Operator, value: Any) -> Compare:
+    """One comparison. Raises GraphError for a written pattern that cannot work."""
     tree = compile_tree(value)
     if operator == "match" and isinstance(tree, str):
         try:

@@ -1,6 +1,6 @@
 """From a job's settings to a node of the graph: its work, what it waits for, and where it may lead."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from services.router.compiling.components import Components, optional
@@ -23,7 +23,7 @@ from services.router.graph import (
     SwitchWork,
     Work,
 )
-from services.router.reachability import Node
+from services.router.reachability import Node, needs
 from services.router.settings import (
     ComponentJobSettings,
     DelayJobSettings,
@@ -60,7 +60,7 @@ def compile_job(settings: JobSettings, components: Components) -> Job:
         max_run_count=settings.max_run_count,
         timeout_s=settings.timeout_s,
     )
-    return replace(job, needs=_needs(job, settings.depends_on))
+    return replace(job, needs=needs(settings.depends_on, _read(job)))
 
 
 def starts(jobs: Iterable[Job]) -> dict[str, Node]:
@@ -147,12 +147,10 @@ def _targets(work: Work, on_error: OnErrorSettings | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(target for target in found if target is not None))
 
 
-def _needs(job: Job, depends_on: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
-    """The groups of the file, and one of its own for each job that is read and that no group names."""
-    named = {name for group in depends_on for name in group}
+def _read(job: Job) -> Iterator[str]:
+    """The jobs whose output this one reads."""
     uses = (use.expression for use in job_uses(job) if use.expression.source == "jobs")
-    read = dict.fromkeys(str(expression.path[0]) for expression in uses)
-    return (*depends_on, *((name,) for name in read if name not in named))
+    return (str(expression.path[0]) for expression in uses)
 
 
 def _retry(settings: RetrySettings | None) -> Retry | None:

@@ -6,6 +6,7 @@ from services.router.documents.openai_paths import openai_paths, openai_schemas
 from services.router.documents.parts import Json, answer, json_of, operation, text_of
 from services.router.documents.schemas import FIXED, Schema, WorkflowSchemas, ref, workflow_schemas
 from services.router.graph import Graph
+from services.router.probes import open_paths
 
 _TASK_ID = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _WORKFLOW_ID = {"name": "workflow_id", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -64,12 +65,8 @@ def openapi(graph: Graph, *, base_path: str, title: str, version: str, token: bo
         document["security"] = [{"token": []}]
         for path, operations in paths.items():
             for described in operations.values():
-                _with_token(described, is_open=path in _open_paths(base_path))
+                _with_token(described, is_open=path in open_paths(base_path))
     return document
-
-
-def _open_paths(base: str) -> tuple[str, ...]:
-    return (f"{base}/health", f"{base}/ready", "/livez", "/readyz")
 
 
 def _with_token(described: Json, *, is_open: bool) -> None:

@@ -3,14 +3,15 @@
 import asyncio
 import re
 import time
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from services.errors import ServiceError
 from services.router.conditions import LONGEST_PATTERN, compare, compiled, holds
 from services.router.expression import compile_tree
-from services.router.graph import OPERATORS, Combine, Compare
+from services.router.graph import Combine, Compare
+from services.router.settings import Operator
 
 pytestmark = pytest.mark.unit
 
@@ -73,7 +74,7 @@ async def test_operators(left: Any, operator: str, right: Any, expected: bool) -
     assert await compare(operator, left, right) is expected
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", get_args(Operator))
 async def test_no_values_break_an_operator(operator: str) -> None:
     values: list[Any] = [None, True, 0, 1.5, float("nan"), "", "a", "1", [], [1], {}, {"a": None}, "\ud800"]
     for left in values:
