@@ -15,6 +15,8 @@ HEAD_S = 30
 """How long a request's head may take, counted from the connection or from the head's first byte."""
 STUCK_S = 60
 """A client that takes nothing of an answer for so long is given up."""
+MOST_PIPELINED = 32
+"""Requests that may wait behind an unanswered one; each takes a hundred times the memory of its bytes."""
 LINGER_S = 2
 """How long the rest of a refused body is read and dropped; closed at once, the kernel would drop the answer too."""
 
@@ -54,22 +56,40 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._unclaimed += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._pass_over(data[offer.args[0] :])
-            return
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(_UNREADABLE)
             return
-        if self._unclaimed > MAX_HEAD_BYTES:
+        if len(self.pipeline) > MOST_PIPELINED:
+            self.transport.close()
+        elif self._unclaimed > MAX_HEAD_BYTES:
             self._refuse(_TOO_LARGE)
         elif self._unclaimed and self._patience is None:
             self._wait_for_head()
+
+    def _feed(self, data: bytes) -> None:
+        while data and len(self.pipeline) <= MOST_PIPELINED:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = self._without_offer() + data[offer.args[0] :]
+
+    def _without_offer(self) -> bytes:
+        """The head that was just read, to be read again without its offer. Raises HttpParserError for CONNECT."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError
+        self.parser = httptools.HttpRequestParser(self)
+        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_headers_complete(self) -> None:
         self._claim()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.headers = []  # trailers would go into those that the application has
             self.cycle.transport = _Answering(self)  # type: ignore[assignment]  # it has all that a cycle uses
 
     def on_body(self, body: bytes) -> None:
@@ -81,26 +101,23 @@ class Connection(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
-    def _pass_over(self, rest: bytes) -> None:
-        """Read the head again without its offer, and then what follows it."""
-        method = self.parser.get_method()
-        if method == b"CONNECT":
-            self._refuse(_UNREADABLE)
-            return
-        self.parser = httptools.HttpRequestParser(self)
-        lines = [b"%b %b HTTP/1.1" % (method, self.url)]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def _refuse(self, error: ServiceError) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # else this would stand in the middle of an answer
+        begun = self.cycle is not None and not self.cycle.response_complete
+        if not begun or not (self.cycle.response_started or self.pipeline):  # else it would stand in another answer
             request_id = secrets.token_hex(16)
             answer = error_response(error, request_id)
             headers = [*self.server_state.default_headers, *answer.raw_headers, (b"x-request-id", request_id.encode())]
             lines = [name + b": " + value + b"\r\n" for name, value in [*headers, (b"connection", b"close")]]
             self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", bytes(answer.body)]))
+        if begun:
+            self.cycle.disconnected = True
         self.transport.close()
 
     def end(self) -> None:

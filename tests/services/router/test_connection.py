@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from uvicorn.server import ServerState
 
 from services.router import connection
-from services.router.connection import MAX_HEAD_BYTES, Connection
+from services.router.connection import MAX_HEAD_BYTES, MOST_PIPELINED, Connection
 from tests.services.router.rig import Stack, connect
 
 pytestmark = pytest.mark.server
@@ -114,6 +115,60 @@ def test_an_offer_of_another_protocol_is_passed_over(shared: Stack, offer: bytes
             answer = HTTPResponse(client)
             answer.begin()
             assert json.loads(answer.read())["output"] == "x"
+
+
+RUN = b'{"workflow_id": "text", "input": {"prompt": "x"}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1ffffffffffffffff\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}",
+        b"Transfer-Encoding: gzip\r\n\r\n{}",
+        b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"Content-Length: 2\r\n\r\n{}{}",
+        b"\r\n{}",
+    ],
+)
+def test_a_body_that_breaks_the_rules_of_http_is_told_so(shared: Stack, body: bytes) -> None:
+    with connect(shared) as client:
+        client.sendall(START + body)
+        head, _, shown = client.recv(65_536).partition(b"\r\n\r\n")
+        assert client.recv(1) == b""
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(shown)["error"]["code"] == "invalid_http"
+
+
+def test_trailers_are_no_headers(shared: Stack) -> None:
+    chunks = b"%x\r\n%b\r\n0\r\n" % (len(RUN), RUN)
+    trailers = b"Host: evil.example\r\nOrigin: https://evil.example\r\nIdempotency-Key: k\r\n\r\n"
+    with connect(shared) as client:
+        client.sendall(START + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + trailers)
+        answer = HTTPResponse(client)
+        answer.begin()
+        assert json.loads(answer.read())["output"] == "x"
+
+
+@pytest.mark.parametrize("offer", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+def test_requests_behind_each_other_are_answered_in_order(shared: Stack, offer: bytes) -> None:
+    with connect(shared) as client, client.makefile("rb") as answers:
+        for _ in range(3):
+            paths = [b"/v1/models/m%d." % number for number in range(MOST_PIPELINED)]
+            client.sendall(b"".join(b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (path, offer) for path in paths))
+            for path in paths:
+                length = int(re.findall(rb"(?i)length: (\d+)", b"".join(iter(answers.readline, b"\r\n")))[0])
+                assert path.rpartition(b"/")[2] in answers.read(length)
+
+
+@pytest.mark.parametrize("offer", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+def test_requests_behind_each_other_without_end_are_not_kept(shared: Stack, offer: bytes) -> None:
+    many = (b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % offer) * 1000
+    sent, _ = flood(shared, b"", many)
+    assert sent < 10_000_000
+    assert shared.get("/health").status_code == 200
 
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
