@@ -115,9 +115,9 @@ def _number(value: Any) -> int | float | None:
         if len(value) > _LONGEST_NUMBER or not _NUMBER.fullmatch(value):
             return None
         value = float(value) if value.strip().strip("+-0123456789") else int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # an int may be too long to ask
 
 
 def _plain_text(value: Any) -> str | None:
