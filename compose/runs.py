@@ -120,12 +120,15 @@ def choose_workflow(spec: "ComposeSpec", workflow_id: str | None) -> "WorkflowSp
     """The workflow of this id, else the only or default one; raises UserError that lists what there is."""
     from compose.spec import chosen
 
-    named = next((workflow for workflow in spec.workflows if workflow.id == workflow_id), None)
-    workflow = named if workflow_id is not None else chosen(spec.workflows)
+    public = [workflow for workflow in spec.workflows if not workflow.private]
+    named = next((workflow for workflow in public if workflow.id == workflow_id), None)
+    workflow = named if workflow_id is not None else chosen(public)
     if workflow is None:
-        wrong = f"there is no workflow `{workflow_id}`" if workflow_id else "there are several workflows and no default"
-        names = ", ".join(workflow.id for workflow in spec.workflows)
-        raise UserError(wrong, hint=f"name one of {names}", exit_code=ExitCode.USAGE)
+        several = "there are several workflows and no default" if public else "there is no workflow to run"
+        wrong = f"there is no workflow `{workflow_id}`" if workflow_id else several
+        names = ", ".join(workflow.id for workflow in public)
+        hint = f"name one of {names}" if public else "every workflow of the file is `private`"
+        raise UserError(wrong, hint=hint, exit_code=ExitCode.USAGE)
     return workflow
 
 

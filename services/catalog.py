@@ -173,7 +173,8 @@ def _integer(value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"must be a whole number, not {_kind_of(value)}")
+        shown = _shown(value) if isinstance(value, float) else _kind_of(value)
+        raise ValueError(f"must be a whole number, not {shown}")
     return value
 
 

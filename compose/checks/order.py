@@ -41,6 +41,9 @@ def check_unused(spec: ComposeSpec, findings: Findings) -> None:
         runs = (action.workflow for _, action in calls if isinstance(action, WorkflowActionSpec))
         if workflow.private and workflow.id not in runs:
             findings.warn(("workflows", index), f"workflow `{workflow.id}` is private, and nothing in the file runs it")
+        if workflow.private and workflow.default:
+            message = f"workflow `{workflow.id}` is private, so it is never the default"
+            findings.warn(("workflows", index, "default"), message, key=True)
     for index, component in enumerate(spec.components):
         if isinstance(component, WorkflowComponentSpec) and all(component != used for used, _ in calls):
             findings.warn(("components", index), f"no job asks component `{component.name}`")

@@ -59,6 +59,9 @@ def _check_controller(controller: ControllerSpec, findings: Findings) -> None:
     adapter, webui, auth = controller.adapter, controller.webui, controller.auth
     guarded = auth.token or auth.insecure
     hint = "set `controller.auth.token`, or `controller.auth.insecure: true` if everybody may use it"
+    if f"{adapter.base_path}/".startswith("/v1/"):
+        message = "`/v1` is where OpenAI clients ask already"
+        findings.error((*here, "adapters", 0, "base_path"), message, "choose another, such as `/api`")
     if not is_loopback(adapter.host) and not guarded:
         message = f"`{adapter.host}` lets other machines in, and nothing asks them for a token"
         findings.error((*here, "adapters", 0, "host"), message, hint)

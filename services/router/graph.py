@@ -270,7 +270,8 @@ class Workflow:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """All components and workflows by id; `default` is the workflow that runs when none is named."""
+    """All components and workflows by id; `default` is the workflow that runs when none is named: the
+    only public one, or the one that is marked."""
 
     components: Mapping[str, Component]
     workflows: Mapping[str, Workflow]
@@ -280,6 +281,8 @@ class Graph:
         """The workflow that a client means; raises ServiceError 404 or, when it must choose, 422."""
         public = [workflow.id for workflow in self.workflows.values() if not workflow.private]
         if workflow_id is None:
+            if not public:
+                raise ServiceError(404, "unknown_workflow", "The file has no public workflow.", field="workflow_id")
             if self.default is None:
                 raise ServiceError(
                     422,

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from services.catalog import Field
@@ -13,7 +14,7 @@ from services.errors import ServiceError
 from services.router.calls import Caller
 from services.router.conditions import equal, holds
 from services.router.delays import wait
-from services.router.expression import Tree
+from services.router.expression import Tree, convert, parse_type
 from services.router.fields import coerce, render_input, render_output
 from services.router.graph import (
     Call,
@@ -39,6 +40,7 @@ _LONGEST_STRETCH_S = 0.005
 _REPEAT_COUNT = Field("repeat_count", "integer", "parallel runs of one job", minimum=1, maximum=1000)
 _BATCH_SIZE = Field("batch_size", "integer", "items worked on at once", minimum=1, maximum=1000)
 
+_LIST = parse_type("list")
 _KINDS = {str: "a text", dict: "an object", bool: "true or false", type(None): "nothing"}
 
 Scope = Mapping[str, Any]
@@ -166,6 +168,9 @@ def _own_input(tree: Tree | None, scope: Scope) -> Any:
 
 def _items(tree: Tree | None, scope: Scope) -> list[Any]:
     items = _own_input(tree, scope)
+    if isinstance(items, str):
+        with suppress(ValueError):
+            items = convert(items, _LIST)
     if not isinstance(items, list):
         shown = _KINDS.get(type(items), "a number")
         raise ServiceError(422, "invalid_input", f'"input" must be a list to go through, not {shown}.', field="input")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from compose.runs import only_what_is_needed
+from compose.runs import choose_workflow, only_what_is_needed
 from compose.usage import used_by
+from infra.errors import UserError
 from services.router.compiling import compile_graph
 from tests.compose.loading import load, plan, router
 
@@ -55,6 +56,16 @@ def test_a_server_for_one_run_starts_only_models_that_are_reached(tmp_path: Path
     assert [unit.name for unit in plan(loaded).units] == ["one", "two", "router"]
     graph = compile_graph(router(loaded))
     assert graph.default is graph.workflows["nested"]
+
+
+def test_a_private_workflow_cannot_be_run(tmp_path: Path) -> None:
+    loaded = load(tmp_path, FILE)
+    with pytest.raises(UserError) as caught:
+        choose_workflow(loaded.spec, "inner")
+    assert (caught.value.message, caught.value.hint) == (
+        "there is no workflow `inner`",
+        "name one of direct, nested, other",
+    )
 
 
 def test_a_plan_names_the_workflows_behind_each_model(tmp_path: Path) -> None:

@@ -57,6 +57,16 @@ def test_a_job_that_is_probably_a_mistake_is_named(tmp_path: Path, jobs: str, wa
     assert loaded.warnings == (f"model-compose.yml:{warning}",)
 
 
+def test_a_private_default_is_named(tmp_path: Path) -> None:
+    workflows = "workflows:\n  - {id: main, private: true, default: true}\n  - {id: other, component: runner}\n"
+    components = (
+        COMPONENT.replace("component: {", "components:\n  - {") + "  - {id: runner, type: workflow, workflow: main}\n"
+    )
+    assert load(tmp_path, workflows.replace("true}", "true, component: writer}") + components).warnings == (
+        "model-compose.yml:2:31: workflow `main` is private, so it is never the default",
+    )
+
+
 def test_what_nothing_reaches_is_named(tmp_path: Path) -> None:
     text = """
         workflows:

@@ -47,7 +47,7 @@ def test_text_that_reads_as_the_type_is_accepted(name: str, value: Any, coerced:
         ("repetition_penalty", 1e-300, "must be at least 0.01, not 1e-300"),
         ("length_penalty", 1000, "must be at most 5, not 1000"),
         ("top_p", 1.5, "must be at most 1, not 1.5"),
-        ("top_k", 1.5, "must be a whole number, not a number"),
+        ("top_k", 1.5, "must be a whole number, not 1.5"),
         ("top_k", None, "must be a whole number, not nothing"),
         ("do_sample", "yes", "must be true or false, not 'yes'"),
         ("num_beams", "many", "must be a whole number, not 'many'"),

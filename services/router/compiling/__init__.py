@@ -10,6 +10,6 @@ def compile_graph(settings: RouterSettings) -> Graph:
     """The graph of these settings; raises GraphError, or ExpressionError for a template that does not parse."""
     components = Components(settings.components)
     workflows = compile_workflows(settings.workflows, components)
-    marked = [item.id for item in settings.workflows if item.default]
-    chosen = list(workflows) if len(workflows) == 1 else marked
-    return Graph(components.models, workflows, workflows[chosen[0]] if len(chosen) == 1 else None)
+    public = [item for item in settings.workflows if not item.private]
+    chosen = public if len(public) == 1 else [item for item in public if item.default]
+    return Graph(components.models, workflows, workflows[chosen[0].id] if len(chosen) == 1 else None)

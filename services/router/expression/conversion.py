@@ -188,7 +188,15 @@ def _keep(value: Any, _: TypeSpec) -> Any:
 
 
 def _refuse(value: Any, wanted: str) -> NoReturn:
-    shown = repr(value) if isinstance(value, str | int | float) else f"a value of type {type(value).__name__}"
+    match value:
+        case dict():
+            shown = "an object"
+        case list():
+            shown = "a list"
+        case bool():
+            shown = "true" if value else "false"
+        case _:
+            shown = repr(value)
     raise ValueError(f"{shown if len(shown) <= 60 else shown[:57] + '...'} is not {wanted}")
 
 

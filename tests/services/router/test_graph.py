@@ -336,6 +336,14 @@ def test_the_marked_workflow_is_the_default_of_several() -> None:
     assert graph_of(workflow("chat"), workflow("text", default=True)).workflow(None).id == "text"
 
 
+def test_a_private_workflow_is_no_default() -> None:
+    hidden = workflow("chat", private=True, default=True)
+    assert graph_of(hidden, workflow("text")).workflow(None).id == "text"
+    with pytest.raises(ServiceError) as caught:
+        graph_of(hidden).workflow(None)
+    assert (caught.value.status, caught.value.message) == (404, "The file has no public workflow.")
+
+
 def test_without_a_default_the_client_must_choose() -> None:
     with pytest.raises(ServiceError) as refused:
         graph_of(workflow("chat"), workflow("text")).workflow(None)

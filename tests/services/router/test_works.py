@@ -42,6 +42,13 @@ async def test_an_item_is_the_input_of_a_call_without_one() -> None:
     assert outcome.output == ["0=x", "1=y"]
 
 
+async def test_text_that_holds_a_list_is_gone_through() -> None:
+    each = {"id": "e", "type": "for-each", "input": "${input.list}", "do": do("${item}")}
+    keep = {"id": "f", "type": "filter", "input": "${input.list}", "where": {"operator": "gt", "value": 1}}
+    assert (await execute(FakeTask(), {"list": '["x", "y"]'}, each)).output == ["x", "y"]
+    assert (await execute(FakeTask(), {"list": "[1, 2]"}, keep)).output == [2]
+
+
 async def test_for_each_over_nothing_gives_nothing() -> None:
     each = {"id": "e", "type": "for-each", "input": "${input.list}", "do": do("${item}"), "output": {"r": "${output}"}}
     outcome = await execute(FakeTask(), {"list": []}, each)
@@ -158,7 +165,8 @@ async def test_a_delay_gives_what_it_maps() -> None:
 
 @pytest.mark.parametrize("kind", ["filter", "for-each"])
 @pytest.mark.parametrize(
-    ("value", "shown"), [("x", "a text"), (1.5, "a number"), ({}, "an object"), (True, "true or false")]
+    ("value", "shown"),
+    [("x", "a text"), ("5", "a text"), (1.5, "a number"), ({}, "an object"), (True, "true or false")],
 )
 async def test_what_is_no_list_cannot_be_gone_through(kind: str, value: Any, shown: str) -> None:
     one = {"id": "f", "type": kind, "input": "${input.list}", **({"do": do("x")} if kind == "for-each" else {})}
