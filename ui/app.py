@@ -158,6 +158,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 page.app,
+                http="h11",  # the one of uvicorn's that reads no head without end
                 log_config=None,
                 log_level="warning",
                 access_log=False,

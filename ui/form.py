@@ -61,8 +61,8 @@ def make_field(item: Input) -> gr.components.Component:
 def collect(inputs: Sequence[Input], values: Sequence[Any]) -> dict[str, Any]:
     """The input of a run from the fields' values; empty ones are left out, so that the file's defaults hold.
 
-    An emptied text whose file gives a default is sent as "", for leaving it out would bring the default back; a box
-    without a default that is not ticked is left out. Raises InputError about the first field that does not fit.
+    An emptied text whose file gives a default is sent as "", for leaving it out would bring the default back.
+    Raises InputError about the first field that does not fit.
     """
     given = {item.name: _convert(item, value) for item, value in zip(inputs, values, strict=True)}
     return {name: value for name, value in given.items() if value is not None}
@@ -76,8 +76,6 @@ def _convert(item: Input, value: Any) -> Any:
         is_text = item.type not in (*MEDIA, *_JSON, *_NUMBERS, "select", "boolean")
         return "" if is_text and item.default is not None else None
     match item.type:
-        case "boolean":
-            return value if value or item.default is not None else None
         case "number" | "integer":
             return _parse_number(item, value)
         case "json" | "object" | "list":
@@ -105,6 +103,7 @@ def _parse_number(item: Input, value: Any) -> int | float:
 def _parse_json(item: Input, text: str) -> Any:
     try:
         value = json.loads(text)
+        json.dumps(value, allow_nan=False)  # NaN and Infinity, which Python reads, are no JSON
     except (ValueError, RecursionError) as error:
         place = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"“{item.label}” is not valid JSON{place}.") from None

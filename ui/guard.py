@@ -24,11 +24,14 @@ _GRADIO = (
     "theme.css",
 )
 _UPLOADS = ("file=", "upload", "upload_progress")
+MAX_BODY_BYTES = 16 * 2**20
+"""More than a run may bring in text, or a field as a file."""
 _INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
 
 
 class Guard:
-    """ASGI middleware: refuses other sites' requests, hides what the page does not need, sets security headers.
+    """ASGI middleware: refuses other sites' requests and large ones, hides what the page does not need, sets security
+    headers.
 
     host: where the page listens. On loopback only loopback names and `allowed_hosts` may stand in the Host header: a
         foreign name there means that a web site reached us through its own DNS.
@@ -59,6 +62,10 @@ class Guard:
             await _refuse(403, "Requests from other web sites are not allowed here.")(scope, receive, send)
         elif not self._exists(scope["path"]):
             await _refuse(404, "There is nothing at this address.")(scope, receive, send)
+        elif "Transfer-Encoding" in headers:  # browsers say how much they send, and the server holds them to it
+            await _refuse(411, "Send the body's length in Content-Length.")(scope, receive, send)
+        elif int(headers.get("Content-Length", "0")) > MAX_BODY_BYTES:
+            await _refuse(413, f"The body is too large; {MAX_BODY_BYTES:,} bytes are read.")(scope, receive, send)
         else:
             if scope["path"] == "/":  # its scripts are hashed, which takes an uncompressed answer
                 scope = {**scope, "headers": [item for item in scope["headers"] if item[0] != b"accept-encoding"]}
@@ -82,8 +89,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+_CODES = {403: "forbidden", 404: "not_found", 411: "length_required", 413: "body_too_large"}
+
+
 def _refuse(status: int, message: str, hint: str | None = None) -> JSONResponse:
-    error = {"code": "forbidden" if status == 403 else "not_found", "message": message}
+    error = {"code": _CODES[status], "message": message}
     return JSONResponse({"error": {**error, "hint": hint} if hint else error}, status)
 
 

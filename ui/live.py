@@ -1,6 +1,7 @@
 """The runs that open pages wait for, so that a button or a closed page can end them."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -9,6 +10,9 @@ from ui.result import Answer
 
 REFRESH_S = 0.05
 """Shortest time between two pictures of an answer; a faster one only keeps the browser busy."""
+
+HEARTBEAT_S = 1
+"""Longest time between two pictures, so that a page can tell how long it has waited."""
 
 
 class StoppedError(Exception):
@@ -24,19 +28,19 @@ class LiveRuns:
     async def follow(
         self, session: str, name: str, events: AsyncGenerator[StreamEvent, None], answer: Answer
     ) -> AsyncGenerator[None, None]:
-        """Feed the stream into `answer` and yield whenever there is something new to show.
+        """Feed the stream into `answer` and yield whenever there is something new to show, and at every heartbeat.
 
         Raises StoppedError when it was stopped, and ApiError. Closing the generator ends the run too.
         """
         self.stop(session, name)
         task = asyncio.create_task(_feed(events, answer))
         self._tasks[session, name] = task
-        shown = 0
+        shown, beaten = 0, time.monotonic()
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=REFRESH_S)
-                if answer.changed > shown:
-                    shown = answer.changed
+                if answer.changed > shown or time.monotonic() - beaten >= HEARTBEAT_S:
+                    shown, beaten = answer.changed, time.monotonic()
                     yield
             if task.cancelled():
                 raise StoppedError

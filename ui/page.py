@@ -104,5 +104,7 @@ async def describe_router(client: ApiClient) -> str:
 
 
 def _stage(component: dict[str, Any]) -> str:
-    progress = component.get("progress")
-    return f"{component.get('stage')}" + (f" ({progress:.0%})" if isinstance(progress, int | float) else "")
+    progress, message = component.get("progress"), component.get("message")
+    details = [f"{progress:.0%}"] if isinstance(progress, int | float) else []
+    details += [message] if isinstance(message, str) else []
+    return f"{component.get('stage')}" + (f" ({': '.join(details)})" if details else "")

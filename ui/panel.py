@@ -28,7 +28,8 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
                 cancel_button = gr.Button("Cancel", interactive=False)
             status = make_status()
         with gr.Column(min_width=320):
-            outputs = [make_output(output) for output in workflow.output]
+            alone = len(workflow.output) == 1
+            outputs = [make_output(output, alone=alone) for output in workflow.output]
 
     async def run(request: gr.Request, *values: Any) -> AsyncGenerator[Updates, None]:
         try:
@@ -38,11 +39,11 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
             return
         session, began = str(request.session_hash), time.monotonic()
         answer = Answer(workflow.output)
-        yield (*_BUSY, say("Running …"), *_shown(workflow, answer))
+        yield (*_BUSY, _running(0), *_shown(workflow, answer))
         events = client.stream(workflow.id, given, session_id=session)
         try:
             async for _ in live.follow(session, workflow.id, events, answer):
-                yield (*_SAME, gr.skip(), *_shown(workflow, answer))
+                yield (*_SAME, _running(time.monotonic() - began), *_shown(workflow, answer))
         except StoppedError:
             end = say("Cancelled.")
         except ApiError as error:
@@ -66,6 +67,10 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
 _SAME: Updates = (gr.skip(), gr.skip())
 _BUSY: Updates = (gr.update(interactive=False), gr.update(interactive=True))
 _RESTING: Updates = (gr.update(interactive=True), gr.update(interactive=False))
+
+
+def _running(elapsed_s: float) -> Any:
+    return say(f"Running … {elapsed_s:.0f} s" if elapsed_s >= 1 else "Running …")
 
 
 def describe(workflow: Workflow) -> None:

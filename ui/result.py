@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,7 +12,10 @@ from ui.schema import Output
 from ui.text import plain, safe_markdown
 
 _JSON = ("json", "object", "list")
-_FIRST_NAME = re.compile(r"[^.\[]*")
+_STEP = re.compile(r'\.?(?P<name>[^.\[\]]+)|\[(?P<index>\d{1,9})\]|\[(?P<quoted>"(?:[^"\\]|\\.)*")\]')
+
+Path = tuple[str | int, ...]
+"""Where in an output a text stands: `answers[0].text` is ("answers", 0, "text")."""
 
 
 class Answer:
@@ -22,14 +25,14 @@ class Answer:
         self.changed = 0
         self.finished: Finished | None = None
         self._outputs = outputs
-        self._parts: dict[str, list[str]] = {}
+        self._parts: dict[Path, list[str]] = {}
 
     def take(self, event: StreamEvent) -> None:
         """Add a chunk, or replace everything by the finished output."""
         self.changed += 1
         match event:
             case Chunk(text, path):
-                self._parts.setdefault(path or "", []).append(text)
+                self._parts.setdefault(_read_path(path or ""), []).append(text)
             case Finished():
                 self.finished = event
 
@@ -46,30 +49,47 @@ class Answer:
         if self.finished is not None:
             whole = self.finished.output
             return whole.get(output.name) if output.name is not None and isinstance(whole, dict) else whole
-        mine = [
-            "".join(parts)
-            for path, parts in self._parts.items()
-            if output.name is None or _FIRST_NAME.match(path)[0] == output.name  # type: ignore[index]  # always matches
-        ]
-        return mine[0] if len(mine) == 1 else mine or None
+        place = () if output.name is None else (output.name,)
+        texts = {path[len(place) :]: parts for path, parts in self._parts.items() if path[: len(place)] == place}
+        return _assembled(texts)
 
 
-def make_output(output: Output) -> gr.components.Component:
-    """The component that shows one output. Call it where the component is to stand."""
-    label = "Output" if output.name is None else output.name.replace("_", " ").capitalize()
+def _read_path(path: str) -> Path:
+    steps = [(found["name"], found["index"], found["quoted"]) for found in _STEP.finditer(path)]
+    return tuple(int(index) if index else json.loads(quoted) if quoted else name for name, index, quoted in steps)
+
+
+def _assembled(texts: Mapping[Path, Sequence[str]]) -> Any:
+    """The lists and maps in which these texts stand, as far as they have come; None where there are none."""
+    if not texts or () in texts:
+        return "".join(texts[()]) if texts else None
+    parts: dict[str | int, dict[Path, Sequence[str]]] = {}
+    for (step, *rest), text in texts.items():
+        parts.setdefault(step, {})[tuple(rest)] = text
+    if indexes := [step for step in parts if isinstance(step, int)]:
+        return [_assembled(parts[index]) for index in sorted(indexes)]
+    return {str(name): _assembled(part) for name, part in parts.items()}
+
+
+def make_output(output: Output, *, alone: bool = True) -> gr.components.Component:
+    """The component that shows one output. Call it where the component is to stand.
+
+    alone: whether it is the only one; several are shown smaller, and grow with what they hold.
+    """
+    label = output.label
     if output.type == "markdown":
-        gr.Markdown(f"#### {plain(label)}")  # this component has no label of its own
+        gr.Markdown(plain(label), elem_classes=["output-label"])  # this component has no label of its own
         return gr.Markdown(
             container=True,
             sanitize_html=True,
             latex_delimiters=[],
             buttons=["copy"],
-            min_height=200,
+            min_height=200 if alone else 100,
             elem_classes=["output"],
         )
     if output.type in _JSON:
         return gr.JSON(label=label, elem_classes=["output"])
-    lines = 1 if output.type in ("number", "integer", "boolean") else 10
+    lines = 1 if output.type in ("number", "integer", "boolean") else 10 if alone else 4
     return gr.Textbox(
         label=label, lines=lines, max_lines=30, interactive=False, buttons=["copy"], elem_classes=["output"]
     )

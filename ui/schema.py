@@ -9,6 +9,12 @@ class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+def in_words(name: str) -> str:
+    """The name as a person writes it: `system_prompt` is "System prompt"."""
+    words = name.replace("_", " ").replace("-", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
 class Input(_Schema):
     """One input. type: a word of the expressions (`text`, `integer`, `json`, `select`, `image`, ...)."""
 
@@ -21,9 +27,12 @@ class Input(_Schema):
 
     @property
     def label(self) -> str:
-        """The name as a person writes it: `system_prompt` is "System prompt"."""
-        words = self.name.replace("_", " ").replace("-", " ").strip()
-        return words[:1].upper() + words[1:]
+        """What stands at its field."""
+        return in_words(self.name)
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is its name, with `-` or `_`, which are the same to the router."""
+        return self.name.replace("-", "_") == name
 
 
 class Output(_Schema):
@@ -31,6 +40,11 @@ class Output(_Schema):
 
     name: str | None = None
     type: str = "text"
+
+    @property
+    def label(self) -> str:
+        """What stands above it."""
+        return "Output" if self.name is None else in_words(self.name)
 
 
 class Workflow(_Schema):
@@ -54,11 +68,11 @@ class Workflow(_Schema):
         """The input that a chat fills with each message; None when this workflow is no chat, or takes no history.
 
         The router calls required what the last user message is made of; a default makes it optional, so then the name
-        that the task itself reads counts, or the last text.
+        that the task itself reads counts, or the last text. The system's own prompt is no message.
         """
         if self.task != "chat-completion" or not self.history:
             return None
-        texts = [item for item in self.input if item.type in ("text", "string")]
+        texts = [item for item in self.input if item.type in ("text", "string") and not item.is_called("system_prompt")]
         required = [item for item in texts if item.required]
-        named = [item for item in texts if item.name.replace("-", "_") == "user_prompt"]
+        named = [item for item in texts if item.is_called("user_prompt")]
         return next(iter([*required, *named, *reversed(texts)]), None)

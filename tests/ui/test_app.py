@@ -1,8 +1,10 @@
 """The page's process: up before its router, back after a restart, closed to strangers."""
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -76,6 +78,13 @@ def test_a_token_closes_the_page_to_strangers(
             assert stranger.get("config").status_code == 401
             assert "Continues what you begin." not in stranger.get("").text
     assert router.bodies == []
+
+
+def test_a_head_without_end_is_refused(page_url: str) -> None:
+    address = urlsplit(page_url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 100_000)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 def test_answers_carry_the_headers_that_keep_a_browser_in(page_url: str) -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ui.guard import Guard, content_security_policy
+from ui.guard import MAX_BODY_BYTES, Guard, content_security_policy
 
 pytestmark = pytest.mark.unit
 
@@ -79,6 +79,20 @@ async def test_other_sites_are_refused(origin: str, method: str) -> None:
 async def test_only_what_the_page_needs_exists(path: str, without_files: int, with_files: int) -> None:
     assert await ask(path, "localhost") == without_files
     assert await ask(path, "localhost", uploads=True) == with_files
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Length": str(MAX_BODY_BYTES)}, 200),
+        ({"Content-Length": str(MAX_BODY_BYTES + 1)}, 413),
+        ({"Transfer-Encoding": "chunked"}, 411),
+    ],
+)
+async def test_bodies_say_how_large_they_are_and_are_bounded(headers: dict[str, str], status: int) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(Guard(SITE, "localhost", []))) as client:
+        request = httpx.Request("POST", "http://localhost/gradio_api/queue/join", headers=headers)
+        assert (await client.send(request)).status_code == status
 
 
 async def test_the_policy_names_the_inline_scripts_of_the_answer() -> None:

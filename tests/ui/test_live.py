@@ -30,6 +30,19 @@ class Stream:
             self.closed.set()
 
 
+async def test_beats_while_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.live.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("ui.live.REFRESH_S", 0.01)
+    stream, answer = Stream(), Answer([Output()])
+    shown = []
+    async for _ in LiveRuns().follow("session", "story", stream.events(), answer):
+        shown.append(answer.text())
+        if len(shown) == 3:
+            stream.go_on.set()
+    assert shown[:3] == ["One", "One", "One"]
+    assert shown[-1] == "One two"
+
+
 async def test_shows_what_is_new_and_ends_with_the_stream() -> None:
     stream, answer, live = Stream(), Answer([Output()]), LiveRuns()
     shown = []

@@ -12,13 +12,27 @@ pytestmark = pytest.mark.unit
 
 
 def test_chunks_gather_under_the_output_that_their_path_begins_with() -> None:
-    answer = Answer([Output(name="story"), Output(name="all"), Output(name="later")])
-    chunks = [("One", "story"), ("a", "all[0].text"), (" two", "story"), ("b", "all[1].text"), ("c", "all[0].text")]
+    answer = Answer([Output(name="story"), Output(name="all"), Output(name="later"), Output(name="a.b[0]")])
+    chunks = [
+        ("One", "story"),
+        ("b", "all[10].text"),
+        (" two", "story"),
+        ("a", "all[9].text"),
+        ("c", "all[10].text"),
+        ("d", '["a.b[0]"]["\\"x\\""].y'),
+    ]
     for text, path in chunks:
         answer.take(Chunk(text, path))
-    assert answer.values() == ["One two", ["ac", "b"], None]
+    assert answer.values() == ["One two", [{"text": "a"}, {"text": "bc"}], None, {'"x"': {"y": "d"}}]
     assert answer.text() == "One two"
-    assert answer.changed == 5
+    assert answer.changed == 6
+
+
+def test_a_path_that_nobody_could_have_sent_breaks_nothing() -> None:
+    answer = Answer([Output(name="a"), Output()])
+    for path in ["", "[", "]", "a", "a[99999999999]", "a.b", "a[0]", "..", '["', '["a"', "a[-1]", "é[0][0]"]:
+        answer.take(Chunk("x", path))
+    assert answer.values()[0] == "x"
 
 
 def test_an_output_without_name_takes_everything() -> None:
@@ -26,6 +40,11 @@ def test_an_output_without_name_takes_everything() -> None:
     answer.take(Chunk("One"))
     answer.take(Chunk(" two", None))
     assert answer.values() == ["One two"]
+    parts = Answer([Output(type="list")])
+    parts.take(Chunk("second", "[1]"))
+    assert parts.values() == [["second"]]
+    parts.take(Chunk("first", "[0]"))
+    assert parts.values() == [["first", "second"]]
     answer.take(Finished(["One two", "three"]))
     assert answer.values() == [["One two", "three"]]
     assert answer.text() == "One two\n\nthree"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ui.schema import Input, Workflow
+from ui.schema import Input, Output, Workflow
 
 pytestmark = pytest.mark.unit
 
@@ -16,6 +16,8 @@ def chat(*inputs: dict[str, Any], task: str | None = "chat-completion") -> Workf
 def test_names_read_like_words() -> None:
     assert Input(name="system-prompt").label == "System prompt"
     assert Input(name="URL_of_page").label == "URL of page"
+    assert Output(name="all_scores").label == "All scores"
+    assert Output().label == "Output"
     assert chat().label == "talk"
 
 
@@ -25,6 +27,7 @@ def test_names_read_like_words() -> None:
         ([{"name": "system_prompt"}, {"name": "question", "required": True}], "question"),
         ([{"name": "user-prompt", "default": "Hi"}, {"name": "style"}], "user-prompt"),
         ([{"name": "system"}, {"name": "question", "default": "Hi"}], "question"),
+        ([{"name": "system-prompt", "default": "Be brief."}, {"name": "data", "type": "json"}], None),
         ([{"name": "history", "type": "json", "required": True}], None),
         ([], None),
     ],
