@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -12,10 +12,14 @@ from ulid import ULID
 from services.catalog import GENERATION
 from services.errors import ServiceError
 from services.router.names import did_you_mean
+from services.router.values import to_json
 from services.wire import FinishReason
 
 UNSUPPORTED = ("callback_url", "subscribe_task")
 """Keys of other servers of this dialect; harmless when null, refused when set."""
+LONGEST_SESSION = 255
+MOST_METADATA = 16_384
+"""In characters, of the metadata as JSON: they stay in memory with the last runs, and are read with each list."""
 
 
 class RunStatus(StrEnum):
@@ -80,10 +84,10 @@ def parse_run_request(body: Any) -> RunRequest:
         input=_object(body, "input") or {},
         wait_for_completion=_boolean(body, "wait_for_completion", True),
         output_only=_boolean(body, "output_only", False),
-        session_id=_text(body, "session_id"),
-        metadata=_object(body, "metadata"),
+        session_id=_fit(short_session, _text(body, "session_id"), "session_id"),
+        metadata=_fit(small_metadata, _object(body, "metadata"), "metadata"),
         history=_history(body.get("history")),
-        seed=_seed(body.get("seed")),
+        seed=_fit(_seed, body.get("seed"), "seed"),
     )
     if request.output_only and not request.wait_for_completion:
         raise ServiceError(
@@ -94,6 +98,20 @@ def parse_run_request(body: Any) -> RunRequest:
             field="output_only",
         )
     return request
+
+
+def short_session(value: str | None) -> str | None:
+    """The session's id; raises ValueError with a phrase that completes its name."""
+    if value is not None and len(value) > LONGEST_SESSION:
+        raise ValueError(f"must have at most {LONGEST_SESSION} characters")
+    return value
+
+
+def small_metadata(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The metadata; raises ValueError with a phrase that completes its name."""
+    if value is not None and len(to_json(value)) > MOST_METADATA:
+        raise ValueError(f"must have at most {MOST_METADATA:,} characters as JSON")
+    return value
 
 
 def _unknown_key(key: str) -> ServiceError:
@@ -152,10 +170,14 @@ def _history(value: Any) -> tuple[Mapping[str, str], ...]:
 
 
 def _seed(value: Any) -> Any:
+    return None if value is None else GENERATION["seed"].coerce(value)
+
+
+def _fit(check: Callable[[Any], Any], value: Any, key: str) -> Any:
     try:
-        return None if value is None else GENERATION["seed"].coerce(value)
+        return check(value)
     except ValueError as error:
-        raise ServiceError(422, "invalid_field", f'"seed" {error}.', field="seed") from None
+        raise ServiceError(422, "invalid_field", f'"{key}" {error}.', field=key) from None
 
 
 @dataclass(slots=True)

@@ -1,11 +1,12 @@
 """What an OpenAI client asks for, in our own words: what we cannot do is refused by name, never passed over."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.catalog import TASKS, Field
+from services.catalog import TASKS
 from services.errors import ServiceError
+from services.router.messages import short_session, small_metadata
 from services.router.names import did_you_mean
 
 _PARAMETERS = {
@@ -141,8 +142,8 @@ def parse_order(body: Any, dialect: Dialect) -> Order:
         fields["num_return_sequences"],
         stream,
         _include_usage(body, stream),
-        _typed(body, "user", str, "text"),
-        _typed(body, "metadata", dict, "an object"),
+        _checked(short_session, _typed(body, "user", str, "text"), "user"),
+        _checked(small_metadata, _typed(body, "metadata", dict, "an object"), "metadata"),
     )
 
 
@@ -172,12 +173,12 @@ def _typed(body: Mapping[str, Any], key: str, kind: type, expected: str) -> Any:
 def _coerced(dialect: Dialect, name: str, value: Any, place: str) -> Any:
     field = TASKS[dialect.task].field(name)
     assert field is not None
-    return _fit(field, value, place)
+    return _checked(field.coerce, value, place)
 
 
-def _fit(field: Field, value: Any, place: str) -> Any:
+def _checked(check: Callable[[Any], Any], value: Any, place: str) -> Any:
     try:
-        return field.coerce(value)
+        return check(value)
     except ValueError as error:
         raise _invalid(place, str(error)) from None
 

@@ -6,6 +6,7 @@ from typing import Any
 from services.router.documents.parts import Json, json_of, operation
 from services.router.documents.schemas import Schema, an_object, ref
 from services.router.graph import Graph
+from services.router.messages import LONGEST_SESSION
 from services.router.openai_requests import CHAT, COMPLETIONS, Dialect
 
 _TEXT: Schema = {"type": "string"}
@@ -66,7 +67,7 @@ def _request(dialect: Dialect, content: Schema, graph: Graph) -> Schema:
         "stream": {"type": ["boolean", "null"]},
         "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": "boolean"}}},
         **{name: _PARAMETERS[name] for name in dialect.parameters},
-        "user": {"type": ["string", "null"]},
+        "user": {"type": ["string", "null"], "maxLength": LONGEST_SESSION},
         "metadata": {"type": ["object", "null"]},
     }
     return {

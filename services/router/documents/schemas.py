@@ -7,7 +7,7 @@ from typing import Any, get_args
 from services.catalog import MAX_SEED
 from services.router.graph import Workflow
 from services.router.inputs import Input
-from services.router.messages import RunStatus
+from services.router.messages import LONGEST_SESSION, RunStatus
 from services.wire import Stage
 
 Schema = dict[str, Any]
@@ -179,7 +179,11 @@ class WorkflowSchemas:
                 "default": False,
                 "description": "The bare output instead of the run, as a stream where the file asks for one.",
             },
-            "session_id": {**or_null(_TEXT), "description": "Expressions read it as `context.session_id`."},
+            "session_id": {
+                **or_null(_TEXT),
+                "maxLength": LONGEST_SESSION,
+                "description": "Expressions read it as `context.session_id`.",
+            },
             "metadata": or_null(_METADATA),
             "seed": {
                 "description": "For every action that names none; without, equal requests get equal answers.",

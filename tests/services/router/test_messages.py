@@ -48,6 +48,20 @@ def test_text_of_a_form_counts_as_boolean() -> None:
         ({"input": "x"}, 422, "invalid_field", "input", '"input" must be an object of names and values.'),
         ({"workflow_id": 1}, 422, "invalid_field", "workflow_id", '"workflow_id" must be text.'),
         ({"session_id": {}}, 422, "invalid_field", "session_id", '"session_id" must be text.'),
+        (
+            {"session_id": "s" * 256},
+            422,
+            "invalid_field",
+            "session_id",
+            '"session_id" must have at most 255 characters.',
+        ),
+        (
+            {"metadata": {"a": "é" * 16_384}},
+            422,
+            "invalid_field",
+            "metadata",
+            '"metadata" must have at most 16,384 characters as JSON.',
+        ),
         ({"metadata": 3}, 422, "invalid_field", "metadata", '"metadata" must be an object of names and values.'),
         ({"output_only": 1}, 422, "invalid_field", "output_only", '"output_only" must be true or false.'),
         (

@@ -317,6 +317,8 @@ def test_every_parameter_of_the_official_client_is_known(dialect: Dialect, param
         ({"model": None}, "model", "missing_required_parameter"),
         ({"model": 3}, "model", "invalid_value"),
         ({"temprature": 1}, "temprature", "unknown_parameter"),
+        ({"user": "u" * 256}, "user", "invalid_value"),
+        ({"metadata": {"m": "m" * 16_384}}, "metadata", "invalid_value"),
         ({"temperature": "warm"}, "temperature", "invalid_value"),
         ({"temperature": -1}, "temperature", "invalid_value"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value"),
