@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from services.errors import ServiceError
+from services.router.values import Bulk, loads_finite
+
 ALIASES = {"string": "text", "int": "integer", "float": "number", "bool": "boolean"}
 MEDIA = ("image", "audio", "video", "file")
 MEDIA_FORMATS = ("base64", "url", "path")
@@ -139,8 +142,12 @@ def _json(value: Any, _: TypeSpec) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value, parse_constant=lambda constant: _refuse(constant, "JSON"))
-    except (ValueError, RecursionError):
+        content = value.encode()
+        Bulk().add(content)
+        return loads_finite(content)
+    except ServiceError:
+        _refuse(value, "JSON as small as a body must be")
+    except (ValueError, OverflowError, RecursionError):
         _refuse(value, "JSON")
 
 
