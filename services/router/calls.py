@@ -74,7 +74,11 @@ class Caller:
                 hint=f'Give the job "{self._job.id}" an `input` with these names.',
                 field="input",
             )
-        workflow.inputs.check(given if isinstance(given, dict) else {})
+        try:
+            workflow.inputs.check(given if isinstance(given, dict) else {})
+        except ServiceError as error:
+            error.hint = f'The job "{self._job.id}" runs the workflow "{workflow.id}": give it a value in its `input`.'
+            raise
         send = None if self._send is None else lambda path, text: self._forward_inner(part, path, text)
         place = f"{self._place}{part}/"
         return await self._context.run_workflow(self._context, workflow, given, send, place, tally)

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from typing import Any
 
+from services.errors import ServiceError
 from services.router.context import RunContext
 from services.router.expression import MISSING
 from services.router.fields import render_output
@@ -88,13 +89,21 @@ class _Execution:
                 return
             if len(new) == 1 and not self._running:
                 start = new.pop()
-                settled = await self._visit(start).execute()
+                settled = await self._visited(start)
                 self._note(start, settled)
                 self._settle(schedule, start, settled)
                 continue
-            self._running |= {asyncio.create_task(self._visit(start).execute()): start for start in new}
+            self._running |= {asyncio.create_task(self._visited(start)): start for start in new}
             new = []
             await self._finish_some(schedule)
+
+    async def _visited(self, start: Start) -> Settled:
+        """Raises ServiceError that names the job, for there are several."""
+        try:
+            return await self._visit(start).execute()
+        except ServiceError as error:
+            error.message = f'Job "{start.job.id}": {error.message}'
+            raise
 
     async def _finish_some(self, schedule: Schedule) -> None:
         await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.catalog import MAX_SEED, Field
 from services.errors import ServiceError
-from services.router.expression import ConversionError, Tree, render
+from services.router.expression import ConversionError, Template, Tree, render
 from services.router.graph import Action, Component
 
 LONGEST_MESSAGE = 300
@@ -19,20 +19,43 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",
 def render_fields(component: Component, action: Action, scope: Mapping[str, Any]) -> dict[str, Any]:
     """The action's fields as the task reads them; raises ServiceError 422 that names a field that does not fit.
 
-    A parameter whose value is missing is left out, and so is a message whose content is.
+    A parameter whose value is missing is left out, and so is a message whose content is, but for the last one of the
+    user.
     """
     fields = dict(action.constants)
     for name, tree in action.templates.items():
         value = render_input(tree, scope, name)
         if name == "messages" and isinstance(tree, list):
-            value = [item for item in value if not (isinstance(item, dict) and item.get("content") is None)]
-        if value is None and name in component.task.parameters:
-            continue
+            value = _with_content(value, tree)
+        if value is None:
+            if name in component.task.parameters:
+                continue
+            _demand(name, tree)
         field = component.task.field(name)
         if field is None:
             raise KeyError(name)  # the graph has checked every name
         fields[name] = coerce(field, value)
     return fields
+
+
+def _with_content(messages: list[Any], tree: list[Tree]) -> list[Any]:
+    """The messages that say something. Raises ServiceError when the last one of the user does not."""
+    users = [index for index, item in enumerate(messages) if isinstance(item, dict) and item.get("role") == "user"]
+    for index in users[-1:]:
+        written = tree[index]
+        if messages[index].get("content") is None and isinstance(written, dict):
+            _demand("messages", written.get("content"))
+    return [item for item in messages if not (isinstance(item, dict) and item.get("content") is None)]
+
+
+def _demand(field: str, tree: Tree) -> None:
+    """Raises ServiceError for an expression that has no value where a field needs one."""
+    expression = tree.whole if isinstance(tree, Template) else None
+    if expression is None:
+        return
+    name = expression.path[0] if expression.source == "input" and expression.path else None
+    message = f'{expression.text} has no value, and "{field}" needs one.'
+    raise ServiceError(422, "missing_input", message, field=name if isinstance(name, str) else field)
 
 
 def coerce(field: Field, value: Any) -> Any:

@@ -92,7 +92,7 @@ class Visit:
             raise ServiceError(
                 504,
                 "job_timeout",
-                f'The job "{self._job.id}" did not end within {timeout_s:g} s.',
+                f"The job did not end within {timeout_s:g} s.",
                 hint="Ask for less, or raise its `timeout` in the file.",
             ) from None
 

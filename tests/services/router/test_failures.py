@@ -145,7 +145,7 @@ async def test_a_timeout_ends_the_job() -> None:
     with pytest.raises(ServiceError) as caught:
         await execute(task, {"prompt": "x"}, ask("a", timeout_s=0.02))
     assert (caught.value.status, caught.value.code, task.cancelled) == (504, "job_timeout", 1)
-    assert caught.value.message == 'The job "a" did not end within 0.02 s.'
+    assert caught.value.message == "The job did not end within 0.02 s."
 
 
 async def test_a_timeout_holds_for_all_attempts() -> None:
@@ -154,6 +154,13 @@ async def test_a_timeout_holds_for_all_attempts() -> None:
     caught = ask("a", timeout_s=0.05, retry=retry, on_error={"output": "${error.code}"})
     assert (await execute(task, {"prompt": "x"}, caught)).output == "job_timeout"
     assert len(task.requests) < 10
+
+
+async def test_the_failure_of_a_run_names_the_job_when_there_are_several() -> None:
+    jobs = (ask("a", "x"), ask("b", "${jobs.a.output}", depends_on=[["a"]]), ask("c", "x"))
+    with pytest.raises(ServiceError) as caught:
+        await execute(FakeTask(failing(3)), {}, *jobs)
+    assert (caught.value.code, caught.value.message) == ("broken", 'Job "b": Request 3 failed.')
 
 
 async def test_a_deadline_that_passes_in_the_queue_starts_nothing() -> None:

@@ -39,6 +39,28 @@ def test_a_message_without_content_is_left_out() -> None:
     assert rendered(fields, {"u": ""}, "chat") == {"messages": [{"role": "user", "content": ""}]}
 
 
+@pytest.mark.parametrize(
+    ("fields", "given", "sentence", "field"),
+    [
+        ({"text": "${input.t | ${input.u}}"}, {}, '${input.t | ${input.u}} has no value, and "text" needs one.', "t"),
+        ({"text": "${item[0]}"}, {}, '${item[0]} has no value, and "text" needs one.', "text"),
+        (
+            {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "${input.user_prompt}"}]},
+            {"user_prompt": None},
+            '${input.user_prompt} has no value, and "messages" needs one.',
+            "user_prompt",
+        ),
+    ],
+)
+def test_a_field_that_needs_a_value_names_what_has_none(
+    fields: dict[str, Any], given: dict[str, Any], sentence: str, field: str
+) -> None:
+    with pytest.raises(ServiceError) as refused:
+        rendered(fields, given, "chat" if "messages" in fields else "text")
+    assert (refused.value.status, refused.value.code) == (422, "missing_input")
+    assert (refused.value.message, refused.value.field) == (sentence, field)
+
+
 def test_a_list_stays_a_list() -> None:
     assert rendered({"text": "${input.texts}"}, {"texts": ["a", 1]}) == {"text": ["a", "1"]}
 
@@ -49,7 +71,6 @@ def test_a_list_stays_a_list() -> None:
         ("temperature", "${input.t}", {"t": "warm"}, "\"temperature\" must be a number, not 'warm'."),
         ("top_p", "${input.p}", {"p": 2}, '"top_p" must be at most 1, not 2.'),
         ("text", "${input.t}", {"t": {"a": 1}}, '"text" must be text, not an object.'),
-        ("text", "${input.t | ${input.u}}", {}, '"text" must be text, not nothing.'),
         (
             "text",
             "${input.t as integer}",

@@ -85,6 +85,7 @@ async def test_a_missing_input_is_named(given: Any) -> None:
     with pytest.raises(ServiceError) as caught:
         await bench.run({"v": given})
     assert caught.value.status == 422
+    assert 'job "job"' in (caught.value.hint or "")
     assert caught.value.message in (
         'Input "prompt" is required.',
         'The workflow "inner" needs an object of inputs by name.',

@@ -160,17 +160,23 @@ async def test_a_kept_run_waits_for_a_component_rather_than_to_fail() -> None:
 
 
 async def test_a_kept_run_is_never_refused_by_a_full_component() -> None:
-    async def hang(request: TaskRequest, on_delta: OnDelta | None) -> Done:
-        await asyncio.Event().wait()
-        raise AssertionError
+    late = asyncio.Event()
+
+    async def hold(request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        await late.wait()
+        return await echo(request, on_delta)
 
     jobs = [ask(name, name) for name in ("a", "b", "c")]
-    full = Bench(FakeTask(hang), workflow("w", *jobs), max_concurrent_count=1, max_queue_length=0)
+    task = FakeTask(hold)
+    bench = Bench(task, workflow("w", *jobs), max_concurrent_count=1, max_queue_length=0)
+    first = asyncio.create_task(bench.run())
+    await until(lambda: task.running)
     with pytest.raises(ServiceError, match="is busy"):
-        await full.run()
-    kept = Bench(FakeTask(), workflow("w", *jobs), max_concurrent_count=1, max_queue_length=0)
-    outcome: Outcome = await kept.run(journal=MemoryJournal())
-    assert outcome.output == "c"
+        await bench.run()
+    kept = asyncio.create_task(bench.run(journal=MemoryJournal()))
+    await until(lambda: bench.engine.gates["c"].queued)
+    late.set()
+    assert [(await run).output for run in (first, kept)] == ["c", "c"]
 
 
 @settings(max_examples=50)
