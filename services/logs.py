@@ -18,6 +18,8 @@ LEVEL = "MODEL_COMPOSE_LOG_LEVEL"
 
 MOST_WAITING = 10_000
 """Lines that wait for a slow reader; later ones are lost, and counted."""
+_MOST_TOGETHER = 1000
+"""Lines in one write, so that what is taken out to be written cannot grow behind a slow reader either."""
 _TOGETHER_S = 0.05
 """How long lines that are no warnings are gathered: to wake a thread for each takes longer than to write it."""
 _LAST_LINES_S = 1.0
@@ -112,9 +114,10 @@ class BackgroundHandler(logging.Handler):
         ended = False
         while not ended:
             lines = [self._lines.get()]
-            self._urgent.wait(_TOGETHER_S)
+            if self._lines.qsize() < _MOST_TOGETHER:
+                self._urgent.wait(_TOGETHER_S)
             self._urgent.clear()
-            while not self._lines.empty():
+            while len(lines) < _MOST_TOGETHER and not self._lines.empty():
                 lines.append(self._lines.get())
             ended = None in lines
             if self._lost:

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -121,7 +122,11 @@ def test_a_reader_that_does_not_read_stops_nobody() -> None:
         seen = b""
         while b"lines of this log are lost" not in seen:
             seen = seen[-200:] + os.read(reader.fileno(), 65_536)
+        rest = threading.Thread(target=reader.read)
+        rest.start()
         logging.getLogger().handlers[0].close()
+        stream.close()
+        rest.join()
 
 
 def test_the_last_words_of_a_process_are_written() -> None:
