@@ -33,7 +33,7 @@ CSS = """
 .status p { color: var(--body-text-color-subdued); margin: 0 0 0.25rem; }
 .status.error p { color: var(--error-text-color); }
 .output-label p { color: var(--block-title-text-color); font-weight: var(--block-title-text-weight); }
-.output .prose { padding-right: 2rem; }
+.prose.output { padding-right: 2rem; }
 .json-field textarea { font-family: var(--font-mono); }
 .block.news {
   padding: var(--spacing-lg); border-radius: var(--radius-lg);
