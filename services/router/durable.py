@@ -14,7 +14,7 @@ from services.router.engine import Engine
 from services.router.limits import Pace, has_room
 from services.router.messages import Run, RunRequest, new_task_id
 from services.router.store.database import StoreUnavailable
-from services.router.store.records import Claim, client_digest
+from services.router.store.records import ADDRESS_DIGITS, Claim, client_digest
 from services.router.store.run_store import RunStore
 
 T = TypeVar("T")
@@ -149,7 +149,9 @@ class DurableRuns:
 
     def _refuse_when_full(self, client: str) -> None:
         waiting = self._waiting.total()
-        if not has_room(waiting, self._most_waiting, waits_already=self._waiting[client] > 0):
+        others = [name for name, count in self._waiting.items() if count > 0]
+        address_waits = any(name.startswith(client[:ADDRESS_DIGITS]) for name in others)
+        if not has_room(waiting, self._most_waiting, client_waits=client in others, address_waits=address_waits):
             raise self._pace.refusal("The router", waiting, self._most_active, status=503, code="overloaded")
 
     async def drain(self, timeout_s: float) -> None:

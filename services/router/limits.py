@@ -40,20 +40,28 @@ class Pace:
         )
 
 
-def has_room(waiting: int, most: int, *, waits_already: bool) -> bool:
+def has_room(waiting: int, most: int, *, client_waits: bool, address_waits: bool) -> bool:
     """Whether one more may wait.
 
-    Beyond `most`, clients that have nothing waiting still get a place each, up to a quarter of it in all, so that one
-    client's flood does not keep the others out.
+    Beyond `most`, a client that has nothing waiting still gets a place, up to an eighth of it in all, and up to a
+    quarter where nothing of its address waits: no client's flood keeps the others out, and no address can make itself
+    many clients to do so.
     """
-    return waiting < (most if waits_already else most + most // 4)
+    share = 0 if client_waits else most // 8 if address_waits else most // 4
+    return waiting < most + share
+
+
+def address_of(client: str) -> str:
+    """The address of a client, which is the address alone or `address/session`."""
+    return client.partition("/")[0]
 
 
 class Gate:
     """`async with gate.turn(client):` waits for its turn.
 
-    Waiting clients take turns; one client's requests are first come, first served. What a client has in the background
-    is a line of its own, so that what it waits for does not stand behind it.
+    Addresses of waiting clients take turns, and so do the clients of an address; one client's requests are first come,
+    first served. What a client has in the background is a line of its own, so that what it waits for does not stand
+    behind it.
 
     max_concurrent: 0 lets everything pass at once.
     max_queue: how many may wait, see `has_room`; the next one is refused with `status` and a Retry-After computed from
@@ -78,15 +86,16 @@ class Gate:
         self._max_queue = max_queue
         self._status = status
         self._code = code
-        self._lines: dict[_Line, deque[_Turn]] = {}
-        """Those who wait; the first line is the next to be served, and none is empty."""
+        self._lines: dict[str, dict[_Line, deque[_Turn]]] = {}
+        """Those who wait, by address; the first line of the first address is the next to be served, and none is
+        empty."""
         self._bounded = 0
         """How many of them count against max_queue."""
         self._pace = Pace()
 
     @property
     def queued(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return sum(len(line) for lines in self._lines.values() for line in lines.values())
 
     def turn(self, client: str = "", patient: bool = False, follows: bool = False) -> "_Turn":
         """Entering it raises ServiceError at once when too many wait already.
@@ -107,7 +116,13 @@ class Gate:
         return 0 < self._max_concurrent <= self.active
 
     def _may_wait(self, client: str) -> bool:
-        return has_room(self._bounded, self._max_queue, waits_already=(client, False) in self._lines)
+        lines = self._lines.get(address_of(client), {})
+        return has_room(
+            self._bounded,
+            self._max_queue,
+            client_waits=(client, False) in lines,
+            address_waits=any(not in_background for _, in_background in lines),
+        )
 
     def _enter(self, turn: "_Turn") -> None:
         """Raises ServiceError; afterwards the turn has come or waits."""
@@ -119,14 +134,17 @@ class Gate:
             if not self._may_wait(turn.line[0]):
                 raise self._refusal()
             self._bounded += 1
-        self._lines.setdefault(turn.line, deque()).append(turn)
+        self._lines.setdefault(turn.address, {}).setdefault(turn.line, deque()).append(turn)
 
     def _leave(self, turn: "_Turn") -> None:
         """Out of the queue before the turn has come."""
-        line = self._lines[turn.line]
+        lines = self._lines[turn.address]
+        line = lines[turn.line]
         line.remove(turn)
         if not line:
-            del self._lines[turn.line]
+            del lines[turn.line]
+        if not lines:
+            del self._lines[turn.address]
         self._bounded -= turn.counts
 
     def _release(self, served_s: float | None) -> None:
@@ -136,11 +154,13 @@ class Gate:
         if not self._lines:
             self.active -= 1
             return
-        name = next(iter(self._lines))
-        line = self._lines.pop(name)
+        lines = self._lines.pop(next(iter(self._lines)))
+        line = lines.pop(next(iter(lines)))
         turn = line.popleft()
         if line:
-            self._lines[name] = line
+            lines[turn.line] = line
+        if lines:
+            self._lines[turn.address] = lines
         self._bounded -= turn.counts
         turn.come()
 
@@ -159,6 +179,10 @@ class _Turn:
         self._gate = gate
         self._came: asyncio.Future[None] | None = None
         self._came_s: float | None = None
+
+    @property
+    def address(self) -> str:
+        return address_of(self.line[0])
 
     def come(self) -> None:
         self._came_s = time.monotonic()

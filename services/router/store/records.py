@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.router.limits import address_of
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.store.database import Row
 from services.router.values import to_json
@@ -17,6 +18,9 @@ LISTED = "id, workflow, status, cancelled, labels, outcome, null"
 CLAIMED = """id, workflow, digest, labels, request, cancelled, attempts, seconds() - accepted_at,
     exists (select 1 from finished_jobs where run = runs.id)"""
 """The columns that `claim_of` reads."""
+
+
+ADDRESS_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,8 @@ def fingerprint(request: RunRequest, workflow_id: str) -> str:
 
 
 def client_digest(client: str) -> str:
-    """Who asks, as text of one length; only equality matters."""
-    return hashlib.sha256(client.encode()).hexdigest()[:32]
+    """Who asks, as text of one length that begins with ADDRESS_DIGITS for the address; only equality matters."""
+    return "".join(hashlib.sha256(text.encode()).hexdigest()[:ADDRESS_DIGITS] for text in (address_of(client), client))
 
 
 def labels(request: RunRequest, request_id: str) -> str:

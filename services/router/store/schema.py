@@ -1,5 +1,7 @@
 """The two tables, in SQL that both databases understand."""
 
+from services.router.store.records import ADDRESS_DIGITS
+
 TABLES = (
     """
     create table runs (
@@ -35,5 +37,6 @@ TABLES = (
     """,
     "create index open_runs on runs (owner, client, id) where ended_at is null",
     "create index served_clients on runs (client, claimed_at)",
+    f"create index served_addresses on runs (substr(client, 1, {ADDRESS_DIGITS}), claimed_at)",
     "create index ended_runs on runs (ended_at) where ended_at is not null",
 )

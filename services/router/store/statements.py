@@ -1,6 +1,6 @@
 """What the store says to its database; every statement returns rows, and means the same to both databases."""
 
-from services.router.store.records import CLAIMED, LISTED, SHOWN
+from services.router.store.records import ADDRESS_DIGITS, CLAIMED, LISTED, SHOWN
 
 # A run that nobody owns may have a lease too: it was given back, to be tried again later.
 _MAY_BE_CLAIMED = "ended_at is null and (lease_until is null or lease_until <= (select seconds()))"
@@ -24,16 +24,33 @@ WAITING = "select client, count(*) from runs where ended_at is null and owner is
 
 EARLIER = f"select {SHOWN}, fingerprint from runs where id = :id or idempotency_key = :key"  # noqa: S608  # ours
 
-# Clients take turns: first the oldest run of each, and among those the one whose client was served least lately.
+# Addresses take turns, and so do the clients of each: first the oldest run of each, and among those the one whose
+# address or client was served least lately.
 CLAIM = f"""
-with ranked as (
+with free as materialized (
+    select id, client, accepted_at from runs where {_MAY_BE_CLAIMED}
+),
+waiting as (
     select
         id,
         accepted_at,
+        substr(client, 1, {ADDRESS_DIGITS}) as address,
         row_number() over (partition by client order by accepted_at, id) as turn,
-        (select max(claimed_at) from runs as served where served.client = waiting.client) as served_at
-    from runs as waiting
-    where {_MAY_BE_CLAIMED}
+        (select max(claimed_at) from runs as served where served.client = free.client) as served_at
+    from free
+),
+ranked as (
+    select
+        id,
+        accepted_at,
+        row_number() over (
+            partition by address order by turn, coalesce(served_at, 0), accepted_at, id
+        ) as turn,
+        (
+            select max(claimed_at) from runs as served
+            where substr(served.client, 1, {ADDRESS_DIGITS}) = waiting.address
+        ) as served_at
+    from waiting
 ),
 chosen as materialized (
     select id from runs

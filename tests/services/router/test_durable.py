@@ -190,8 +190,8 @@ def test_a_key_on_a_run_that_is_waited_for_is_refused_rather_than_ignored(start:
 
 
 def test_of_too_many_runs_the_next_is_refused_in_time_and_another_client_still_finds_a_place(start: Start) -> None:
-    with start(max_concurrent_count=1, max_queue_length=4) as running:
-        for _ in range(5):
+    with start(max_concurrent_count=1, max_queue_length=8) as running:
+        for _ in range(9):
             accepted(running, {"hang": True})
         refused = submit(running, "x")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")

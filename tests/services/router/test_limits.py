@@ -181,6 +181,21 @@ async def test_a_flood_leaves_a_place_for_each_other_client_up_to_a_quarter_more
         assert crowd.order() == "aabca"
 
 
+async def test_addresses_take_turns_and_so_do_the_sessions_of_each() -> None:
+    async with crowd_at(gate_of(1, 20)) as crowd:
+        await crowd.come("a/1", "a/1", "a/1", "a/2", "a/3", "b", "b/1")
+        await crowd.finish(6)
+        assert [crowd.clients[number] for number in crowd.served] == ["a/1", "a/1", "b", "a/2", "b/1", "a/3", "a/1"]
+
+
+async def test_an_address_that_makes_itself_many_sessions_leaves_places_for_others() -> None:
+    async with crowd_at(gate_of(1, 16)) as crowd:
+        await crowd.come(*(f"a/{number}" for number in range(40)))
+        assert len(crowd.refused) == 40 - 1 - 16 - 2
+        await crowd.come("b", "c", "d")
+        assert [crowd.clients[number] for number in crowd.refused[-1:]] == ["d"]
+
+
 async def test_the_patient_are_never_refused_and_take_no_ones_place() -> None:
     async with crowd_at(gate_of(1, 1)) as crowd:
         await crowd.come(*"aaaa", patient=True)
@@ -195,7 +210,7 @@ async def test_what_a_client_waits_for_does_not_stand_behind_what_it_has_in_the_
         await crowd.come(*"aaaa", patient=True)
         await crowd.come("a", "b")
         await crowd.finish(5)
-        assert crowd.served == [0, 1, 4, 5, 2, 3]
+        assert crowd.served == [0, 1, 5, 4, 2, 3]
 
 
 async def test_who_waits_past_a_deadline_is_never_served() -> None:

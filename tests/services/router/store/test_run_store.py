@@ -112,6 +112,16 @@ async def test_clients_take_turns_however_many_runs_one_has(store: RunStore) -> 
     assert [claim.task_id for claim in await store.claim(1)] == [late.task_id]
 
 
+async def test_addresses_take_turns_however_many_sessions_one_has(store: RunStore) -> None:
+    crowd = [new(f"a/{number}") for number in range(6)]
+    lone = [new("b") for _ in range(3)]
+    again = new("a/0")
+    for claim in [*crowd, *lone, again]:
+        await accept(store, claim)
+    order = [(await store.claim(1))[0].request.client for _ in range(10)]
+    assert order == ["a/0", "b", "a/1", "b", "a/2", "b", "a/3", "a/4", "a/5", "a/0"]
+
+
 async def test_a_lease_that_is_not_renewed_runs_out_and_the_next_one_goes_on(
     store: RunStore, database: Database
 ) -> None:

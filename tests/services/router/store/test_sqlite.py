@@ -2,12 +2,16 @@
 
 import sqlite3
 import stat
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from services.router.store.database import SCHEMA_VERSION, Statement, StoreError, StoreUnavailable
+from services.router.store.schema import TABLES
 from services.router.store.sqlite import open_sqlite, steady_clock
+from services.router.store.statements import ASKED_TO_END, CLAIM, END_OVERDUE, WAITING
 
 pytestmark = pytest.mark.unit
 
@@ -107,3 +111,15 @@ def test_the_clock_goes_on_when_the_systems_is_set(monkeypatch: pytest.MonkeyPat
     before = clock()
     monkeypatch.setattr("time.time", lambda: 0.0)
     assert before <= clock() < before + 10
+
+
+@pytest.mark.parametrize("statement", [CLAIM.format(skip_locked=""), WAITING, ASKED_TO_END, END_OVERDUE])
+def test_what_is_asked_every_second_reads_no_run_that_has_ended(statement: str) -> None:
+    """A day of runs is kept."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.create_function("seconds", 0, time.time)
+        for definition in TABLES:
+            connection.execute(definition)
+        parameters = dict.fromkeys(("owner", "most", "lease_s", "timeout_s", "outcome"), 1)
+        plan = [str(row[3]) for row in connection.execute(f"explain query plan {statement}", parameters)]
+    assert all("open_runs" in step for step in plan if step.startswith("SCAN runs")), plan
