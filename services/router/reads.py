@@ -1,10 +1,12 @@
 """What a workflow's templates read of its input, seen through every mapping on the way to the component's action."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from services.catalog import Kind, TaskType
+from services.router.demands import needed_by_all
 from services.router.expression import Template, Tree, input_key, walk
 from services.router.graph import (
     Call,
@@ -69,20 +71,25 @@ class Read:
 _EVERYTHING = Read(Input(""), _GUESSED)
 
 
-def inferred(jobs: Iterable[Job], output: Tree | None, workflows: Mapping[str, Inputs]) -> Inputs:
+def inferred(jobs: Sequence[Job], output: Tree | None, workflows: Mapping[str, Inputs]) -> Inputs:
     """One input for each that the jobs and the workflow's output read, in the order of their first use.
 
+    An input is required when every run needs it; what only one branch needs is missed when that is taken.
     workflows: the inputs of every workflow that the jobs call.
     """
     merged: dict[str, Read] = {}
     everything = False
-    reads = [read for job in jobs for read in _job_reads(job, workflows)]
-    for read in [*reads, *_reads(output, "text")]:
+    reads = {job.id: list(_job_reads(job, workflows)) for job in jobs}
+    for read in [*chain.from_iterable(reads.values()), *_reads(output, "text")]:
         name = fold(read.input.name)
         everything |= not name
         if name:
             merged[name] = merged[name] + read if name in merged else read
-    return Inputs(tuple(read.input for read in merged.values()), everything)
+    demands = {
+        job: frozenset(fold(read.input.name) for read in found if read.input.required) for job, found in reads.items()
+    }
+    needed = needed_by_all(jobs, demands)
+    return Inputs(tuple(replace(read.input, required=name in needed) for name, read in merged.items()), everything)
 
 
 def _job_reads(job: Job, workflows: Mapping[str, Inputs]) -> Iterator[Read]:

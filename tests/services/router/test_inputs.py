@@ -346,3 +346,70 @@ def test_an_inner_workflow_that_takes_all_inputs_makes_none_unused() -> None:
 )
 def test_an_action_that_reads_its_whole_input_needs_what_the_job_gives(job_input: str, expected: Any) -> None:
     assert brief(inputs_of({"text": "${input}"}, "text", job("j", "c", input=job_input))) == expected
+
+
+def asking(name: str, prompt: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "type": "component",
+        "component": "text",
+        "action": "__action__",
+        "input": {"prompt": prompt},
+    } | changes
+
+
+def choosing(name: str, *targets: str, otherwise: str | None = None, **changes: Any) -> dict[str, Any]:
+    cases = [{"value": target, "then": target} for target in targets]
+    return {"id": name, "type": "switch", "input": "${input.kind}", "cases": cases, "otherwise": otherwise} | changes
+
+
+@pytest.mark.parametrize(
+    ("jobs", "required"),
+    [
+        ([choosing("r", "a", otherwise="b"), asking("a", "${input.x}"), asking("b", "${input.y}")], []),
+        ([choosing("r", "a", otherwise="b"), asking("a", "${input.x}"), asking("b", "${input.x}")], ["x"]),
+        ([choosing("r", "a"), asking("a", "${input.x}")], []),
+        (
+            [
+                asking("top", "${input.t}"),
+                choosing("r", "a", otherwise="b", input="${jobs.top.output}"),
+                asking("a", "${input.x}"),
+                asking("b", "x"),
+                asking("end", "${input.z}", depends_on=[["a", "b"]]),
+            ],
+            ["t", "z"],
+        ),
+        (
+            [
+                choosing("r", "a", otherwise="b"),
+                choosing("a", "c", otherwise="d"),
+                asking("b", "${input.x}"),
+                asking("c", "${input.x} ", depends_on=[["a"]]),
+                asking("d", "${input.x}"),
+            ],
+            ["x"],
+        ),
+        (
+            [
+                asking("a", "${input.x}", on_error={"to": "b"}),
+                asking("b", "${input.y}"),
+                asking("c", "${input.z}", depends_on=[["a"]]),
+            ],
+            ["x"],
+        ),
+        (
+            [
+                choosing("go", "a", otherwise="a"),
+                asking("a", "${input.x}"),
+                choosing("again", "a", otherwise="end", input="${jobs.a.output}"),
+                asking("end", "${input.y}"),
+            ],
+            ["x", "y"],
+        ),
+    ],
+)
+def test_what_every_run_needs_is_required(jobs: list[dict[str, Any]], required: list[str]) -> None:
+    components = (text(action={"fields": {"text": "${input.prompt}"}}),)
+    settings = RouterSettings(components=components, workflows=(workflow("w", *jobs),))
+    inputs = compile_graph(settings).workflows["w"].inputs
+    assert [item.name for item in inputs.declared if item.required] == required
