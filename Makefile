@@ -23,7 +23,7 @@ help: ## this list
 	@touch $@
 
 quickstart: .venv/installed ## set up, start the bundled model, ask it one question
-	@$(BIN)/model-compose -f $(EXAMPLE) up --detach
+	@$(BIN)/model-compose -f $(EXAMPLE) ps >/dev/null 2>&1 || $(BIN)/model-compose -f $(EXAMPLE) up --detach
 	@echo
 	@echo 'You:   $(QUESTION)'
 	@printf 'Model: '

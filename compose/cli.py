@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from compose.options import Common, Seconds, common_options
+from compose.options import Common, Count, Seconds, common_options
 from compose.program import NAME, Program
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _steering(verb: "Verb", help_text: str) -> None:
 
     @cli.command(verb, help=help_text)
     @click.argument("service", required=False)
-    @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up waiting after that time.")
+    @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up when it is not done by then.")
     @common_options()
     @click.pass_obj
     def command(common: Common, service: str | None, wait_timeout: float | None) -> int:
@@ -116,19 +116,22 @@ def ps(common: Common, as_json: bool) -> None:
 @cli.command()
 @click.argument("service", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines of each service.")
+@click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time, in UTC.")
+@click.option("--tail", type=Count(), metavar="N", help="Only the last N lines of each service.")
 @common_options(file_names=("--file",))
 @click.pass_obj
-def logs(common: Common, service: str | None, follow: bool, tail: int | None) -> None:
+def logs(common: Common, service: str | None, follow: bool, timestamps: bool, tail: int | None) -> None:
     """Show what the services have printed, or one SERVICE."""
     from compose.listing import show_logs
 
-    show_logs(common.selection, service, common.console, count=tail, keep_on=follow)
+    show_logs(common.selection, service, common.console, count=tail, keep_on=follow, times=timestamps)
 
 
 @cli.command()
 @click.argument("workflow", required=False)
-@click.option("-i", "--input", "inputs", multiple=True, metavar="JSON|@FILE|NAME=TEXT", help="What the workflow reads.")
+@click.option(
+    "-i", "--input", "inputs", multiple=True, metavar="JSON|@FILE|NAME=TEXT", help="Inputs; may stand several times."
+)
 @click.option("--no-stream", is_flag=True, help="Print the output once it is complete.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the output there instead.")
 @common_options()
@@ -165,7 +168,7 @@ def validate(common: Common) -> None:
 @common_options()
 @click.pass_obj
 def plan(common: Common, as_json: bool) -> int:
-    """Say what `up` would do, and need of disk and memory."""
+    """Say what `up` would do: its downloads, disk and memory."""
     common.console.status("reading the file")
     from compose.preview import preview
 

@@ -66,10 +66,18 @@ def _indented(lines: tuple[str, ...]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def show_logs(selection: Selection, service: str | None, console: Console, *, count: int | None, keep_on: bool) -> None:
+def show_logs(
+    selection: Selection,
+    service: str | None,
+    console: Console,
+    *,
+    count: int | None,
+    keep_on: bool = False,
+    times: bool = False,
+) -> None:
     """Print the last `count` lines of one service or of all (None: every line kept); keep_on: then the new ones.
 
-    Following ends with the run, and with Ctrl-C, which is how one ends it.
+    times: with the time of each. Following ends with the run, and with Ctrl-C, which is how one ends it.
     """
     folder = selection.run_folder
     known = sorted({*services_with_logs(folder.logs), *_running_services(selection)})
@@ -81,7 +89,8 @@ def show_logs(selection: Selection, service: str | None, console: Console, *, co
     with contextlib.suppress(KeyboardInterrupt):
         for line in lines:
             if line is not None:
-                console.result(_shown(line, width, named=service is None))
+                text = _shown(line, width, named=service is None)
+                console.result(f"{line.time} {text}" if times else text)
             if console.reader_gone or (line is None and selection.running() is None):
                 return
 

@@ -52,6 +52,17 @@ class Seconds(click.ParamType[float]):
         return seconds
 
 
+class Count(click.ParamType[int]):
+    """How many of something, perhaps none."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not (isinstance(value, int) or (value.isascii() and value.isdigit())):
+            self.fail("it takes a whole number from 0", param, ctx)
+        return int(value)
+
+
 def _add(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     """Note what one place of the command line gives; the other may give more."""
     common: Common = context.obj

@@ -119,6 +119,7 @@ def only_what_is_needed(loaded: "Loaded", workflow_id: str | None) -> "Loaded":
 def choose_workflow(spec: "ComposeSpec", workflow_id: str | None) -> "WorkflowSpec":
     """The workflow of this id, else the only or default one; raises UserError that lists what there is."""
     from compose.spec import chosen
+    from services.router.names import closest
 
     public = [workflow for workflow in spec.workflows if not workflow.private]
     named = next((workflow for workflow in public if workflow.id == workflow_id), None)
@@ -127,7 +128,9 @@ def choose_workflow(spec: "ComposeSpec", workflow_id: str | None) -> "WorkflowSp
         several = "there are several workflows and no default" if public else "there is no workflow to run"
         wrong = f"there is no workflow `{workflow_id}`" if workflow_id else several
         names = ", ".join(workflow.id for workflow in public)
-        hint = f"name one of {names}" if public else "every workflow of the file is `private`"
+        meant = closest(workflow_id, [workflow.id for workflow in public]) if workflow_id else None
+        doubt = f"did you mean `{meant}`? " if meant else ""
+        hint = f"{doubt}name one of {names}" if public else "every workflow of the file is `private`"
         raise UserError(wrong, hint=hint, exit_code=ExitCode.USAGE)
     return workflow
 

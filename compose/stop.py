@@ -7,7 +7,7 @@ import signal
 import time
 from pathlib import Path
 
-from compose.output import Console, count
+from compose.output import Console, count, in_words
 from compose.state import Selection
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
@@ -28,28 +28,34 @@ def down(selection: Selection, console: Console) -> None:
         remains = ", but a killed run had left files; they are cleared away" if cleared else ""
         console.result(f"nothing is running in {selection.directory}{remains}")
         return
-    database = _database(folder)
+    database = _running_database(folder)
     began = time.monotonic()
-    names = ", ".join(service.name for service in state.services)
+    names = in_words([service.name for service in state.services])
     console.status(f"stopping {names}")
     clean = _end(state)
     console.status("")
     folder.clear_stale()
     seconds = f"{time.monotonic() - began:.1f} s"
     told = f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}"
-    console.result(told + _kept(database))
+    console.result(told + kept_sentence(database))
 
 
-def _database(folder: RunFolder) -> Path | None:
-    """Where the router keeps accepted runs, when that is a file."""
+def _running_database(folder: RunFolder) -> Path | None:
     try:
-        settings = json.loads((folder.settings / "router.json").read_text(encoding="utf-8"))
-        return Path(settings["database"]["path"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return database_of((folder.settings / "router.json").read_text(encoding="utf-8"))
+    except OSError:
         return None
 
 
-def _kept(database: Path | None) -> str:
+def database_of(router_settings: str) -> Path | None:
+    """Where a router with these settings keeps accepted runs, when that is a file."""
+    try:
+        return Path(json.loads(router_settings)["database"]["path"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def kept_sentence(database: Path | None) -> str:
     """What the end of a sentence says of accepted runs that go on when the router starts again."""
     from services.router.store.kept import kept_runs
 

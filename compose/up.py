@@ -13,6 +13,7 @@ from compose.execute import load, plan_for, serving, socket_directory
 from compose.init import renew_schema
 from compose.output import Console, columns, in_words, megabytes
 from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
+from compose.stop import database_of, kept_sentence
 from infra import control
 from infra.errors import ExitCode, UserError
 from infra.net import get
@@ -78,7 +79,10 @@ def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
             plan = plan_for(loaded, folder, sockets, console)
             console.say(str(plan))
             state = _run_state(selection, loaded, plan, sockets)
-            return asyncio.run(_keep_up(selection, plan, state, wishes, console))
+            code = asyncio.run(_keep_up(selection, plan, state, wishes, console))
+            router = next(unit for unit in plan.units if unit.kind == "router")
+            console.say(f"stopped{kept_sentence(database_of(router.settings))}")
+            return code
         finally:
             folder.remove_state()
 

@@ -144,3 +144,9 @@ def _moment(iso: str) -> str:
     then = datetime.fromisoformat(iso)
     today = then.date() == datetime.now(then.tzinfo).date()
     return f"{then:%H:%M}" if today else f"{then:%Y-%m-%d %H:%M}"
+
+
+def project_of(place: Path) -> Path | None:
+    """The folder of the project whose services are started in `place`; None when that is no such folder."""
+    folder = RunFolder(place.parent)
+    return folder.root.parent if place == folder.empty and folder.state.exists() else None

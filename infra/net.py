@@ -8,10 +8,14 @@ import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.errors import ExitCode, UserError
+from infra.folder import project_of
 from infra.unit import Address, TcpAddress, UnixAddress
+
+if TYPE_CHECKING:
+    import psutil
 
 BACKLOG = 1024
 MAX_ANSWER_BYTES = 1_000_000
@@ -81,11 +85,14 @@ def _refusal(service: str, address: Address, error: OSError) -> UserError:
             exit_code=ExitCode.ENVIRONMENT,
         )
     if error.errno == errno.EADDRINUSE:
-        owner = port_owner(address.port)
+        owner = _port_owner(address.port)
+        remedy = (
+            f"end it with `model-compose down` in {owner.project}" if owner and owner.project else "end that process"
+        )
         free = _free_port(address.host)
         return UserError(
             f"port {address.port} of {service} is taken{f' by {owner}' if owner else ''}",
-            hint="end that process, or set another port in the file" + (f"; {free} is free" if free else ""),
+            hint=f"{remedy}, or set another port in the file" + (f"; {free} is free" if free else ""),
             exit_code=ExitCode.ENVIRONMENT,
         )
     return UserError(
@@ -109,18 +116,41 @@ def _reason(error: OSError) -> str:
             return os.strerror(code).lower()
 
 
-def port_owner(port: int) -> str | None:
-    """`name (process 123)` of who listens on a TCP port, where the system lets us know."""
+@dataclass(frozen=True, slots=True)
+class _PortOwner:
+    """Who listens on a port; project: the folder of its file, when it is a service of one."""
+
+    name: str
+    pid: int
+    project: Path | None
+
+    def __str__(self) -> str:
+        name = f"the services of {self.project}" if self.project else self.name
+        return f"{name} (process {self.pid})"
+
+
+def _port_owner(port: int) -> _PortOwner | None:
+    """Who listens on a TCP port, where the system lets us know."""
     import psutil
 
     try:
         for connection in psutil.net_connections(kind="tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
             if listens and connection.pid:
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+                process = psutil.Process(connection.pid)
+                return _PortOwner(process.name(), process.pid, _project(process))
     except psutil.Error:
         pass
     return None
+
+
+def _project(process: "psutil.Process") -> Path | None:
+    import psutil
+
+    try:
+        return project_of(Path(process.cwd()))
+    except psutil.Error:  # somebody else's
+        return None
 
 
 def _free_port(host: str) -> int | None:

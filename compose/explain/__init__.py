@@ -67,5 +67,5 @@ def _explanation(workflow: Workflow, graph: Graph, settings: RouterSettings, fil
 
 def _output(workflow: Workflow) -> tuple[str, ...]:
     if workflow.output is None:
-        return tuple(f"jobs.{job}.output" for job in workflow.terminal)
+        return tuple("output" if job == "__job__" else f"jobs.{job}.output" for job in workflow.terminal)
     return tuple(dict.fromkeys(read_by(use.expression) for use in walk(workflow.output)))

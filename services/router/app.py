@@ -81,9 +81,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
         hint = f"Use {allowed}."
         own = ServiceError(405, "method_not_allowed", f"{request.method} is not possible here.", hint=hint)
     else:
-        own = ServiceError(
-            404, "not_found", "There is nothing at this address.", hint="The runs API starts at the base path."
-        )
+        own = ServiceError(404, "not_found", "There is nothing at this address.", hint="/docs lists the addresses.")
     response = _answer(own, request.scope)
     response.headers.update(error.headers or {})
     return response

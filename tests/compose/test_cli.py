@@ -62,7 +62,7 @@ Commands:
   logs      Show what the services have printed, or one SERVICE.
   run       Run a WORKFLOW once, and print its output.
   validate  Check the file, and show everything that is wrong with it.
-  plan      Say what `up` would do, and need of disk and memory.
+  plan      Say what `up` would do: its downloads, disk and memory.
   config    Print the file as it is understood, without its secrets.
   explain   Show a WORKFLOW in order: what jobs read, what can be null.
   schema    Print the JSON schema of the file, for editors.
@@ -268,3 +268,13 @@ def test_reading_a_file_imports_no_framework(tmp_path: Path) -> None:
         check=True,
     )
     assert {"torch", "transformers", "bentoml", "gradio", "huggingface_hub"} & set(modules.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("lines", ["x", "-1", "1.5"])
+def test_a_number_of_lines_that_is_none_is_wrong_usage(call: Call, lines: str) -> None:
+    assert call("logs", "--tail", lines) == Ended(
+        2,
+        "",
+        "error: invalid value for `--tail`: it takes a whole number from 0\n"
+        "hint: `model-compose logs --help` shows what is possible\n",
+    )

@@ -44,7 +44,7 @@ def test_up_shows_a_table_and_a_line_to_copy_and_ends_clean_on_an_interrupt(star
     assert sorted(err.splitlines()) == sorted(
         [f"{name}: {word}" for name in ("chat", "router", "page") for word in ("starting", "ready")]
         + [f"start  {name}  a fake  (the test wants it)" for name in ("chat", "router", "page")]
-        + ["stopping; Ctrl-C again hurries"]
+        + ["stopping; Ctrl-C again hurries", "stopped"]
     )
     assert not (tmp_path / ".model-compose/state.json").exists()
     assert not (tmp_path / ".model-compose/settings").exists()
@@ -112,7 +112,7 @@ def test_a_second_up_is_refused_and_down_ends_the_first(start: Start, tmp_path: 
     )
     code, out, err = command(tmp_path, "down")
     assert (code, err) == (0, "")
-    assert re.fullmatch(r"stopped chat, router in \d+\.\d s\n", out)
+    assert re.fullmatch(r"stopped chat and router in \d+\.\d s\n", out)
     assert up.end()[0] == 0
     assert command(tmp_path, "ps")[0] == 5
 
@@ -165,6 +165,9 @@ def test_logs_are_kept_shown_and_followed(start: Start, tmp_path: Path) -> None:
     up.end()
     assert follower.wait(20) == 0
     follower.stdout.close()
+    code, out, _ = command(tmp_path, "logs", "chat", "--timestamps")
+    assert code == 0
+    assert re.fullmatch(r"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\S*Z (one|two|three)\n){3}", out)
     assert command(tmp_path, "logs", "chat", "--tail", "1") == (0, "three\n", "")
 
 
@@ -196,7 +199,7 @@ def test_down_says_how_many_accepted_runs_are_kept_and_keeps_them(start: Start, 
     code, out, _ = command(tmp_path, "down")
     assert code == 0
     assert re.sub(r"\d+\.\d s", "N s", out) == (
-        "stopped chat, router in N s; 2 accepted runs go on with the next `up`\n"
+        "stopped chat and router in N s; 2 accepted runs go on with the next `up`\n"
     )
     assert database.exists()
 

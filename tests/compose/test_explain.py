@@ -64,6 +64,11 @@ def test_an_unknown_workflow_is_told(name: str, hint: str) -> None:
     assert caught.value.exit_code == ExitCode.USAGE
 
 
+def test_the_output_of_a_job_without_a_name_is_the_output(tmp_path: Path) -> None:
+    (explanation,) = explanations(load(tmp_path, "component: {type: model, task: text-generation, model: acme/text}\n"))
+    assert explanation.output == ("output",)
+
+
 def test_json_holds_the_same() -> None:
     (workflow,) = json.loads(printed("one_job", as_json=True))["workflows"]
     assert workflow == {

@@ -68,6 +68,13 @@ def test_a_private_workflow_cannot_be_run(tmp_path: Path) -> None:
     )
 
 
+def test_a_workflow_that_is_misspelt_is_named(tmp_path: Path) -> None:
+    loaded = load(tmp_path, FILE)
+    with pytest.raises(UserError) as caught:
+        choose_workflow(loaded.spec, "nestd")
+    assert caught.value.hint == "did you mean `nested`? name one of direct, nested, other"
+
+
 def test_a_plan_names_the_workflows_behind_each_model(tmp_path: Path) -> None:
     steps = plan(load(tmp_path, FILE)).steps
     assert [(step.service, step.cause) for step in steps if step.what.startswith("acme/")] == [

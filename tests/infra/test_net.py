@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import ExitCode, UserError
+from infra.folder import RunFolder
 from infra.net import address_text, bound_address, listen, make_socket_directory
 from infra.supervisor import bind
 from infra.unit import TcpAddress, UnixAddress
@@ -26,6 +27,27 @@ def test_a_port_that_is_taken_names_its_owner_and_a_free_port() -> None:
     assert caught.value.hint is not None
     assert caught.value.hint.startswith("end that process, or set another port in the file; ")
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_port_that_another_project_serves_on_names_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "state")
+    folder.make()
+    folder.empty.mkdir()
+    folder.state.touch()
+    monkeypatch.chdir(folder.empty)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError) as caught:
+            listen("router", TcpAddress("127.0.0.1", port))
+    assert caught.value.message == (
+        f"port {port} of router is taken by the services of {tmp_path} (process {os.getpid()})"
+    )
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(
+        f"end it with `model-compose down` in {tmp_path}, or set another port in the file; "
+    )
 
 
 def test_a_host_that_is_not_ours_is_refused_in_one_sentence() -> None:
