@@ -34,9 +34,11 @@ class Flaky:
     def __init__(self) -> None:
         self._inner = open_sqlite(None)
         self.broken = False
+        self.refused = 0
 
     def execute(self, statements: Sequence[Statement]) -> list[list[Row]]:
         if self.broken:
+            self.refused += 1
             raise StoreUnavailable("SQLITE_FULL")
         return self._inner.execute(statements)
 
@@ -119,7 +121,7 @@ async def test_a_result_that_cannot_be_kept_now_is_kept_later(database: Flaky) -
         database.broken = True
         may_end.set()
         await until(lambda: core.runs.live(task_id).run.status.finished)  # type: ignore[union-attr]  # it is live
-        await asyncio.sleep(0.05)
+        await until(lambda: database.refused > 2)
         database.broken = False
         await until(lambda: core.runs.live(task_id) is None)
         assert (await end_of(core, task_id)).output == "x"

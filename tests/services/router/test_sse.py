@@ -91,10 +91,10 @@ async def test_a_full_buffer_holds_the_writer_back_until_it_is_taken() -> None:
     channel = Channel()
     await channel.put("", "x" * MAX_BUFFERED_BYTES)
     writers = [asyncio.create_task(channel.put("a", "é" * MAX_BUFFERED_BYTES)) for _ in range(2)]
-    await asyncio.sleep(0.01)
+    await asyncio.wait(writers, timeout=0.01)
     assert not any(writer.done() for writer in writers)
     assert len(channel.take()) == len("data: \n\n") + MAX_BUFFERED_BYTES
     for writer in writers:
-        await asyncio.sleep(0.01)
-        assert writer.done()
+        async with asyncio.timeout(5):
+            await writer
         assert len(channel.take()) == len('data: {"path":"a","delta":""}\n\n') + 2 * MAX_BUFFERED_BYTES
