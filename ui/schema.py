@@ -4,6 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_UNNAMED = "__workflow__"
+"""What the router calls the only workflow of a file that gives it no id."""
+
 
 class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -61,7 +64,7 @@ class Workflow(_Schema):
     @property
     def label(self) -> str:
         """What stands on its tab."""
-        return self.title or self.id
+        return self.title or ("Workflow" if self.id == _UNNAMED else self.id)
 
     @property
     def message(self) -> Input | None:

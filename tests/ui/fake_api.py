@@ -72,6 +72,7 @@ class FakeApi:
     left: queue.Queue[Json] = field(default_factory=queue.Queue)
     cancelled: list[str] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
+    components: Json = field(default_factory=dict)
     port: int = 0
 
     @property
@@ -93,7 +94,7 @@ class FakeApi:
         return JSONResponse(self.workflows)
 
     async def _ready(self, _: Request) -> Response:
-        return JSONResponse({"status": "ready", "components": {}}, 503)
+        return JSONResponse({"status": "ready", "components": self.components}, 503)
 
     async def _cancel(self, request: Request) -> Response:
         self.cancelled.append(request.path_params["task_id"])

@@ -1,5 +1,6 @@
 """What a model writes is shown and does nothing: no request, no script, no element that acts."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.ui.conftest import Visitor
-from tests.ui.fake_api import FakeApi, Json, serving, text_input, workflow
+from tests.ui.fake_api import FakeApi, Json, Refused, serving, text_input, workflow
 from ui.client import Chunk, Finished, StreamEvent
 
 pytestmark = pytest.mark.browser
@@ -76,8 +77,11 @@ def test_nothing_that_a_model_writes_acts(
 
     async def script(body: Json) -> AsyncIterator[StreamEvent]:
         text = said[int(body["input"]["user_prompt"])]
-        yield Chunk(text, "formatted")
-        yield Finished({"formatted": f"{text}\n\nend of {body['input']['user_prompt']}", "data": {"said": text}})
+        yield Chunk(text, "formatted[0]")
+        yield Chunk(text, f"data[{json.dumps(text)}][0]")
+        formatted = [text, f"{text}\n\nend of {body['input']['user_prompt']}"]
+        data = {"said": text, text: [text, {text: [[text]]}]}
+        yield Finished({"formatted": formatted, "data": data}, {}, [{"code": "capped", "message": text}])
 
     router.script = script
     visitor = visit()
@@ -88,7 +92,7 @@ def test_nothing_that_a_model_writes_acts(
         page.get_by_role("button", name="Run Workflow").click()
         expect(page.locator(".output").get_by_text(f"end of {number}").first).to_be_visible()
         expect(page.get_by_role("button", name="Run Workflow")).to_be_enabled()
-        assert acting(page, ".output .md, .output .json-holder") == [], payload
+        assert acting(page, ".output .md, .output .json-holder, .status .md") == [], payload
         assert page.title() == "Test page", payload
 
     page.get_by_role("tab", name="Chat", exact=True).click()
@@ -97,6 +101,37 @@ def test_nothing_that_a_model_writes_acts(
     page.keyboard.press("Enter")
     expect(page.locator(".conversation").get_by_text(f"end of {len(PAYLOADS)}").first).to_be_visible()
     assert acting(page, ".conversation .md") == []
+    assert page.title() == "Test page"
+    assert [url for url in visitor.requests if "/hit" in url or "/logout" in url] == []
+    assert hits == []
+
+
+def test_nothing_that_a_file_says_acts(
+    router: FakeApi, page_url: str, visit: Callable[[], Visitor], evil: tuple[int, list[str]]
+) -> None:
+    port, hits = evil
+    said = "\n\n".join(PAYLOADS).replace("PORT", str(port))
+    kinds = ["text", "number", "boolean", "select", "json", "image"]
+    router.workflows = [
+        workflow(
+            title=said,
+            description=said,
+            input=[text_input(f"{kind} {said}", type=kind, description=said, options=[said]) for kind in kinds],
+            output=[{"name": f"{kind} {said}", "type": kind} for kind in ("text", "markdown", "json")],
+        )
+    ]
+
+    async def refuse(body: Json) -> AsyncIterator[StreamEvent]:
+        raise Refused(422, {"code": said, "message": said, "hint": said})
+        yield
+
+    router.script = refuse
+    visitor = visit()
+    page = visitor.open(page_url)
+    page.get_by_role("button", name="Run Workflow").click()
+    expect(page.locator(".status.error p").first).to_be_visible()
+    expect(page.locator(".info-text")).to_have_count(5)
+    assert acting(page, ".about, .info-text, [data-testid=block-info], .block .md, [role=tablist]") == []
     assert page.title() == "Test page"
     assert [url for url in visitor.requests if "/hit" in url or "/logout" in url] == []
     assert hits == []

@@ -19,6 +19,7 @@ def test_names_read_like_words() -> None:
     assert Output(name="all_scores").label == "All scores"
     assert Output().label == "Output"
     assert chat().label == "talk"
+    assert chat().model_copy(update={"id": "__workflow__"}).label == "Workflow"
 
 
 @pytest.mark.parametrize(
