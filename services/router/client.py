@@ -244,13 +244,16 @@ class TaskClient:
         retry_after_s = min(max(math.ceil(readiness.seconds_left or 2), 1), _LONGEST_RETRY_S)
         progress = f" ({readiness.progress:.0%})" if readiness.progress is not None else ""
         stage = "not answering" if readiness.stage in ("absent", "ready") else f"{readiness.stage}{progress}"
-        told = readiness.stage == "absent" and readiness.message is not None  # such as that it was stopped
-        reason = ": ".join(filter(None, ["" if told else stage, readiness.message]))
+        stopped = readiness.stage == "absent" and readiness.message is not None  # the supervisor says that it was
+        reason = ": ".join(filter(None, ["" if stopped else stage, readiness.message]))
+        hint = f"Try again in {retry_after_s} s."
+        if stopped:
+            hint = f"`model-compose start {self._component}` starts it again."
+        elif readiness.stage == "failed":
+            hint = "See /ready and the service's log."
         return NotReady(
             f'The service "{self._component}" is not ready: {reason}.',
-            hint="See /ready and the service's log."
-            if readiness.stage == "failed"
-            else f"Try again in {retry_after_s} s.",
+            hint=hint,
             retry_after_s=retry_after_s,
             lasting=readiness.stage == "failed",
         )

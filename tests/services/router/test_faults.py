@@ -107,7 +107,9 @@ def test_of_a_task_that_does_not_answer_the_supervisor_is_asked(folder: Path) ->
         stage = {"stage": "downloading", "progress": 0.25, "seconds_left": 12.2}
         assert running.get("/ready").json() == {"status": "starting", "components": {"text": stage}}
         stages.write_text(json.dumps({"text": {"stage": "absent", "message": "it was stopped"}}))
-        assert run(running, "x").json()["error"]["message"] == 'The service "text" is not ready: it was stopped.'
+        error = run(running, "x").json()["error"]
+        assert error["message"] == 'The service "text" is not ready: it was stopped.'
+        assert error["hint"] == "`model-compose start text` starts it again."
         stages.write_text("half a fi")
         assert running.get("/ready").json()["components"]["text"] == {"stage": "absent"}
 
