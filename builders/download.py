@@ -106,7 +106,7 @@ def download(hub: Hub, repository: str, commit: str, wanted: Wanted, progress: P
     total_bytes = sum(file.size_bytes for file in missing)
     check_space(hub.cache.root, total_bytes - kept_bytes)
     progress.begin("downloading", total_bytes, min(kept_bytes, total_bytes))
-    task = _Download(hub, repository, commit, _bar_class(progress))
+    task = _Download(hub, repository, commit, bar_class(progress))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="download") as pool:
         for group in (wanted.companions, wanted.shards):
             futures = [pool.submit(task.fetch_all, files) for files in _by_content(group)]
@@ -163,7 +163,7 @@ class _StoppedError(Exception):
     """Another download has failed, so this one is in vain."""
 
 
-def _bar_class(of: Progress) -> type[_Bar]:
+def bar_class(of: Progress) -> type[_Bar]:
     class Bar(_Bar):
         progress = of
         stopped = threading.Event()

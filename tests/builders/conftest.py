@@ -1,4 +1,4 @@
-"""Small models made by hand, which load nowhere but have the right files."""
+"""Small models made by hand, which load nowhere but have the right files; and a hub that is asked again at once."""
 
 import json
 import struct
@@ -16,6 +16,12 @@ def safetensors(count: int, fill: int = 0) -> bytes:
     """A safetensors file with one tensor of `count` bytes."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes((fill + number) % 251 for number in range(count))
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed requests are repeated at once."""
+    monkeypatch.setattr("builders.hub_errors.RETRY_DELAYS_S", (0.0, 0.0))
 
 
 @pytest.fixture

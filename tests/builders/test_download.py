@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from builders.download import Wanted, _bar_class, choose, download, missing_bytes
+from builders.download import Wanted, bar_class, choose, download, missing_bytes
 from builders.hub import Hub, Listing
 from builders.hub_cache import HubCache, inspect_folder
 from builders.hub_errors import disk_explained
@@ -26,11 +26,6 @@ pytestmark = pytest.mark.server
 NAME = "a/b"
 WEIGHTS = "model.safetensors"
 SIZE = 5_000_000
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builders.hub_errors.RETRY_DELAYS_S", (0.0, 0.0))
 
 
 class Client:
@@ -160,7 +155,7 @@ def test_a_download_by_xet_is_counted_by_what_reaches_the_disk() -> None:
     progress = Progress(io.StringIO())
     progress.begin("downloading", 1000)
     with XetDownloadProgressReporter(
-        reconstruction_desc="x", total=1000, log_level=0, tqdm_class=_bar_class(progress)
+        reconstruction_desc="x", total=1000, log_level=0, tqdm_class=bar_class(progress)
     ) as reporter:
         for done, moved in ((0, 300), (400, 500), (1000, 700)):
             reporter.update_progress(

@@ -22,11 +22,6 @@ ROOT = Path(__file__).parents[2]
 NAME = "HuggingFaceTB/SmolLM3-3B"
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builders.hub_errors.RETRY_DELAYS_S", (0.0, 0.0))
-
-
 def prepare(resolved: Resolved) -> tuple[int, list[dict[str, Any]]]:
     """Run the step as the runtime does; exit status and the lines it printed."""
     assert resolved.prepare is not None

@@ -24,6 +24,12 @@ async def echo(request: TaskRequest, on_delta: OnDelta | None) -> Done:
     return Done(result, {"total_tokens": 1, "seed": 5})
 
 
+async def hang(request: TaskRequest, on_delta: OnDelta | None) -> Done:
+    """Never answers."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 class FakeTask:
     """Answers with a function; counts what runs at once and what was cancelled."""
 

@@ -17,7 +17,7 @@ from services.router.store.database import Row, Statement, StoreUnavailable
 from services.router.store.run_store import LEASE_S, RunStore
 from services.router.store.sqlite import open_sqlite
 from services.wire import Done, TaskRequest
-from tests.services.router.engines import FakeTask, echo
+from tests.services.router.engines import FakeTask, echo, hang
 from tests.services.router.rig import job, text, workflow
 
 pytestmark = pytest.mark.unit
@@ -84,11 +84,6 @@ async def end_of(core: Core, task_id: str) -> Run:
         while not (run := await core.runs.find(task_id)) or not run.status.finished:  # noqa: ASYNC110  # as a client
             await asyncio.sleep(0.005)
     return run
-
-
-async def hang(request: TaskRequest, on_delta: OnDelta | None) -> Done:
-    await asyncio.Event().wait()
-    raise AssertionError
 
 
 async def test_without_its_store_a_router_refuses_what_it_cannot_keep_and_goes_on_with_the_rest(

@@ -9,7 +9,7 @@ from services.errors import ServiceError
 from services.router import visit
 from services.router.client import OnDelta
 from services.wire import Delta, Done, TaskRequest
-from tests.services.router.engines import Bench, FakeTask, ask, do, echo, execute, failing, until
+from tests.services.router.engines import Bench, FakeTask, ask, do, echo, execute, failing, hang, until
 from tests.services.router.rig import workflow
 
 pytestmark = pytest.mark.unit
@@ -27,11 +27,6 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(visit, "sleep", nap)
     return taken
-
-
-async def hang(request: TaskRequest, on_delta: OnDelta | None) -> Done:
-    await asyncio.Event().wait()
-    raise AssertionError
 
 
 @pytest.mark.parametrize(
