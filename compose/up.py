@@ -193,18 +193,26 @@ async def _run_command(supervisor: Supervisor, selection: Selection) -> str | No
     workflows = answer.body.get("workflows") if isinstance(answer.body, dict) else answer.body
     if not workflows:
         return None
-    return shlex.join(["model-compose", *_file_options(selection), "run", *_run_arguments(workflows)])
+    return shlex.join(["model-compose", *_file_options(selection), "run", *run_arguments(workflows)])
 
 
-def _run_arguments(workflows: list[dict[str, Any]]) -> list[str]:
+def run_arguments(workflows: list[dict[str, Any]]) -> list[str]:
+    """What to write after `run` to try the first workflow: the inputs that it cannot do without, else the first one
+    that the file leaves open."""
     import json
 
     workflow = workflows[0]
     inputs = workflow.get("input") or []
-    needed = [field for field in inputs if field.get("required")] or inputs[:1]
-    values = {field["name"]: _SAMPLES.get(field["type"], "Hello") for field in needed}
+    asked = [field for field in inputs if field.get("default") is None]
+    needed = [field for field in asked if field.get("required")] or asked[:1]
+    values = {field["name"]: _sample(field) for field in needed}
     chosen = [workflow["workflow_id"]] if len(workflows) > 1 else []
     return [*chosen, *(["--input", json.dumps(values)] if values else [])]
+
+
+def _sample(field: dict[str, Any]) -> Any:
+    options = field.get("options")
+    return options[0] if options else _SAMPLES.get(field["type"], "Hello")
 
 
 def _file_options(selection: Selection) -> list[str]:
