@@ -66,8 +66,10 @@ class DurableRuns:
         self.claimed = self.recovered = self.lost_leases = 0
         """Since the start: runs taken up, those of them that an earlier router had begun, and runs lost to another."""
 
-    def start(self) -> None:
+    async def start(self) -> None:
         self._store.start()
+        with suppress(StoreUnavailable):
+            await self._serve()
         self._wake.set()
         self._loops = [asyncio.create_task(self._claim_forever()), asyncio.create_task(self._beat_forever())]
 
@@ -178,6 +180,8 @@ class DurableRuns:
         """What is done every second: hold on to what is ours, end what is wanted no more, forget what is old."""
         self._beats += 1
         self._wake.set()
+        if self._beats % RENEW_EVERY == 0:
+            await self._serve()
         if self._live:
             if self._beats % RENEW_EVERY == 0:
                 await self._renew()
@@ -226,6 +230,9 @@ class DurableRuns:
                 if claim.task_id not in self._live:
                     self.recovered += claim.attempts > 1
                     self._begin(claim)
+
+    async def _serve(self) -> None:
+        await self._store.serve(workflow.digest for workflow in self._engine.graph.workflows.values())
 
     async def _renew(self) -> None:
         held = list(self._live.values())

@@ -38,7 +38,7 @@ class Runs:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Inside, asynchronous runs are claimed and carried out."""
-        self.durable.start()
+        await self.durable.start()
         try:
             yield
         finally:

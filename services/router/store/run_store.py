@@ -3,13 +3,14 @@
 import json
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from services.errors import ServiceError
 from services.router.journal import JobKey
 from services.router.messages import Run
 from services.router.store import statements as sql
-from services.router.store.database import Database, Row, Statement
+from services.router.store.database import Database, Row, Statement, StoreUnavailable
 from services.router.store.records import (
     Claim,
     claim_of,
@@ -37,6 +38,7 @@ class RunStore:
         self.durable = database.durable
         self._database = database
         self._owner = secrets.token_hex(16)
+        self._shared = bool(database.skip_locked)
         self._claim = sql.CLAIM.format(skip_locked=database.skip_locked)
         reader = database.reader()
         self._writes = Worker(database, "runs-writer")
@@ -48,6 +50,9 @@ class RunStore:
 
     async def stop(self) -> None:
         """Keep what was ordered, then close the database."""
+        if self._shared:
+            with suppress(StoreUnavailable):  # then the others find out by themselves
+                await self._write(self._statement(sql.SERVE_NO_MORE, lease_s=LEASE_S))
         for worker in {self._writes, self._reads}:
             await worker.stop()
 
@@ -98,6 +103,11 @@ class RunStore:
         """Take up to so many runs that wait, or whose router is gone; clients take turns."""
         statement = self._statement(self._claim, most=most, lease_s=LEASE_S)
         return await self._writes.do(lambda: [statement], lambda rows: sorted(map(claim_of, rows[0]), key=_age))
+
+    async def serve(self, digests: Iterable[str]) -> None:
+        """Tell the routers that share the database which workflows this one has; to be said again within LEASE_S."""
+        if self._shared:
+            await self._write(*(self._statement(sql.SERVE, digest=digest) for digest in sorted(set(digests))))
 
     async def renew(self, task_ids: Iterable[str]) -> set[str]:
         """Hold on to these runs; those that are still ours."""
@@ -177,6 +187,9 @@ class RunStore:
 
         statement = Statement(sql.EXPIRE, {"retention_s": retention_s, "most": _EXPIRED_AT_ONCE})
         return await self._writes.do(lambda: [statement], read)
+
+    async def _write(self, *statements: Statement) -> None:
+        await self._writes.do(lambda: statements, _nothing)
 
     def _statement(self, text: str, **parameters: Any) -> Statement:
         return Statement(text, {"owner": self._owner, **parameters})

@@ -1,4 +1,4 @@
-"""The two tables, in SQL that both databases understand."""
+"""The tables, in SQL that both databases understand."""
 
 from services.router.store.records import ADDRESS_DIGITS
 
@@ -33,6 +33,14 @@ TABLES = (
         visit integer not null,
         record text not null,
         primary key (run, job, part, visit)
+    )
+    """,
+    """
+    create table served_workflows (
+        owner text not null,
+        digest text not null,
+        seen_at double precision not null,
+        primary key (owner, digest)
     )
     """,
     "create index open_runs on runs (owner, client, id) where ended_at is null",

@@ -24,11 +24,17 @@ WAITING = "select client, count(*) from runs where ended_at is null and owner is
 
 EARLIER = f"select {SHOWN}, fingerprint from runs where id = :id or idempotency_key = :key"  # noqa: S608  # ours
 
+# What another living router serves and this one does not is left to that one.
 # Addresses take turns, and so do the clients of each: first the oldest run of each, and among those the one whose
 # address or client was served least lately.
 CLAIM = f"""
 with free as materialized (
-    select id, client, accepted_at from runs where {_MAY_BE_CLAIMED}
+    select id, client, accepted_at from runs
+    where {_MAY_BE_CLAIMED}
+        and (
+            digest in (select digest from served_workflows where owner = :owner)
+            or digest not in (select digest from served_workflows where seen_at > (select seconds()) - :lease_s)
+        )
 ),
 waiting as (
     select
@@ -64,6 +70,17 @@ set status = 'processing', owner = :owner, attempts = attempts + 1, claimed_at =
 where id in (select id from chosen)
 returning {CLAIMED}
 """  # noqa: S608  # ours
+
+SERVE = """
+insert into served_workflows (owner, digest, seen_at) values (:owner, :digest, seconds())
+on conflict (owner, digest) do update set seen_at = excluded.seen_at
+returning digest
+"""
+
+SERVE_NO_MORE = """
+delete from served_workflows where owner = :owner or seen_at <= (select seconds()) - :lease_s
+returning digest
+"""
 
 RENEW = """
 update runs set lease_until = seconds() + :lease_s

@@ -12,7 +12,7 @@ import pytest
 from services.router.settings import RouterSettings
 from services.router.store.run_store import LEASE_S
 from tests.postgres import postgres_server
-from tests.services.router.rig import Service, Stack, echo_task, eventually, http, router, text, workflow
+from tests.services.router.rig import Service, Stack, echo_task, eventually, http, job, router, text, workflow
 
 pytestmark = pytest.mark.server
 
@@ -42,12 +42,12 @@ def start(folder: Path, task: Service, server: str) -> Start:
     def starts(name: str, **changes: Any) -> Iterator[Stack]:
         own = folder / name
         own.mkdir()
-        settings = RouterSettings(
-            components=(text(endpoint=task.address),),
-            workflows=(workflow("text"),),
-            database={"driver": "postgres", "url": server},  # type: ignore[arg-type]  # pydantic makes it one
-            **changes,
-        )
+        given = {
+            "components": (text(endpoint=task.address),),
+            "workflows": (workflow("text"),),
+            "database": {"driver": "postgres", "url": server},
+        }
+        settings = RouterSettings.model_validate({**given, **changes})
         with router(own, settings) as service:
             yield Stack(service, {"text": task}, service.address + "/api")
 
@@ -104,6 +104,18 @@ def test_routers_share_what_waits(start: Start, task: Service) -> None:
         eventually(lambda: task.counters()["computing"] == 2)
         eventually(lambda: all(state(two, run) == "completed" for run in runs), 20)
     assert set(task.requests().values()) == {1}
+
+
+def test_a_router_of_another_file_leaves_runs_alone_until_nobody_has_their_workflow(start: Start) -> None:
+    changed = workflow("text", job("j", "text", input={"prompt": "changed"}))
+    with start("one", max_concurrent_count=1, shutdown_timeout_s=0) as one, start("two", workflows=(changed,)) as two:
+        runs = [accepted(one, slow(300)) for _ in range(8)]
+        eventually(lambda: all(state(two, run) == "completed" for run in runs), 10)
+        held, waiting = accepted(one, json.dumps({"hang": True})), accepted(one)
+        assert one.router.stop() == 0
+        for run in (held, waiting):
+            eventually(lambda run=run: state(two, run) == "failed", LEASE_S / 2)
+            assert two.get(f"/tasks/{run}").json()["error"]["code"] == "workflow_changed"
 
 
 def test_a_key_is_the_same_at_every_router(start: Start) -> None:

@@ -246,3 +246,25 @@ async def test_an_order_that_cannot_be_done_does_not_take_others_with_it(store: 
     assert found[:3] == [True] * 3
     assert isinstance(found[3], ValueError)
     assert len(await store.claim(9)) == 3
+
+
+OTHER = Statement(
+    "insert into served_workflows (owner, digest, seen_at) values ('other', 'digest', seconds()) returning owner", {}
+)
+
+
+async def test_a_run_is_left_to_a_living_router_that_has_its_workflow(store: RunStore, database: Database) -> None:
+    given = new()
+    await accept(store, given)
+    database.execute([OTHER])
+    assert await store.claim(5) == []
+    gone = Statement("update served_workflows set seen_at = seen_at - :by returning owner", {"by": LEASE_S})
+    database.execute([gone])
+    assert [claim.task_id for claim in await store.claim(5)] == [given.task_id]
+
+
+async def test_routers_that_have_the_same_workflow_share_its_runs(store: RunStore, database: Database) -> None:
+    await accept(store, new())
+    await store.serve(["digest", "digest"])
+    database.execute([OTHER])
+    assert len(await store.claim(5)) == bool(database.skip_locked)  # only such databases have several routers
