@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from compose.blocks import Location
 from compose.explain.explanation import Gap
-from compose.explain.places import INSIDE, File, path_shown, read_by
+from compose.explain.places import File, path_shown, read_by
 from compose.explain.presence import Presence
 from services.router.expression import EACH, Expression, Slice, Step, Template, Tree, input_key, walk
 from services.router.graph import Call, CallWork, FilterWork, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
@@ -98,7 +98,7 @@ class _Scope:
 
         def why(expression: Expression, jobs: set[str]) -> str | None:
             match expression.source:
-                case "input" if isinstance(job.work, LoopWork) and location[0] in INSIDE:
+                case "input" if isinstance(job.work, LoopWork) and location[0] == "do":
                     return _part_of_iteration(job.work, expression.path)
                 case "output":
                     return self._part_of_result(job, expression.path)

@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from compose.blocks import Location, node_at
 from compose.reading.nodes import Mapping, Scalar
 from services.router.expression import EACH, Expression, Slice, Step, Template, Tree
-
-INSIDE: Final = ("do", "while", "until")
-"""The keys of a loop under which `input` is what it begins with, and then what it gave last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from compose.explain.explanation import Step, Wait, Way
-from compose.explain.places import INSIDE, key_path, read_by
+from compose.explain.places import key_path, read_by
 from compose.explain.words import does, limits, on_error, retry, ways
 from services.router.compiling.jobs import starts
 from services.router.expression import Expression, walk
@@ -61,7 +61,7 @@ def _reads(job: Job, graph: Graph) -> Iterator[str]:
     in_loop = isinstance(job.work, LoopWork)
     for use in job_uses(job):
         if use.expression.source not in _OWN:
-            of_loop = in_loop and use.expression.source == "input" and use.location[0] in INSIDE
+            of_loop = in_loop and use.expression.source == "input" and use.location[0] == "do"
             yield read_by(use.expression) + (_OF_LOOP if of_loop else "")
     for call in calls(job.work):
         for expression in _read_by_action(call, graph):

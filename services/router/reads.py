@@ -120,7 +120,8 @@ def _work_reads(work: Work, workflows: Mapping[str, Inputs]) -> Iterator[Read]:
             yield from _reads(work.item_output, "text")
         case LoopWork():
             inside = [*_call_reads(work.call, workflows), *_reads(work.item_output, "text")]
-            yield from _through([*inside, *_condition_reads(work.condition)], work.input)
+            yield from _through(inside, work.input)
+            yield from _condition_reads(work.condition)
 
 
 def _router_reads(work: Router) -> Iterator[Read]:

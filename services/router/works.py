@@ -117,7 +117,7 @@ async def _loop(work: LoopWork, scope: Scope, caller: Caller, pieces: Pieces) ->
             return _mapped(work.item_output, inside, await caller.call(work.call, inside, tally, index))
 
         value = await pieces.make(index, do)
-        if await holds(work.condition, {**inside, "output": value}, value) is work.ends_when:
+        if await holds(work.condition, {**scope, "index": index, "output": value}, value) is work.ends_when:
             return value
     raise ServiceError(
         500,

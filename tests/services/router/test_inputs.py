@@ -245,9 +245,9 @@ DO = {"component": "c", "action": "__action__"}
                 "type": "loop",
                 "input": {"draft": "${input.first}"},
                 "do": {**DO, "input": {"prompt": "${input.draft}"}},
-                "while_": {"not_": {"input": "${output}", "operator": "match", "value": "done"}},
+                "while_": {"not_": {"input": "${output}", "operator": "match", "value": "${input.draft}"}},
             },
-            [("first", "text", True, None)],
+            [("first", "text", True, None), ("draft", "text", False, None)],
         ),
     ],
 )

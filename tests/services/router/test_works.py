@@ -105,6 +105,17 @@ async def test_a_loop_maps_each_output_before_it_goes_on() -> None:
     assert (outcome.output, task.texts) == ({"prompt": "xa0a1"}, ["x", "xa0"])
 
 
+async def test_a_loop_is_tested_against_the_input_of_the_workflow() -> None:
+    loop = {
+        "id": "l",
+        "type": "loop",
+        "input": "${input.start}",
+        "do": do("x${input}"),
+        "until": {"operator": "starts-with", "value": "${input.stop}"},
+    }
+    assert (await execute(FakeTask(), {"start": "a", "stop": "xxx"}, loop)).output == "xxxa"
+
+
 async def test_a_loop_without_an_end_fails() -> None:
     task = FakeTask()
     loop = {
