@@ -54,7 +54,7 @@ def _demand(field: str, tree: Tree) -> None:
     if expression is None:
         return
     name = expression.path[0] if expression.source == "input" and expression.path else None
-    message = f'{expression.text} has no value, and "{field}" needs one.'
+    message = f'"{field}" needs a value, and {expression.text} has none.'
     raise ServiceError(422, "missing_input", message, field=name if isinstance(name, str) else field)
 
 

@@ -42,12 +42,12 @@ def test_a_message_without_content_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("fields", "given", "sentence", "field"),
     [
-        ({"text": "${input.t | ${input.u}}"}, {}, '${input.t | ${input.u}} has no value, and "text" needs one.', "t"),
-        ({"text": "${item[0]}"}, {}, '${item[0]} has no value, and "text" needs one.', "text"),
+        ({"text": "${input.t | ${input.u}}"}, {}, '"text" needs a value, and ${input.t | ${input.u}} has none.', "t"),
+        ({"text": "${item[0]}"}, {}, '"text" needs a value, and ${item[0]} has none.', "text"),
         (
             {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "${input.user_prompt}"}]},
             {"user_prompt": None},
-            '${input.user_prompt} has no value, and "messages" needs one.',
+            '"messages" needs a value, and ${input.user_prompt} has none.',
             "user_prompt",
         ),
     ],
