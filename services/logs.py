@@ -26,7 +26,7 @@ _LAST_LINES_S = 1.0
 """How long the end of a process waits for its last lines to be read."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":"))
-_PLAIN = re.compile(r"[^\s\"=]+")
+_PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f-\x9f]+")
 _OURS = ("services", "ui")
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -139,4 +139,4 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
 
 def _shown(value: Any) -> str:
     text = str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=not text.isprintable())

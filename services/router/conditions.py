@@ -25,6 +25,8 @@ _AT_MOST_S = 1.0
 _MATCHERS = ThreadPoolExecutor(2, "match")
 """Few, so that slow patterns take neither all cores nor the threads that others need."""
 
+_RECURSION = re.compile(r"(?<!\\)\(\?(?:R|&|P>|[+-]?\d)")
+"""Takes a gigabyte within the second that a match has."""
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*")
 _LONGEST_NUMBER = 400
 
@@ -69,6 +71,8 @@ def compiled(pattern: str) -> "regex.Pattern[str]":
     """The pattern, ready for use. Raises ValueError with a sentence for one that is too long or cannot be read."""
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"the pattern is longer than {LONGEST_PATTERN} characters")
+    if _RECURSION.search(pattern):
+        raise ValueError(f"`{pattern[:80]}` calls itself, which is not possible here")
     return _compiled(pattern)
 
 
@@ -97,11 +101,11 @@ async def _matches(left: Any, right: Any) -> bool:
     try:
         match = partial(pattern.match, text, timeout=_AT_MOST_S, concurrent=True)
         return await asyncio.get_running_loop().run_in_executor(_MATCHERS, match) is not None
-    except TimeoutError:
+    except (TimeoutError, MemoryError):
         raise ServiceError(
             422,
             "pattern_too_slow",
-            f"The pattern `{pattern.pattern[:80]}` takes longer than {_AT_MOST_S:g} s on this text.",
+            f"The pattern `{pattern.pattern[:80]}` needs more than {_AT_MOST_S:g} s, or too much memory, for this text.",
             hint="Avoid a repetition inside a repetition, such as `(a+)+`.",
         ) from None
 

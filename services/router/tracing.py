@@ -75,7 +75,7 @@ def accept(request_id: str, traceparent: str | None = None, tracestate: str | No
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
     if match is not None and traceparent is not None:
         headers["traceparent"] = traceparent
-        if tracestate and len(tracestate) <= _LONGEST_TRACESTATE:
+        if tracestate and len(tracestate) <= _LONGEST_TRACESTATE and tracestate.isascii():
             headers["tracestate"] = tracestate
     _caller.set(_Caller(headers, None if match is None else match[1]))
     if _tracer is not None:

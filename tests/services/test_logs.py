@@ -48,6 +48,13 @@ def test_text_puts_the_fields_behind_the_message() -> None:
     assert lines == [r'run ended run_id=01J workflow="my \"own\" one" duration_s=0.5 empty=""', "plain"]
 
 
+def test_no_value_can_begin_a_line_or_steer_a_terminal() -> None:
+    (line,) = written(
+        {}, ("services.x", logging.INFO, "run ended", {"a": "x\nrun ended", "b": "\x1b[31m", "c": "\x9b2J"})
+    )
+    assert line == r'run ended a="x\nrun ended" b="\u001b[31m" c="\u009b2J"'
+
+
 def test_json_has_one_object_a_line() -> None:
     (line,) = written({logs.FORMAT: "json"}, ("services.x", logging.WARNING, "two\nlines", FIELDS))
     found = json.loads(line)

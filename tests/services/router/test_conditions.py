@@ -134,11 +134,31 @@ async def test_a_pattern_that_explodes_is_given_up_and_holds_nobody_up() -> None
     assert longest_gap_s < 0.5
 
 
+async def test_a_pattern_that_needs_too_much_memory_is_told_like_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hungry:
+        pattern = "(.)*"
+
+        def match(self, *_: object, **__: object) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr("services.router.conditions.compiled", lambda _: Hungry())
+    with pytest.raises(ServiceError) as caught:
+        await compare("match", "a" * 200_000, "(.)*")
+    assert (caught.value.status, caught.value.code) == (422, "pattern_too_slow")
+
+
+@pytest.mark.parametrize("pattern", [r"\(?R", "(?:R)", "(?P<R>a)(?P=R)", "(a)(?(1)b)", "(?=1)?a", "(?i)a", "(?-i:a)"])
+def test_what_only_looks_like_a_call_of_a_pattern_is_read(pattern: str) -> None:
+    assert compiled(pattern)
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
         ("(a", "`(a` cannot be read as a regular expression from its character 3 on"),
         ("a" * (LONGEST_PATTERN + 1), "the pattern is longer than 1000 characters"),
+        ("a(?R)?b", "`a(?R)?b` calls itself, which is not possible here"),
+        ("(?P<n>a(?&n)?b)", "`(?P<n>a(?&n)?b)` calls itself, which is not possible here"),
         ("(" * 490 + ")" * 490, f"`{'(' * 80}` is too large for a regular expression"),
     ],
 )

@@ -158,6 +158,9 @@ def test_without_an_exporter_ids_and_trace_pass_through_to_the_tasks(folder: Pat
         seen = stack.tasks["text"].last_headers()
         assert seen["x-request-id"] == answer.headers["X-Request-Id"]
         assert "traceparent" not in seen
+        odd = {"traceparent": PARENT, "tracestate": "a=\u00ff".encode("latin-1")}
+        assert stack.post({"workflow_id": "text", "input": {"prompt": "x"}}, headers=odd).status_code == 200
+        assert "tracestate" not in stack.tasks["text"].last_headers()
 
 
 def test_a_collector_that_is_gone_holds_nothing_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
