@@ -105,7 +105,7 @@ async def _matches(left: Any, right: Any) -> bool:
         raise ServiceError(
             422,
             "pattern_too_slow",
-            f"The pattern `{pattern.pattern[:80]}` needs more than {_AT_MOST_S:g} s, or too much memory, for this text.",
+            f"The pattern `{pattern.pattern[:80]}` needs over {_AT_MOST_S:g} s, or too much memory, for this text.",
             hint="Avoid a repetition inside a repetition, such as `(a+)+`.",
         ) from None
 
