@@ -49,6 +49,7 @@ KNOBS: dict[str, Any] = {
 }
 CALL = {"component": "text", "action": "__action__", "input": {"prompt": "${input.prompt}"}}
 NEVER = {"input": "${output}", "operator": "eq", "value": "never"}
+AGAIN = {**CALL, "output": {"prompt": "${output}"}}
 LATER = job("later", "text", input={"prompt": "x"})
 BAD_PATTERN = [{"operator": "match", "value": "${input.prompt}", "if_true": "later"}]
 WORKFLOWS = [
@@ -57,7 +58,7 @@ WORKFLOWS = [
     workflow("converted", job("j", "text"), output="${output as integer}"),
     workflow("repeated", job("j", "text", repeat_count="${input.count | 3}")),
     workflow("each", {"id": "j", "type": "for-each", "input": ["a", "b"], "batch_size": 2, "do": CALL}),
-    workflow("loop", {"id": "j", "type": "loop", "do": CALL, "until": NEVER, "max_iteration_count": 3}),
+    workflow("loop", {"id": "j", "type": "loop", "do": AGAIN, "until": NEVER, "max_iteration_count": 3}),
     workflow("delay", {"id": "j", "type": "delay", "duration": "${input.prompt}"}),
     workflow("if", {"id": "j", "type": "if", "input": "aaaa", "conditions": BAD_PATTERN}, LATER),
     workflow("filter", {"id": "j", "type": "filter", "input": "${input.prompt}"}),
@@ -100,6 +101,11 @@ def running() -> Iterator[Stack]:
         )
         with router(Path(path), settings) as service:
             yield Stack(service, {"text": one, "chat": two}, service.address + "/api")
+
+
+def test_a_loop_without_an_end_is_ended(running: Stack) -> None:
+    answer = running.post({"workflow_id": "loop", "input": {"prompt": "on and on"}})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "too_many_iterations")
 
 
 def check(shown: str, error: dict[str, Any]) -> None:
