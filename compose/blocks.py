@@ -99,6 +99,27 @@ def without(node: Node, locations: Iterable[Location]) -> Node:
     return node
 
 
+def renamed(node: Node, location: Location, name: str) -> Node:
+    """The tree with another name for the key that stands there."""
+    step, rest = location[0], location[1:]
+    if isinstance(node, Mapping):
+        return Mapping(
+            {
+                (name if key == step and not rest else key): Entry(
+                    entry.key_mark,
+                    renamed(entry.value, rest, name) if key == step and rest else entry.value,
+                    entry.repeated,
+                )
+                for key, entry in node.entries.items()
+            },
+            node.mark,
+        )
+    if isinstance(node, Sequence) and rest:
+        items = (renamed(item, rest, name) if index == step else item for index, item in enumerate(node.items))
+        return Sequence(tuple(items), node.mark)
+    return node
+
+
 def node_at(node: Node, location: Location) -> Node | None:
     """What stands there, or None."""
     for step in location:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from compose.blocks import VARIANTS, Location, children, node_at, without
+from compose.blocks import VARIANTS, Location, children, node_at, renamed, without
 from compose.kinds import MODELS, accepted_keys
 from compose.reading import nodes
 from compose.reading.interpolation import to_data
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _ROUNDS: Final = 5
-"""What is wrong is taken out and the rest read again; each round may uncover a key that is now missing."""
+"""What is wrong is taken out, or read as what it seems to mean, and the rest read again; each round may uncover a key
+that is now missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,13 @@ def read_shape(root: nodes.Mapping, environment: Mapping[str, str]) -> Shaped:
             faults = [_fault(detail) for detail in error.errors(include_url=False)]
             if attempt == 0:
                 found += [_problem(node, fault) for fault in faults if _is_cause(fault, faults, node, environment)]
-            damaged |= {mark for fault in faults for mark in _around(node, fault.removed)}
-            node = without(node, [fault.removed for fault in faults if fault.removed])
+            misspelt = [(meant, fault) for fault in faults if (meant := _misspelt(fault, faults))]
+            settled = [fault for pair in misspelt for fault in pair]
+            removed = [fault.removed for fault in faults if fault not in settled]
+            damaged |= {mark for location in removed for mark in _around(node, location)}
+            for unknown, missing in misspelt:
+                node = renamed(node, unknown.location, str(missing.location[-1]))
+            node = without(node, [location for location in removed if location])
             data = to_data(node, environment).data
     return Shaped(None, root, first.used, (*first.problems, *found))
 
@@ -112,12 +118,18 @@ def _is_cause(fault: _Fault, faults: list[_Fault], root: Node, environment: Mapp
     """Not the consequence of a variable that is not set, or of a misspelled key beside the missing one."""
     location = fault.location
     if fault.type == "missing":
-        neighbours = [other.location for other in faults if other.type == "extra_forbidden"]
-        return not any(
-            other[:-1] == location[:-1] and closest(str(other[-1]), [str(location[-1])]) for other in neighbours
-        )
+        return _misspelt(fault, faults) is None
     node = node_at(root, location)
     return node is None or not to_data(node, environment).problems
+
+
+def _misspelt(fault: _Fault, faults: list[_Fault]) -> _Fault | None:
+    """The unknown key that seems to mean the one that is missing beside it."""
+    if fault.type != "missing":
+        return None
+    *block, name = fault.location
+    unknown = (other for other in faults if other.type == "extra_forbidden" and [*other.location[:-1]] == block)
+    return next((other for other in unknown if closest(str(other.location[-1]), [str(name)])), None)
 
 
 def _problem(root: Node, fault: _Fault) -> Problem:
