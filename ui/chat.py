@@ -11,7 +11,7 @@ from ui.live import LiveRuns, StoppedError
 from ui.panel import describe
 from ui.result import Answer
 from ui.schema import Input, Workflow
-from ui.status import make_status, say
+from ui.status import FAILED, make_status, say
 from ui.text import safe_markdown, sentence
 
 Turns = list[dict[str, str]]
@@ -76,6 +76,7 @@ class Chat:
             retry_button.click(self._retry, [self._kept, *settings], changed, **quiet),
         ):
             turn.then(lambda: _RESTING, None, buttons, **quiet)
+            turn.failure(lambda: (*_RESTING, FAILED), None, [*buttons, status], **quiet)
         stop_button.click(self._stop, **quiet)
         chatbot.clear(lambda: ([], say("Cleared.")), None, [self._kept, status], **quiet)
         page.load(lambda kept: _pictures(_turns(kept)), self._kept, chatbot, **quiet)

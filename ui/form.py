@@ -40,10 +40,9 @@ def make_field(item: Input) -> gr.components.Component:
         case "boolean":
             return gr.Checkbox(value=item.default is True, **common)
         case "select" if item.options:
-            choices = [*item.options] if item.required or item.default is not None else ["", *item.options]
-            return gr.Dropdown(
-                choices=choices, value=item.default if item.default is not None else choices[0], **common
-            )
+            chosen = str(item.default) if item.default is not None else item.options[0] if item.required else ""
+            choices = [*item.options] if chosen in item.options else [chosen, *item.options]
+            return gr.Dropdown(choices=choices, value=chosen, **common)
         case "image" | "audio" | "video" | "file":
             kinds = [item.type] if item.type != "file" else None
             del common["info"]  # a file field has no place for it

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import fastapi
@@ -17,6 +18,7 @@ from ui.style import CSS, make_theme
 from ui.text import plain, sentence
 
 NEWS_INTERVAL_S = 3
+EMPTY = "There is no workflow to show: those of the file are private."
 OUTDATED = "The workflows have changed. Reload this page to see them."
 
 
@@ -30,13 +32,15 @@ def make_page(
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
         _news(workflows, client)
         chats = {item.id: Chat(item, item.message, client, live) for item in workflows if item.message is not None}
-        with gr.Tabs():
+        with gr.Tabs() if workflows else nullcontext():  # without a tab in them, tabs fail in the browser
             for workflow in workflows:
                 with gr.Tab(workflow.label):
                     run_panel(workflow, client, live)
                 if chat := chats.get(workflow.id):
                     with gr.Tab("Chat" if len(workflows) == 1 else f"{workflow.label}: chat"):
                         chat.build(blocks)
+        if not workflows:
+            gr.Markdown(EMPTY)
         blocks.unload(_leave(live))
     blocks.queue(default_concurrency_limit=None, api_open=False)
     site = fastapi.FastAPI(openapi_url=None)

@@ -11,7 +11,7 @@ from ui.form import InputError, collect, make_field
 from ui.live import LiveRuns, StoppedError
 from ui.result import Answer, make_output, show, summary
 from ui.schema import Workflow
-from ui.status import make_status, say
+from ui.status import FAILED, make_status, say
 from ui.text import plain, safe_markdown, sentence
 
 Updates = tuple[Any, ...]
@@ -60,7 +60,9 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     buttons = [run_button, cancel_button]
     # the browser takes no new click before a run has wholly ended, so the buttons wake up only then
-    run_button.click(run, fields, [*buttons, status, *outputs], **quiet).then(lambda: _RESTING, None, buttons, **quiet)
+    running = run_button.click(run, fields, [*buttons, status, *outputs], **quiet)
+    running.then(lambda: _RESTING, None, buttons, **quiet)
+    running.failure(lambda: (*_RESTING, FAILED), None, [*buttons, status], **quiet)
     cancel_button.click(cancel, **quiet)
 
 

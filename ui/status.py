@@ -19,3 +19,7 @@ def say(text: str, mood: Mood = "calm", warnings: Sequence[dict[str, Any]] = ())
     """An update of the line; warnings of a run follow below, one a paragraph."""
     notes = [f"⚠ {plain(str(warning.get('message', '')))}" for warning in warnings]
     return gr.update(value="\n\n".join([plain(text), *notes]), elem_classes=["status", mood])
+
+
+FAILED = say("The page could not show this run. `model-compose logs page` says why.", "error")
+"""For what should not happen: an error of the page itself, after which Gradio runs nothing but a failure's handler."""

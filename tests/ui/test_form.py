@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
-from ui.form import InputError, collect
+from ui.form import InputError, collect, make_field
 from ui.schema import Input
 
 pytestmark = pytest.mark.unit
@@ -66,6 +67,22 @@ def test_what_does_not_fit_is_a_sentence(type: str, value: Any, message: str) ->
     with pytest.raises(InputError) as caught:
         given(value, type, required=True)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("default", "required", "choices", "chosen"),
+    [
+        (None, False, ["", "a", "b"], ""),
+        (None, True, ["a", "b"], "a"),
+        ("b", False, ["a", "b"], "b"),
+        ("c", False, ["c", "a", "b"], "c"),
+    ],
+)
+def test_a_select_can_always_show_what_holds(default: Any, required: bool, choices: list[str], chosen: str) -> None:
+    field = make_field(Input(name="kind", type="select", options=("a", "b"), default=default, required=required))
+    assert isinstance(field, gr.Dropdown)
+    assert field.choices == [(choice, choice) for choice in choices]
+    assert field.value == chosen
 
 
 def test_a_file_becomes_a_data_url(tmp_path: Path) -> None:

@@ -158,6 +158,30 @@ def test_an_error_of_the_router_is_a_sentence_with_its_remedy(
     expect(output(page)).to_have_value("Half an")
 
 
+def test_what_cannot_be_shown_is_a_sentence_too(router: FakeApi, page_url: str, visit: Visit) -> None:
+    router.workflows = [workflow(output=[{"name": "data", "type": "json"}])]
+    deep: list[object] = []
+    for _ in range(900):
+        deep = [deep]
+
+    async def script(body: Json) -> AsyncIterator[StreamEvent]:
+        yield Finished({"data": deep if body["input"]["prompt"] == "deep" else ["shallow"]})
+
+    router.script = script
+    page = visit().open(page_url)
+    run(page, "deep")
+    expect(page.get_by_text("The page could not show this run. `model-compose logs page` says why.")).to_be_visible()
+    run(page, "shallow")
+    expect(page.locator(".output").get_by_text("shallow")).to_be_visible()
+    expect(page.get_by_text("Done in")).to_be_visible()
+
+
+def test_a_file_without_public_workflows_says_so(router: FakeApi, page_url: str, visit: Visit) -> None:
+    router.workflows = []
+    page = visit().open(page_url)
+    expect(page.get_by_text("There is no workflow to show: those of the file are private.")).to_be_visible()
+
+
 def test_visitors_see_only_their_own_runs(router: FakeApi, page_url: str, visit: Visit) -> None:
     arrived = threading.Barrier(2)
 
