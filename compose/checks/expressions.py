@@ -58,13 +58,12 @@ def check(template: Template, location: Location, place: Place, findings: Findin
     """The compiled template, or None when it does not parse; writes down everything that is wrong in it."""
     sound = True
     for at, text in _texts(template, location, findings):
-        sound &= _parses(text, at, findings)
-    if not sound:
-        return None
-    tree = compile_tree(template)
-    for use in walk(tree):
-        _check_use(use, (*location, *use.location), place, findings)
-    return tree
+        if _parses(text, at, findings):
+            for use in walk(parse(text)):
+                _check_use(use, at, place, findings)
+        else:
+            sound = False
+    return compile_tree(template) if sound else None
 
 
 def shape_of(tree: Tree, sources: Mapping[str, Shape]) -> Shape:

@@ -14,6 +14,8 @@ def check_names(kind: str, names: Sequence[str], here: Location, findings: Findi
         if first < index:
             at = (*here, index, "id")
             named = node_at(findings.root, at) is not None
+            if not named and not (findings.is_whole((*here, index)) and findings.is_whole((*here, first))):
+                continue  # an id was set aside as faulty
             message = f"two {kind}s are called `{name}`" if named else f"this {kind} needs an `id` of its own"
             findings.error(at, message, f"the other one is on line {findings.mark((*here, first)).line}")
 
