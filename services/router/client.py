@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 
 from services.errors import ServiceError
 from services.router import tracing
-from services.router.link import Link, LinkError, Links
+from services.router.link import Lines, Link, LinkError, Links
 from services.router.values import loads_finite
 from services.wire import (
     LIVE_PATH,
@@ -122,7 +122,7 @@ class TaskClient:
             self._links.give_back(link)  # what is not read to its end is cancelled by this
 
     async def _done(self, link: Link, on_delta: OnDelta | None) -> Done:
-        lines = _Lines()
+        lines = Lines()
         while chunk := await link.read():
             for line in lines.of(chunk):
                 frame = self._frame(line)
@@ -273,25 +273,6 @@ class TaskClient:
             f'The service "{self._component}" gave an answer that cannot be read.',
             hint="Its log may say more.",
         )
-
-
-class _Lines:
-    """Lines out of the pieces in which they come."""
-
-    def __init__(self) -> None:
-        self._begun: list[bytes] = []
-        self.unfinished_bytes = 0
-        """Of the line whose end has not come."""
-
-    def of(self, chunk: bytes) -> list[bytes]:
-        """The lines that are complete with this piece, empty ones left out."""
-        self._begun.append(chunk)
-        self.unfinished_bytes += len(chunk)
-        if b"\n" not in chunk:
-            return []
-        *lines, rest = b"".join(self._begun).split(b"\n")
-        self._begun, self.unfinished_bytes = [rest], len(rest)
-        return [line for line in lines if line]
 
 
 async def _read_end(link: Link) -> None:

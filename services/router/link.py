@@ -174,3 +174,22 @@ class Links:
         for link in self._idle:
             link.close()
         self._idle.clear()
+
+
+class Lines:
+    """Lines out of the pieces in which they come."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self.unfinished_bytes = 0
+        """Of the line whose end has not come."""
+
+    def of(self, chunk: bytes) -> list[bytes]:
+        """The lines that are complete with this piece, empty ones left out."""
+        self._begun.append(chunk)
+        self.unfinished_bytes += len(chunk)
+        if b"\n" not in chunk:
+            return []
+        *lines, rest = b"".join(self._begun).split(b"\n")
+        self._begun, self.unfinished_bytes = [rest], len(rest)
+        return [line for line in lines if line]

@@ -242,7 +242,7 @@ def test_ending_in_the_same_order_gives_the_same_run(
     ran, log = play(made, choose, order)
 
     class AsBefore(random.Random):
-        def choice(self, running: Sequence[str]) -> str:  # type: ignore[override]
+        def choice(self, running: Sequence[str]) -> str:  # type: ignore[override]  # of anything, there
             name, _ = rest.pop(0)
             assert name in running
             return name
