@@ -111,7 +111,7 @@ class DurableRuns:
                     return run
                 run = await self._accept(new, key) or await self._earlier(new, key)
         except (StoreUnavailable, TimeoutError) as error:
-            raise store_unavailable() from error
+            raise store_unavailable(error) from error
         if run is None:  # what had the key has just been forgotten
             raise store_unavailable()
         return run
@@ -261,7 +261,10 @@ class DurableRuns:
         self._pace.took(asyncio.get_running_loop().time() - began_s)
 
 
-def store_unavailable() -> ServiceError:
+def store_unavailable(error: Exception | None = None) -> ServiceError:
+    """What a client is told; the log has the reason."""
+    if error is not None:
+        log.warning("the store of runs cannot be used just now: %s", str(error) or f"no answer within {_STORE_S:g} s")
     return ServiceError(
         503,
         "store_unavailable",

@@ -97,14 +97,14 @@ class Runs:
         try:
             return self._last.get(task_id) or await self._store.get(task_id)
         except StoreUnavailable as error:
-            raise store_unavailable() from error
+            raise store_unavailable(error) from error
 
     async def recent(self, most: int, before: str) -> list[Run]:
         """The newest runs with ids before this one, newest first; of those in the store, without their outputs."""
         try:
             runs = {run.task_id: run for run in await self._store.recent(most, before)}
         except StoreUnavailable as error:
-            raise store_unavailable() from error
+            raise store_unavailable(error) from error
         runs |= {run.task_id: run for run in self._last.all()}
         runs |= {live.run.task_id: live.run for live in [*self._live.values(), *self.durable.all_live()]}
         return [runs[task_id] for task_id in sorted(runs, reverse=True) if task_id < before][:most]
@@ -118,7 +118,7 @@ class Runs:
             try:
                 asked = await self._store.cancel(run.task_id, cancelled())
             except StoreUnavailable as error:
-                raise store_unavailable() from error
+                raise store_unavailable(error) from error
             live = self.live(run.task_id)  # it may have been claimed in this moment
             if live is None or asked is None:
                 return asked

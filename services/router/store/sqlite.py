@@ -24,6 +24,8 @@ _CHECKPOINT_PAGES = 4000
 _PAGES_AT_ONCE = 512
 _MOST_PAGES_IN_MEMORY = 65_536
 """256 MB: runs that do not fit any more are refused."""
+_CHECKED_BYTES = 256_000_000
+"""A larger file is not looked through at the start: it takes seconds."""
 _ANOTHER_PLACE = "make room or give it the right, or give `controller.database` another place"
 
 
@@ -74,6 +76,10 @@ class Sqlite:
         found = execute("pragma user_version").fetchone()[0]
         if found not in (0, SCHEMA_VERSION):
             raise other_version(found)
+        if self._path is not None and self._path.stat().st_size <= _CHECKED_BYTES:
+            (state,) = execute("pragma quick_check(1)").fetchone()
+            if state != "ok":
+                raise sqlite3.DatabaseError(state)
         execute("pragma auto_vacuum = incremental")
         execute("pragma journal_mode = wal")
         execute("pragma synchronous = full")

@@ -87,13 +87,14 @@ async def end_of(core: Core, task_id: str) -> Run:
 
 
 async def test_without_its_store_a_router_refuses_what_it_cannot_keep_and_goes_on_with_the_rest(
-    database: Flaky,
+    database: Flaky, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with opened(FakeTask()) as core:
         database.broken = True
         with pytest.raises(ServiceError) as caught:
             await submit(core)
         assert (caught.value.status, caught.value.code) == (503, "store_unavailable")
+        assert "the store of runs cannot be used just now: SQLITE_FULL" in caplog.messages
         live = await core.runs.start(RunRequest("text", {"prompt": "waited for"}), "request")
         await live.ended()
         assert live.run.output == "waited for"

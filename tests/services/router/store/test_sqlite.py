@@ -68,6 +68,21 @@ def test_what_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == b"my diary" * 1000
 
 
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_file_is_refused_at_the_start(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "runs.db"
+    database = open_sqlite(path)
+    database.execute([insert(str(number), "x" * 1000) for number in range(200)])
+    database.close()
+    content = path.read_bytes()
+    middle = len(content) // 2 // 4096 * 4096
+    end = b"" if damage == "cut" else b"\xa5" * 8192 + content[middle + 8192 :]
+    path.write_bytes(content[:middle] + end)
+    message, hint = problem(path)
+    assert message == "the database of runs FILE is damaged, or is no SQLite database"
+    assert hint == "move the file away; a new one is made, without the runs of the old one"
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     message, _ = problem(tmp_path / "file" / "runs.db")
