@@ -10,7 +10,7 @@ from compose.spec import ComposeSpec, JobSpec, WorkflowActionSpec, WorkflowCompo
 from compose.templates import jobs_read
 from compose.usage import asked
 from services.router.expression import ExpressionError
-from services.router.reachability import Node, cycle, needs, unstartable
+from services.router.reachability import cycle, needs, nodes, unstartable
 
 
 def check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> None:
@@ -20,16 +20,17 @@ def check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> N
         for at, name in _names(job, (*here, index), findings):
             if name not in jobs and name not in findings.known.get("job", ()):
                 findings.error_in_text(at, name, f"there is no job `{name}`", did_you_mean(name, jobs))
-    nodes = {job.id: Node(_needs(job, jobs), _routed_by(job, workflow)) for job in jobs.values()}
+    routes = {job.id: [target for _, target in job.routes()] for job in workflow.jobs}
+    edges = nodes({job.id: _needs(job, jobs) for job in jobs.values()}, routes)
     places = {job.id: (*here, index) for index, job in reversed(list(enumerate(workflow.jobs)))}
-    circle = cycle({name: [need for group in node.needs for need in group] for name, node in nodes.items()})
+    circle = cycle({name: [need for group in node.needs for need in group] for name, node in edges.items()})
     if circle:
         itself = len(set(circle)) == 1
         order = f"these jobs wait for each other: {' before '.join(circle)}"
         findings.error(places[circle[0]], f"job `{circle[0]}` waits for itself" if itself else order)
     elif not findings.partial:
-        for name in unstartable(nodes):
-            routers = _listed(nodes[name].routed_by)
+        for name in unstartable(edges):
+            routers = _listed(edges[name].routed_by)
             hint = f"it runs only when {routers} leads to it, and that comes after it: let a job before it lead there"
             findings.error(places[name], f"nothing can ever start job `{name}`", hint)
 
@@ -87,10 +88,6 @@ def _needs(job: JobSpec, jobs: dict[str, JobSpec]) -> list[list[str]]:
         read = ()
     known = ([name for name in group if name in jobs] for group in needs(job.groups, read))
     return [group for group in known if group]
-
-
-def _routed_by(job: JobSpec, workflow: WorkflowSpec) -> list[str]:
-    return [other.id for other in workflow.jobs if any(target == job.id for _, target in other.routes())]
 
 
 def _listed(names: Iterable[str]) -> str:

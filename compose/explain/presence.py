@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from services.router.compiling.jobs import starts
-from services.router.graph import DelayWork, Job, Router, Workflow
+from services.router.graph import DelayWork, Job, Router, Workflow, starts
 from services.router.reachability import in_order
 
 

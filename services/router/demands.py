@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.router.graph import Job, Router
-from services.router.reachability import Node, in_order
+from services.router.graph import Job, Router, starts
+from services.router.reachability import in_order
 
 
 def needed_by_all(jobs: Sequence[Job], own: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -12,23 +12,21 @@ def needed_by_all(jobs: Sequence[Job], own: Mapping[str, frozenset[str]]) -> fro
     own: what each job needs when it runs.
     """
     known = {job.id: job for job in jobs}
+    nodes = starts(jobs)
     followers: dict[str, list[str]] = {job.id: [] for job in jobs}
-    routers: dict[str, list[str]] = {job.id: [] for job in jobs}
     for job in jobs:
         for need in {need for group in job.needs for need in group}:
             followers[need].append(job.id)
-        for target in job.targets:
-            routers[target].append(job.id)
     found: dict[str, frozenset[str]] = {}
-    for name in reversed(in_order({job.id: Node(job.needs, routers[job.id]) for job in jobs})):
+    for name in reversed(in_order(nodes)):
         behind: list[frozenset[str]] = []
         job = known[name]
         if job.on_error is None or job.on_error.to is None:
-            behind = [found[each] for each in followers[name] if not routers[each] and each in found]
+            behind = [found[each] for each in followers[name] if not nodes[each].routed_by and each in found]
             if isinstance(job.work, Router) and job.leads_on:
                 # a way back to what has run already asks for nothing new
                 ways = [found[target] for target in job.targets if target in found]
                 behind += [frozenset.intersection(*ways)] if ways else []
         found[name] = own[name].union(*behind)
-    starts = [found[job.id] for job in jobs if not job.needs and not job.routed]
-    return frozenset().union(*starts)
+    first = [found[job.id] for job in jobs if not job.needs and not job.routed]
+    return frozenset().union(*first)

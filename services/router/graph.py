@@ -3,7 +3,7 @@
 `services.router.compiling` makes it once from the settings, so that a run parses nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from services.router.expression import Tree
 from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
 from services.router.outputs import UNKNOWN, Piped, Shape
+from services.router.reachability import Node, nodes
 from services.router.settings import Operator
 
 
@@ -238,6 +239,11 @@ class Job:
             case SwitchWork(otherwise=None):
                 return False
         return True
+
+
+def starts(jobs: Sequence[Job]) -> dict[str, Node]:
+    """How each job comes to run: what it waits for, and which ones route to it."""
+    return nodes({job.id: job.needs for job in jobs}, {job.id: job.targets for job in jobs})
 
 
 @dataclass(frozen=True, slots=True)

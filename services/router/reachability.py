@@ -20,6 +20,15 @@ class Node(NamedTuple):
     routed_by: Collection[str]
 
 
+def nodes(groups: Mapping[str, Collection[Collection[str]]], targets: Mapping[str, Iterable[str]]) -> dict[str, Node]:
+    """How each job comes to run, from the groups that it waits for and the jobs that it can route to."""
+    routed_by: dict[str, list[str]] = {}
+    for name, others in targets.items():
+        for other in dict.fromkeys(others):
+            routed_by.setdefault(other, []).append(name)
+    return {name: Node(needed, routed_by.get(name, [])) for name, needed in groups.items()}
+
+
 def needs(depends_on: Iterable[tuple[str, ...]], read: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """The groups of the file, and one of its own for each job that is read and that no group names."""
     groups = tuple(depends_on)

@@ -1,6 +1,6 @@
 """From a job's settings to a node of the graph: its work, what it waits for, and where it may lead."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from services.router.compiling.components import Components, optional
@@ -23,7 +23,7 @@ from services.router.graph import (
     SwitchWork,
     Work,
 )
-from services.router.reachability import Node, needs
+from services.router.reachability import needs
 from services.router.settings import (
     ComponentJobSettings,
     DelayJobSettings,
@@ -61,16 +61,6 @@ def compile_job(settings: JobSettings, components: Components) -> Job:
         timeout_s=settings.timeout_s,
     )
     return replace(job, needs=needs(settings.depends_on, _read(job)))
-
-
-def starts(jobs: Iterable[Job]) -> dict[str, Node]:
-    """How each job comes to run: what it waits for, and which ones route to it."""
-    jobs = list(jobs)
-    routers: dict[str, list[str]] = {}
-    for job in jobs:
-        for target in job.targets:
-            routers.setdefault(target, []).append(job.id)
-    return {job.id: Node(job.needs, routers.get(job.id, [])) for job in jobs}
 
 
 def _work(settings: JobSettings, components: Components) -> Work:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from services.router.compiling.jobs import starts
 from services.router.expression import Tree
 from services.router.graph import (
     Call,
@@ -14,6 +13,7 @@ from services.router.graph import (
     ModelCall,
     Router,
     Workflow,
+    starts,
 )
 from services.router.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, opaque, shape_of
 from services.router.reachability import Choices, choices, visited_again

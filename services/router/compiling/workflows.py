@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 
 from services.router.compiling.components import Components, optional
 from services.router.compiling.digest import digest
-from services.router.compiling.jobs import compile_job, starts
+from services.router.compiling.jobs import compile_job
 from services.router.compiling.shapes import output_shape
 from services.router.expression import Tree, Use, walk
 from services.router.graph import (
@@ -17,6 +17,7 @@ from services.router.graph import (
     Router,
     Workflow,
     WorkflowCall,
+    starts,
 )
 from services.router.outputs import Piped, describe, pipes
 from services.router.reachability import cycle, unstartable
