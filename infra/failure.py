@@ -12,7 +12,7 @@ from infra.unit import Unit
 
 HOPELESS: Final = {
     os.EX_CONFIG: ExitCode.FILE,  # the model, or what the file says about it
-    os.EX_UNAVAILABLE: ExitCode.ENVIRONMENT,  # no such device
+    os.EX_UNAVAILABLE: ExitCode.ENVIRONMENT,  # no such device, or a database of another version
     os.EX_TEMPFAIL: ExitCode.ENVIRONMENT,  # not enough memory
 }
 """Exit statuses of a service whose last line says why it cannot work here, so that starting it again is in vain."""

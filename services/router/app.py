@@ -107,7 +107,8 @@ def main() -> None:
     try:
         app, core = create_app(settings)
     except StoreError as error:
-        raise SystemExit(f"{error.message}; {error.hint}") from None
+        log.error("%s; %s", error.message, error.hint)
+        raise SystemExit(os.EX_OSERR if error.may_pass else os.EX_UNAVAILABLE) from None
     serve(app, arguments, lambda: core.runs.drain(settings.shutdown_timeout_s))
 
 

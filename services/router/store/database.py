@@ -7,12 +7,16 @@ SCHEMA_VERSION = 2
 
 
 class StoreError(Exception):
-    """The database cannot be used at all; `message` and `hint` are ours and may be shown on a terminal."""
+    """The database cannot be used at all; `message` and `hint` are ours and may be shown on a terminal.
 
-    def __init__(self, message: str, hint: str) -> None:
+    may_pass: another start may find it as it should be.
+    """
+
+    def __init__(self, message: str, hint: str, *, may_pass: bool = True) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.may_pass = may_pass
 
 
 class StoreUnavailable(Exception):  # noqa: N818  # a state that passes, not a mistake
@@ -64,4 +68,5 @@ def other_version(found: int) -> StoreError:
         f"the database of runs has the layout of another version of model-compose ({found}, this one uses "
         f"{SCHEMA_VERSION})",
         "use that version to finish its runs, or give `controller.database` another place",
+        may_pass=False,
     )
