@@ -177,7 +177,9 @@ def test_the_routers_own_limit_refuses_background_runs_too(make_stack: MakeStack
     changes = {"max_concurrent_count": 1, "max_queue_length": 1}
     with make_stack([text()], [workflow("text")], **changes) as running:
         body = {"workflow_id": "text", "input": {"prompt": json.dumps({"hang": True})}, "wait_for_completion": False}
-        assert [running.post(body).status_code for _ in range(3)] == [202, 202, 503]
+        assert running.post(body).status_code == 202
+        eventually(lambda: running.tasks["text"].counters()["computing"] == 1)
+        assert [running.post(body).status_code for _ in range(2)] == [202, 503]
         states = [item["status"] for item in running.get("/tasks").json()]
         assert states == ["pending", "processing"]
 
