@@ -146,9 +146,19 @@ def _ordered(is_so: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 def _is_in(left: Any, right: Any) -> bool:
     """An item of a list, a name of an object, a part of a text."""
     if isinstance(right, list):
-        return any(equal(left, item) for item in right)
+        return _is_item(left, right)
     text = _plain_text(left)
     return text is not None and isinstance(right, dict | str) and text in right
+
+
+def _is_item(left: Any, items: list[Any]) -> bool:
+    """Whether `equal` holds for one of them; a text is read as a number once, because there may be many items."""
+    if not isinstance(left, str):
+        return any(equal(left, item) for item in items)
+    number = _number(left)
+    return left in items or (
+        number is not None and any(equal(number, item) for item in items if not isinstance(item, str))
+    )
 
 
 def _by_text(is_so: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:

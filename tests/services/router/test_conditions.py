@@ -6,9 +6,11 @@ import time
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.errors import ServiceError
-from services.router.conditions import LONGEST_PATTERN, compare, compiled, holds
+from services.router.conditions import LONGEST_PATTERN, compare, compiled, equal, holds
 from services.router.expression import compile_tree
 from services.router.graph import Combine, Compare
 from services.router.settings import Operator
@@ -16,6 +18,9 @@ from services.router.settings import Operator
 pytestmark = pytest.mark.unit
 
 SLOW = "(a|aa)+b"
+SCALARS = st.sampled_from(
+    [None, True, False, 0, 1, 1.0, -0.0, 10**400, "1", " 1.0", "0", "true", "", "a", [1], {"a": 1}]
+)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +137,11 @@ async def test_a_pattern_that_explodes_is_given_up_and_holds_nobody_up() -> None
     await watching
     assert (caught.value.status, caught.value.code) == (422, "pattern_too_slow")
     assert longest_gap_s < 0.5
+
+
+@given(left=SCALARS, items=st.lists(SCALARS, max_size=4))
+def test_an_item_is_in_a_list_when_it_equals_one_of_it(left: Any, items: list[Any]) -> None:
+    assert asyncio.run(compare("in", left, items)) == any(equal(left, item) for item in items)
 
 
 async def test_a_pattern_that_needs_too_much_memory_is_told_like_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
