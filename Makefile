@@ -22,7 +22,7 @@ help: ## this list
 	$(BIN)/python -m pip install --constraint infra/requirements/constraints.txt --progress-bar off --quiet --group dev
 	@touch $@
 
-quickstart: .venv/installed ## set up, start the bundled model, ask it one question
+quickstart: .venv/installed ## set up, start the bundled model, ask it one question; may be repeated
 	@$(BIN)/model-compose -f $(EXAMPLE) ps >/dev/null 2>&1 || $(BIN)/model-compose -f $(EXAMPLE) up --detach
 	@echo
 	@echo 'You:   $(QUESTION)'

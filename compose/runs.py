@@ -162,7 +162,7 @@ async def _ask(url: str, token: str | None, question: Question, console: Console
                 _warn(answer.get("warnings") or [], console)
                 _deliver(answer.get("output"), question.target, console)
     except ApiError as error:
-        raise _user_error(error) from None
+        raise user_error(error) from None
 
 
 async def _gives_one_text(client: "ApiClient", workflow_id: str | None) -> bool:
@@ -247,7 +247,8 @@ def _warn(warnings: list[dict[str, Any]], console: Console) -> None:
         console.warn(clause(warning["message"]))
 
 
-def _user_error(error: "ApiError") -> UserError:
+def user_error(error: "ApiError") -> UserError:
+    """What the API refused or failed at, in words of the terminal and with an exit code."""
     codes = {
         "missing_input": ExitCode.USAGE,
         "unknown_workflow": ExitCode.USAGE,
@@ -258,4 +259,6 @@ def _user_error(error: "ApiError") -> UserError:
     hint = clause(error.hint) if error.hint else None
     if error.code == "missing_input":
         hint = f"give it with -i {error.field}=TEXT"
+    elif error.code == "not_ready":
+        hint = "`model-compose ps` shows how far it is"
     return UserError(clause(error.message), hint=hint, exit_code=codes.get(error.code, ExitCode.FAILED))
