@@ -67,7 +67,13 @@ def _as_text(expression: Expression, scope: Mapping[str, Any]) -> str:
     try:
         return "" if value is MISSING else to_text(value)
     except ValueError as error:
-        raise ConversionError(f"{expression.text}: {error}") from None
+        raise ConversionError(f"{_shown(expression)}: {error}") from None
+
+
+def _shown(expression: Expression) -> str:
+    """As written, but for the description, which says nothing to whoever reads an error."""
+    before, annotation, _ = expression.text.rpartition("@(")
+    return f"{before.rstrip()}}}" if annotation and expression.description is not None else expression.text
 
 
 def _value(expression: Expression, scope: Mapping[str, Any]) -> Any:
@@ -86,7 +92,7 @@ def _value(expression: Expression, scope: Mapping[str, Any]) -> Any:
     try:
         return convert(value, expression.type)
     except ValueError as error:
-        raise ConversionError(f"{expression.text}: {error}") from None
+        raise ConversionError(f"{_shown(expression)}: {error}") from None
 
 
 def _follow(value: Any, path: tuple[Step, ...], scope: Mapping[str, Any]) -> Any:

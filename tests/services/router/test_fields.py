@@ -77,6 +77,12 @@ def test_a_list_stays_a_list() -> None:
             {"t": "x"},
             "\"text\" cannot be made: ${input.t as integer}: 'x' is not a whole number.",
         ),
+        (
+            "text",
+            '${input.t as list @(description "Words, as JSON")}',
+            {"t": "x"},
+            "\"text\" cannot be made: ${input.t as list}: 'x' is not JSON.",
+        ),
         ("messages", "${input.m}", {"m": []}, '"messages" must hold at least one message.'),
         ("messages", "${input.m}", {"m": [{"role": "user"}]}, '"messages" has a user message without content.'),
     ],
