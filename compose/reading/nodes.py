@@ -78,7 +78,8 @@ def merge(base: Mapping, over: Mapping) -> Mapping:
 def mark_at(node: Node, location: tuple[int | str, ...], *, key: bool = False) -> Mark:
     """The place of the value at a pydantic `loc`; names in it that the file does not hold are passed over.
 
-    The place is the key's when the value is missing or empty, or when `key` asks for it.
+    The place is the key's when the value is missing or empty, or when `key` asks for it; what stands instead of a map
+    is a value.
     """
     key_mark, mark = node.mark, node.mark
     missing = key
@@ -91,7 +92,7 @@ def mark_at(node: Node, location: tuple[int | str, ...], *, key: bool = False) -
             node = node.items[step]
             key_mark = mark = node.mark
         else:
-            missing = True
+            missing = key or not isinstance(node, Scalar)
     empty = isinstance(node, Scalar) and node.plain and not node.raw
     return key_mark if missing or empty else mark
 
