@@ -130,7 +130,9 @@ def _lock(path: Path) -> int:
         lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
-            f"the database of runs {path} cannot be written: {os.strerror(error.errno or 0)}", _ANOTHER_PLACE
+            f"the database of runs {path} cannot be written: {os.strerror(error.errno or 0)}",
+            _ANOTHER_PLACE,
+            may_pass=False,
         ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,6 +151,7 @@ def _unusable(path: Path | None, error: sqlite3.Error) -> StoreError:
     return StoreError(
         f"the database of runs {path} is damaged, or is no SQLite database",
         "move the file away; a new one is made, without the runs of the old one",
+        may_pass=False,
     )
 
 

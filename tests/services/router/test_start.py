@@ -40,6 +40,17 @@ def test_a_database_of_another_version_is_hopeless(tmp_path: Path) -> None:
     )
 
 
+def test_a_damaged_database_is_hopeless(tmp_path: Path) -> None:
+    database = tmp_path / "runs.db"
+    database.write_bytes(b"no database at all" * 100)
+    ended = start(tmp_path, database)
+    assert ended.returncode == os.EX_UNAVAILABLE
+    assert ended.stderr.splitlines()[-1] == (
+        f"the database of runs {database} is damaged, or is no SQLite database; move the file away; a new one is made, "
+        "without the runs of the old one"
+    )
+
+
 def test_a_database_that_another_router_uses_may_be_free_later(tmp_path: Path) -> None:
     database = tmp_path / "runs.db"
     with contextlib.closing(open_sqlite(database)):
