@@ -155,10 +155,9 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 @click.pass_obj
 def validate(common: Common) -> None:
     """Check the file, and show everything that is wrong with it."""
-    from compose.execute import load
     from compose.output import count
 
-    spec = load(common.selection, common.console).spec
+    spec = common.selection.load(common.console).spec
     parts = f"{count(len(spec.components), 'component')}, {count(len(spec.workflows), 'workflow')}"
     common.console.result(f"the file is valid: {parts}")
 
@@ -181,9 +180,8 @@ def plan(common: Common, as_json: bool) -> int:
 def config(common: Common) -> None:
     """Print the file as it is understood, without its secrets."""
     from compose.config import resolved_yaml
-    from compose.execute import load
 
-    common.console.text(resolved_yaml(load(common.selection, common.console)))
+    common.console.text(resolved_yaml(common.selection.load(common.console)))
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""Carries out a plan: reads the files, finds the models, runs the services and lets the terminal follow."""
+"""Carries out a plan: finds the models, runs the services and lets the terminal follow."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compose.output import Console, Narrator, size
-from compose.state import Selection
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.net import make_socket_directory
@@ -22,15 +21,6 @@ if TYPE_CHECKING:
     from compose.plan import Plan
 
 REFRESH_INTERVAL_S = 0.5
-
-
-def load(selection: Selection, console: Console) -> "Loaded":
-    """Read the files and pass on the warnings; from here on the file's secrets stay out of the terminal."""
-    loaded = selection.load()
-    console.redact = Redactor(loaded.env)
-    for warning in loaded.warnings:
-        console.warn(warning)
-    return loaded
 
 
 def plan_for(loaded: "Loaded", folder: RunFolder, sockets: Path, console: Console) -> "Plan":

@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from compose.execute import load
 from compose.machine import this_machine
 from compose.models import Known, find, learn, observed
 from compose.needs import needs_of
@@ -16,7 +15,7 @@ from infra.errors import ExitCode, UserError
 
 def preview(selection: Selection, console: Console, *, as_json: bool) -> ExitCode:
     """Print the steps and the needs; the exit code says whether `up` can work as far as that is known."""
-    loaded = load(selection, console)
+    loaded = selection.load(console)
     found: dict[str, Known | UserError] = {}
     for component in loaded.spec.models:
         console.status(f"looking for {component.model.name}")

@@ -80,7 +80,7 @@ def _token(folder: RunFolder) -> str | None:
 
 def _ask_own_server(selection: Selection, question: Question, console: Console) -> None:
     """Start what the workflow needs, ask it, stop it."""
-    loaded = only_what_is_needed(execute.load(selection, console), question.workflow)
+    loaded = only_what_is_needed(selection.load(console), question.workflow)
     with tempfile.TemporaryDirectory(prefix="model-compose-") as temporary, execute.socket_directory() as sockets:
         folder = RunFolder(Path(temporary) / FOLDER_NAME)
         folder.make()

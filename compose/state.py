@@ -34,11 +34,19 @@ class Selection:
     def run_folder(self) -> RunFolder:
         return RunFolder(self.directory / FOLDER_NAME)
 
-    def load(self) -> "Loaded":
-        """Read the files; raises UserError with all problems at once."""
-        from compose.loader import load_spec
+    def load(self, console: Console) -> "Loaded":
+        """Read the files and pass on the warnings; from here on the file's secrets stay out of the terminal.
 
-        return load_spec(self.files or None, env_files=self.env_files or None, env=self.env, directory=self.directory)
+        Raises UserError with all problems at once.
+        """
+        from compose.loader import load_spec
+        from infra.secrets import Redactor
+
+        loaded = load_spec(self.files or None, env_files=self.env_files or None, env=self.env, directory=self.directory)
+        console.redact = Redactor(loaded.env)
+        for warning in loaded.warnings:
+            console.warn(warning)
+        return loaded
 
     def running(self) -> RunState | None:
         """What runs in this folder, once the remains of a run that was killed are cleared away."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from compose.execute import load, plan_for, serving, socket_directory
+from compose.execute import plan_for, serving, socket_directory
 from compose.init import renew_schema
 from compose.output import Console, columns, in_words, megabytes
 from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
@@ -67,7 +67,7 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
 
 
 def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
-    loaded = load(selection, console)
+    loaded = selection.load(console)
     folder = selection.run_folder
     if (running := folder.running()) is not None:
         warn_of_changes(running, console)

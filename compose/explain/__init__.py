@@ -5,7 +5,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import Final
 
-from compose.execute import load
 from compose.explain.explanation import Explanation
 from compose.explain.gaps import gaps
 from compose.explain.places import File, read_by
@@ -28,7 +27,7 @@ _FAINT: Final = "2"
 
 def explain(selection: Selection, workflow: str | None, console: Console, *, as_json: bool) -> None:
     """Print one workflow, or all of them; private ones too. Raises UserError when there is none of this name."""
-    found = explanations(load(selection, console), workflow)
+    found = explanations(selection.load(console), workflow)
     if as_json:
         console.result(json.dumps({"workflows": [asdict(item) for item in found]}, indent=2, ensure_ascii=False))
         return

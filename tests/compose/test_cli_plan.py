@@ -114,7 +114,7 @@ def test_headers_that_cannot_be_had_leave_the_download_known(
 def test_up_refuses_models_that_do_not_fit_on_the_disk_together(
     project: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from compose.execute import load, plan_for
+    from compose.execute import plan_for
     from compose.machine import Disk, Machine
     from compose.output import Console
     from compose.state import Selection
@@ -124,7 +124,7 @@ def test_up_refuses_models_that_do_not_fit_on_the_disk_together(
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         console, selection = Console(), Selection()
         with pytest.raises(UserError) as caught:
-            plan_for(load(selection, console), selection.run_folder, project, console)
+            plan_for(selection.load(console), selection.run_folder, project, console)
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
     assert "do not fit on its disk: they need" in caught.value.message
     assert "and 1.0 KB are free" in caught.value.message
@@ -133,7 +133,7 @@ def test_up_refuses_models_that_do_not_fit_on_the_disk_together(
 def test_up_warns_of_memory_that_may_run_out(
     project: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from compose.execute import load, plan_for
+    from compose.execute import plan_for
     from compose.output import Console
     from compose.state import Selection
     from services.engine.machine import Processor
@@ -142,7 +142,7 @@ def test_up_warns_of_memory_that_may_run_out(
     with FakeHub({NAME: model}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         console, selection = Console(), Selection()
-        plan_for(load(selection, console), selection.run_folder, project, console)
+        plan_for(selection.load(console), selection.run_folder, project, console)
     assert capsys.readouterr().err == (
         "warning: memory may run out: the services need 640 MB, and 100 MB are available; `model-compose plan` tells"
         " more\n"
