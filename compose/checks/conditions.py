@@ -7,7 +7,7 @@ from compose.checks.expressions import Place, check
 from compose.checks.findings import Findings
 from compose.spec import BranchSpec, ConditionSpec
 from compose.templates import constant, is_constant
-from services.router.conditions import compiled
+from services.router.execution.conditions import compiled
 
 _COMBINATIONS: Final = {"all": "all", "any": "any", "not_": "not"}
 _COMPARISON: Final = ("input", "operator", "value")

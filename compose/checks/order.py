@@ -9,8 +9,8 @@ from compose.reading.nodes import Scalar
 from compose.spec import ComposeSpec, JobSpec, WorkflowActionSpec, WorkflowComponentSpec, WorkflowSpec
 from compose.templates import jobs_read
 from compose.usage import asked
+from services.router.analysis.reachability import cycle, needs, nodes, unstartable
 from services.router.expression import ExpressionError
-from services.router.reachability import cycle, needs, nodes, unstartable
 
 
 def check_order(workflow: WorkflowSpec, here: Location, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from compose.checks.findings import Findings
 from compose.spec import IfJobSpec, RandomRouterJobSpec, SwitchJobSpec
 from compose.templates import constant, is_constant
 from compose.written import Template
-from services.router.conditions import equal
+from services.router.execution.conditions import equal
 
 
 def check_if(job: IfJobSpec, here: Location, place: Place, findings: Findings) -> None:

@@ -6,11 +6,11 @@ from compose.blocks import Location
 from compose.explain.explanation import Gap
 from compose.explain.places import File, path_shown, read_by
 from compose.explain.presence import Presence
+from services.router.analysis.templates import calls, job_templates
 from services.router.expression import EACH, Expression, Slice, Step, Template, Tree, input_key, walk
 from services.router.graph import Call, CallWork, FilterWork, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
 from services.router.names import fold
 from services.router.settings import RouterSettings, asked
-from services.router.templates import calls, job_templates
 
 _Why = Callable[[Expression, set[str]], str | None]
 """Why an expression can be null, if it can. The names are those of the jobs that it reads, or that what it replaces

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
+from services.router.analysis.reachability import in_order
 from services.router.graph import DelayWork, Job, Router, Workflow, starts
-from services.router.reachability import in_order
 
 
 class Presence:

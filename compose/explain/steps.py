@@ -7,11 +7,11 @@ from typing import Final
 from compose.explain.explanation import Step, Wait, Way
 from compose.explain.places import key_path, read_by
 from compose.explain.words import does, limits, on_error, retry, ways
+from services.router.analysis.reachability import in_order, visited_again
+from services.router.analysis.templates import calls, job_uses
 from services.router.expression import Expression, walk
 from services.router.graph import Call, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow, starts
-from services.router.reachability import in_order, visited_again
 from services.router.settings import WorkflowSettings
-from services.router.templates import calls, job_uses
 
 _OWN: Final = ("output", "result")
 """What a job reads of its own result."""

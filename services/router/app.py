@@ -14,19 +14,19 @@ from starlette.types import ASGIApp, Scope
 from services import logs
 from services.errors import ServiceError
 from services.process import start
-from services.router import tracing
-from services.router.answers import error_response
 from services.router.core import Core
 from services.router.documents import Documents
-from services.router.metrics import tool_version
-from services.router.openai_answers import openai_error
-from services.router.openai_api import OpenAIApi
-from services.router.probes import Probes, open_paths
-from services.router.runs_api import RunsApi
-from services.router.security import Guard
-from services.router.server import serve
+from services.router.doors.answers import error_response
+from services.router.doors.openai_answers import openai_error
+from services.router.doors.openai_api import OpenAIApi
+from services.router.doors.probes import Probes, open_paths
+from services.router.doors.runs_api import RunsApi
+from services.router.doors.security import Guard
+from services.router.doors.server import serve
 from services.router.settings import RouterSettings
 from services.router.store.database import StoreError
+from services.router.watching import tracing
+from services.router.watching.metrics import tool_version
 
 log = logging.getLogger("services.router")
 

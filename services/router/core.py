@@ -5,17 +5,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
-from services.router.carrying import Carrier
-from services.router.client import TaskCaller, TaskClient
+from services.router.clients.client import TaskCaller, TaskClient
+from services.router.clients.measured import MeasuredTask
 from services.router.compiling import compile_graph
-from services.router.durable import DurableRuns
-from services.router.engine import Engine
+from services.router.execution.engine import Engine
 from services.router.limits import Gate
-from services.router.measured import MeasuredTask
-from services.router.metrics import Metrics
-from services.router.runs import Runs
+from services.router.runs.carrying import Carrier
+from services.router.runs.durable import DurableRuns
+from services.router.runs.registry import Runs
 from services.router.settings import RouterSettings
 from services.router.store.opening import open_store
+from services.router.watching.metrics import Metrics
 
 
 class Core:

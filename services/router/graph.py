@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from services.catalog import TaskType
 from services.errors import ServiceError
+from services.router.analysis.inputs import Inputs
+from services.router.analysis.outputs import UNKNOWN, Piped, Shape
+from services.router.analysis.reachability import Node, nodes
 from services.router.expression import Tree
-from services.router.inputs import Inputs
 from services.router.names import did_you_mean, listed
-from services.router.outputs import UNKNOWN, Piped, Shape
-from services.router.reachability import Node, nodes
 from services.router.settings import Operator
 
 

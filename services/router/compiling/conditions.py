@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.router.compiling.components import optional
-from services.router.conditions import compiled
+from services.router.execution.conditions import compiled
 from services.router.expression import compile_tree
 from services.router.graph import Combine, Compare, Condition, GraphError
 from services.router.settings import ConditionSettings, Operator

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from services.router.analysis.reachability import needs
+from services.router.analysis.templates import job_uses
 from services.router.compiling.components import Components, optional
 from services.router.compiling.conditions import compare, condition
 from services.router.expression import compile_tree
@@ -23,7 +25,6 @@ from services.router.graph import (
     SwitchWork,
     Work,
 )
-from services.router.reachability import needs
 from services.router.settings import (
     ComponentJobSettings,
     DelayJobSettings,
@@ -37,7 +38,6 @@ from services.router.settings import (
     RetrySettings,
     SwitchJobSettings,
 )
-from services.router.templates import job_uses
 
 
 def compile_job(settings: JobSettings, components: Components) -> Job:

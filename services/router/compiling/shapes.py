@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from services.router.analysis.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, opaque, shape_of
+from services.router.analysis.reachability import Choices, choices, visited_again
 from services.router.expression import Tree
 from services.router.graph import (
     Call,
@@ -15,8 +17,6 @@ from services.router.graph import (
     Workflow,
     starts,
 )
-from services.router.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, opaque, shape_of
-from services.router.reachability import Choices, choices, visited_again
 
 
 def output_shape(

@@ -4,6 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from graphlib import TopologicalSorter
 
+from services.router.analysis.outputs import Piped, describe, pipes
+from services.router.analysis.reachability import cycle, unstartable
+from services.router.analysis.reads import inferred
+from services.router.analysis.templates import calls, job_uses
 from services.router.compiling.components import Components, optional
 from services.router.compiling.digest import digest
 from services.router.compiling.jobs import compile_job
@@ -19,11 +23,7 @@ from services.router.graph import (
     WorkflowCall,
     starts,
 )
-from services.router.outputs import Piped, describe, pipes
-from services.router.reachability import cycle, unstartable
-from services.router.reads import inferred
 from services.router.settings import WorkflowSettings
-from services.router.templates import calls, job_uses
 
 _Workflows = Mapping[str, Workflow]
 

@@ -8,8 +8,8 @@ from starlette.routing import Route
 
 from services.router.core import Core
 from services.router.documents.openapi import openapi
-from services.router.metrics import tool_version
 from services.router.values import to_json
+from services.router.watching.metrics import tool_version
 
 _CSP = "; ".join(
     (

@@ -5,9 +5,9 @@ from typing import Any
 
 from services.router.documents.parts import Json, json_of, operation
 from services.router.documents.schemas import Schema, an_object, ref
+from services.router.doors.openai_requests import CHAT, COMPLETIONS, Dialect
 from services.router.graph import Graph
 from services.router.messages import LONGEST_SESSION
-from services.router.openai_requests import CHAT, COMPLETIONS, Dialect
 
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": ["number", "null"]}

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from services.router.documents.openai_paths import openai_paths, openai_schemas
 from services.router.documents.parts import Json, answer, json_of, operation, text_of
 from services.router.documents.schemas import FIXED, Schema, WorkflowSchemas, ref, workflow_schemas
+from services.router.doors.probes import open_paths
 from services.router.graph import Graph
-from services.router.probes import open_paths
 
 _TASK_ID = {"name": "task_id", "in": "path", "required": True, "schema": {"type": "string"}}
 _WORKFLOW_ID = {"name": "workflow_id", "in": "path", "required": True, "schema": {"type": "string"}}

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from services.catalog import MAX_SEED
+from services.router.analysis.inputs import Input
 from services.router.graph import Workflow
-from services.router.inputs import Input
 from services.router.messages import LONGEST_SESSION, RunStatus
 from services.wire import Stage
 

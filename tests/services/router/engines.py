@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from services.errors import ServiceError
-from services.router.client import OnDelta
+from services.router.clients.client import OnDelta
 from services.router.compiling import compile_graph
-from services.router.engine import Engine, Outcome
+from services.router.execution.engine import Engine, Outcome
 from services.router.journal import JobKey
 from services.router.messages import Run, RunRequest
 from services.router.settings import RouterSettings, WorkflowSettings

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.router.connection import LINGER_S
+from services.router.doors.connection import LINGER_S
 from tests.services.router.rig import Stack, begin_run, http
 from tests.services.router.test_values import TOO_MUCH, UNREADABLE
 

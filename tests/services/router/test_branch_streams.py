@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.errors import ServiceError
-from services.router.client import OnDelta
-from services.router.engine import Engine
+from services.router.analysis.outputs import texts
+from services.router.clients.client import OnDelta
+from services.router.execution.engine import Engine
 from services.router.messages import Run, RunRequest
-from services.router.outputs import texts
 from services.router.settings import WorkflowSettings
 from services.wire import Delta, Done, Readiness, TaskRequest
 from tests.services.router.rig import text, workflow

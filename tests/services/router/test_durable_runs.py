@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router import attempts, durable
-from services.router.client import NotReady, OnDelta
+from services.router.clients.client import NotReady, OnDelta
 from services.router.core import Core
 from services.router.messages import Run, RunRequest, RunStatus
+from services.router.runs import attempts, durable
 from services.router.settings import RouterSettings
 from services.router.store.database import Row, Statement, StoreUnavailable
 from services.router.store.run_store import LEASE_S, RunStore

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router import visit
-from services.router.client import OnDelta
+from services.router.clients.client import OnDelta
+from services.router.execution import visit
 from services.wire import Delta, Done, TaskRequest
 from tests.services.router.engines import Bench, FakeTask, ask, do, echo, execute, failing, hang, until
 from tests.services.router.rig import workflow

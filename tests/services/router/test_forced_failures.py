@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from services.router.app import create_app
-from services.router.engine import Engine
+from services.router.execution.engine import Engine
 from services.router.settings import RouterSettings
 from tests.services.router.rig import (
     Stack,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router.client import OnDelta
+from services.router.clients.client import OnDelta
 from services.router.settings import WorkflowComponentSettings
 from services.wire import Done, TaskRequest
 from tests.services.router.engines import Bench, FakeTask, ask, do, failing, until

@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.errors import ServiceError
-from services.router.client import NotReady, OnDelta
-from services.router.engine import Engine, Outcome
+from services.router.analysis.inputs import Inputs
+from services.router.clients.client import NotReady, OnDelta
+from services.router.execution.engine import Engine, Outcome
 from services.router.graph import DelayWork, Graph, Job, RandomWork, Workflow
-from services.router.inputs import Inputs
 from services.router.journal import JobKey
 from services.router.messages import Run, RunRequest
 from services.wire import Done, TaskRequest
 from tests.services.router.engines import Bench, FakeTask, MemoryJournal, ask, do, echo, failing, until
+from tests.services.router.execution.test_scheduler import graphs
 from tests.services.router.rig import workflow
 from tests.services.router.test_inner_workflows import calling, inner, outer
 from tests.services.router.test_routing import ROUNDS, Growing
-from tests.services.router.test_scheduler import graphs
 
 pytestmark = pytest.mark.unit
 

@@ -44,7 +44,7 @@ def test_each_run_has_one_line_with_its_ids_and_figures(running: Stack) -> None:
     assert 0 <= line.pop("duration_s") < 5
     assert line == {
         "level": "info",
-        "logger": "services.router.run_log",
+        "logger": "services.router.runs.run_log",
         "message": "run ended",
         "run_id": answer.json()["task_id"],
         "request_id": "mine-1",

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.client import OnDelta
+from services.router.clients.client import OnDelta
 from services.router.compiling import compile_graph
-from services.router.engine import Engine
+from services.router.doors.sse import Channel, send_events
+from services.router.execution.engine import Engine
 from services.router.messages import Run, RunRequest, RunStatus
 from services.router.settings import RouterSettings
-from services.router.sse import Channel, send_events
 from services.wire import Delta, Done, Readiness, TaskRequest
 from tests.services.router.rig import job, text, workflow
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.services.router.rig import Stack, eventually, http, text, workflow
-from tests.services.router.test_metrics import Samples, samples
+from tests.services.router.watching.test_metrics import Samples, samples
 
 pytestmark = pytest.mark.server
 

@@ -14,10 +14,10 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from services.router import connection
 from services.router.app import create_app
-from services.router.connection import Connection
 from services.router.core import Core
+from services.router.doors import connection
+from services.router.doors.connection import Connection
 from services.router.settings import RouterSettings
 from tests.services.router.rig import Service, Stack, async_http, echo_task, eventually, text, workflow
 

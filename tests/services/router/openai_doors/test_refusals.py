@@ -8,7 +8,7 @@ from openai import OpenAI
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming as ChatParameters
 from openai.types.completion_create_params import CompletionCreateParamsNonStreaming as CompletionParameters
 
-from services.router.openai_requests import CHAT, COMPLETIONS, Dialect
+from services.router.doors.openai_requests import CHAT, COMPLETIONS, Dialect
 from tests.services.router.openai_doors.asking import TOKEN, post, sent, user
 from tests.services.router.rig import Stack, http
 

@@ -1,0 +1,101 @@
+"""One call of a component: a request to a model's task, or a run of another workflow inside this one."""
+
+from asyncio import sleep
+from typing import Any
+
+from services.errors import ServiceError
+from services.router.clients.client import OnDelta
+from services.router.execution.context import RunContext
+from services.router.execution.fields import choose_seed, render_fields, render_input, render_output, with_history
+from services.router.execution.sending import OnText
+from services.router.execution.tally import Tally
+from services.router.graph import Call, Job, ModelCall, WorkflowCall
+from services.wire import Delta, Done, TaskRequest
+
+
+class Caller:
+    """Makes the calls of one attempt of a job.
+
+    place: what keeps the attempt apart from everything else in the run. send: where the job's text goes while it is
+    made; None keeps it. sent: whether some has gone there.
+    """
+
+    def __init__(self, context: RunContext, job: Job, place: str, send: OnText | None, with_history: bool) -> None:
+        self.sent = False
+        self._context = context
+        self._job = job
+        self._place = place
+        self._send = send if job.pipes else None
+        self._with_history = with_history
+
+    async def call(self, call: Call, scope: dict[str, Any], tally: Tally, index: int | None = None) -> Any:
+        """The call's result as its action maps it. index: of the repeat, item or iteration. Raises ServiceError."""
+        if call.input is not None:
+            scope = {**scope, "input": render_input(call.input, scope, "input")}
+        part = "" if index is None else f"[{index}]"
+        if isinstance(call, WorkflowCall):
+            result, mapping = await self._run(call, scope, part, tally), call.output
+        else:
+            result, mapping = await self._ask(call, scope, index or 0, part, tally), call.action.output
+        return result if mapping is None else render_output(mapping, {**scope, "result": result, "output": result})
+
+    async def _ask(self, call: ModelCall, scope: dict[str, Any], index: int, part: str, tally: Tally) -> Any:
+        context, component = self._context, call.component
+        fields = render_fields(component, call.action, scope)
+        if self._with_history and call.is_chat:
+            fields["messages"] = with_history(fields["messages"], context.request.history)
+        seed = choose_seed(fields, index, context.request.seed)
+        request = TaskRequest(f"{context.run.task_id}/{self._place}{part}", fields, seed, self._send is not None)
+        on_delta = None if self._send is None else lambda delta: self._forward_delta(part, delta)
+        async with context.share(component).turn():
+            done = await self._predict(component.id, request, on_delta)
+        tally.count(done)
+        return done.result
+
+    async def _predict(self, component_id: str, request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        """The task's answer. A kept run waits as long as the task's own queue is full."""
+        client = self._context.clients[component_id]
+        while True:
+            try:
+                return await client.predict(request, on_delta)
+            except ServiceError as error:
+                if self._context.journal is None or error.code != "overloaded":
+                    raise
+                await sleep(error.retry_after_s or 1)
+
+    async def _run(self, call: WorkflowCall, scope: dict[str, Any], part: str, tally: Tally) -> Any:
+        workflow = self._context.graph.workflows[call.workflow]
+        given = scope["input"] if call.own_input is None else render_input(call.own_input, scope, "input")
+        if not isinstance(given, dict) and any(item.required for item in workflow.inputs.declared):
+            raise ServiceError(
+                422,
+                "invalid_input",
+                f'The workflow "{workflow.id}" needs an object of inputs by name.',
+                hint=f'Give the job "{self._job.id}" an `input` with these names.',
+                field="input",
+            )
+        try:
+            workflow.inputs.check(given if isinstance(given, dict) else {})
+        except ServiceError as error:
+            error.hint = f'The job "{self._job.id}" runs the workflow "{workflow.id}": give it a value in its `input`.'
+            raise
+        send = None if self._send is None else lambda path, text: self._forward_inner(part, path, text)
+        place = f"{self._place}{part}/"
+        return await self._context.run_workflow(self._context, workflow, given, send, place, tally)
+
+    async def _forward_delta(self, part: str, delta: Delta) -> None:
+        inside = "".join(f"[{index}]" for index in delta.path)
+        for path, pipe in self._job.pipes:
+            if delta.text and pipe.carries(part, inside):
+                await self._forward(path + part + inside, delta.text)
+
+    async def _forward_inner(self, part: str, inner: str, text: str) -> None:
+        for path, pipe in self._job.pipes:
+            inside = pipe.part(inner)
+            if inside is not None and pipe.carries(part, inside):
+                await self._forward(path + part + inside, text)
+
+    async def _forward(self, path: str, text: str) -> None:
+        assert self._send is not None
+        self.sent = True
+        await self._send(path, text)

@@ -1,0 +1,67 @@
+"""The router's side of a task's socket, in one process: what happens when nobody answers at its other end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.errors import ServiceError
+from services.router.clients import client as client_module
+from services.router.clients.client import TaskClient
+from services.wire import PREDICT_PATH, TaskRequest
+
+pytestmark = pytest.mark.unit
+
+REQUEST = TaskRequest("r", {}, seed=1, stream=False)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+DONE = b'{"type":"done","result":"x","usage":{},"warnings":[]}\n'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(DONE), DONE)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_DOUBT_AFTER_S", 0.05)
+    monkeypatch.setattr(client_module, "_LIFE_TIMEOUT_S", 0.05)
+
+
+@asynccontextmanager
+async def task_behind(listener: socket.socket, silence_s: float) -> AsyncIterator[None]:
+    """A process that lives: it answers probes at once and requests after a silence."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if PREDICT_PATH.encode() in head:
+            await asyncio.sleep(silence_s)
+            writer.write(ANSWER)
+        else:
+            writer.write(OK)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_unix_server(answer, sock=listener.dup()):
+        yield
+
+
+@pytest.fixture
+def listener(folder: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(folder / "task.sock"))
+    listener.listen()
+    return listener
+
+
+async def test_a_request_that_reaches_nobody_is_not_waited_for(listener: socket.socket, folder: Path) -> None:
+    """The supervisor keeps the socket while a process ends and the next one starts."""
+    client = TaskClient("text", f"unix:{folder}/task.sock")
+    async with task_behind(listener, silence_s=0.3):
+        done = await client.predict(REQUEST, None)  # longer than the patience with one that gives no sign of life
+    assert done.result == "x"
+    with pytest.raises(ServiceError) as refused:
+        async with asyncio.timeout(5):
+            await client.predict(REQUEST, None)
+    assert (refused.value.status, refused.value.code, refused.value.retry_after_s) == (503, "not_ready", 2)
+    await client.close()
+    listener.close()
