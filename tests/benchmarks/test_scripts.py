@@ -26,6 +26,7 @@ def test_each_script_is_known() -> None:
     assert set(SCRIPTS) == set(SHORT)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "script", [pytest.param(name, marks=pytest.mark.soak if name == "memory" else ()) for name in SHORT]
 )
