@@ -16,19 +16,17 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from services.catalog import TASKS
+from services.engine.base import AnyHost, AnyRunner
 from services.engine.checkpoint import read_checkpoint
 from services.engine.machine import resident_bytes
-from services.engine.serial import SerialEngine
+from services.engine.threaded import ThreadEngine
 from services.routes import Routes
 from services.settings import TaskSettings
 from services.tasks.base import Task
 from services.wire import Frame, Readiness, TaskRequest
-
-if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
 
 _QUIET = {
     "HF_HUB_OFFLINE": "1",
@@ -54,7 +52,7 @@ class TaskWorker:
     def __init__(self, settings: TaskSettings) -> None:
         self._settings = settings
         self._made_s = time.monotonic()
-        self._engine = SerialEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
+        self._engine = ThreadEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
         self._task: Task = importlib.import_module(TASKS[settings.task].module).Task(settings, self._engine)
 
     @property
@@ -71,12 +69,14 @@ class TaskWorker:
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
         return await self._task.predict(request)
 
-    def _load(self) -> "LoadedModel":
+    def _load(self, host: AnyHost) -> AnyRunner:
         checkpoint = read_checkpoint(self._settings.model_path, self._settings.model)  # says no before torch loads
+        from services.engine.choice import make_runner
         from services.engine.loading import load_model
 
         model = load_model(self._settings, checkpoint)
         self._task.setup(model)
+        runner = make_runner(model, self._settings, host)
         seconds, megabytes = time.monotonic() - self._made_s, resident_bytes() / 1e6
         _log.info(
             "%s on %s, loaded in %.1f s, %.0f MB",
@@ -87,7 +87,7 @@ class TaskWorker:
         )
         gc.collect()
         gc.freeze()  # the libraries stay; looking through them again and again costs tens of milliseconds
-        return model
+        return runner
 
 
 def end_soon(exit_code: int) -> None:

@@ -1,5 +1,6 @@
 """One prompt through `generate()` in the engine's thread: text per step, cancelled within a layer, numbers checked."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from services.engine.base import Prompt
+from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Occupancy, Piece, Prompt
 from services.engine.loading import LoadedModel
 from services.engine.sampling import Sampling
 from services.engine.text import TextStream
 from services.errors import ServiceError
 from services.wire import FinishReason
+
+_log = logging.getLogger(__name__)
 
 PREFILL_CHUNK = 1024
 """Tokens of a prompt that are read at once: of a long one, a single layer would take longer than a cancelled request
@@ -103,6 +106,71 @@ class Decoder:
             **spread,
             **beams,
         )
+
+
+class GenerateRunner:
+    """Does one request after the other with `generate()`; a Runner."""
+
+    def __init__(self, model: LoadedModel, host: GenerationHost) -> None:
+        self._host = host
+        self._job: Job[GenerationRequest] | None = None
+        self._decoder = Decoder(model, cancelled=self._is_cancelled)
+        self._warm_up()
+
+    @property
+    def busy(self) -> bool:
+        return self._job is not None
+
+    @property
+    def occupancy(self) -> Occupancy:
+        return Occupancy(rows=int(self.busy))
+
+    def accepts(self, request: GenerationRequest) -> bool:  # noqa: ARG002 - one at a time, whatever it is
+        return self._job is None
+
+    def add(self, job: Job[GenerationRequest]) -> None:
+        self._job = job
+
+    def step(self) -> None:
+        job = self._job
+        if job is None:
+            return
+        try:
+            finished = self._run(job)
+            self._host.emit([(job, finished)])
+        except CancelledError:
+            pass
+        self._job = None
+
+    def reset(self) -> None:
+        self._job = None
+
+    def _run(self, job: Job[GenerationRequest]) -> Finished:
+        request = job.request
+        texts, reasons, completion_tokens = [], [], 0
+        for index, prompt in enumerate(request.prompts):
+            self._decoder.check()
+
+            def emit(pieces: list[tuple[int, str]], index: int = index) -> None:
+                if request.stream:
+                    self._host.emit([(job, Piece(index, sequence, text)) for sequence, text in pieces if text])
+
+            sequences, ended, tokens = self._decoder.run(prompt, request.sampling, request.seed + index, emit)
+            texts.append(tuple(sequences))
+            reasons.append(tuple(ended))
+            completion_tokens += tokens
+        return Finished(tuple(texts), tuple(reasons), completion_tokens)
+
+    def _is_cancelled(self) -> bool:
+        self._host.beat()
+        return self._job is not None and self._job.cancelled
+
+    def _warm_up(self) -> None:
+        """Libraries import the rest of themselves at the first call; have that behind us."""
+        try:
+            self._decoder.run(Prompt((0,), max_new=2), Sampling(do_sample=False), 0, lambda _pieces: None)
+        except ServiceError as error:  # each request will be told so
+            _log.warning("the model loads, but does not work: %s", error.message)
 
 
 class _Row:

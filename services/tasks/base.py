@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from services.engine.base import Engine, Finished, Generation, GenerationRequest, Piece, Prompt
+from services.engine.base import Finished, GenerationEngine, GenerationRequest, Handle, Piece, Prompt
 from services.engine.sampling import Length, Room, resolve_length, resolve_sampling
 from services.errors import ServiceError
 from services.settings import TaskSettings
@@ -60,7 +60,7 @@ class _Prepared:
 class GenerationTask(ABC):
     """A Task whose answers are generated text; each kind says how its fields become tokens."""
 
-    def __init__(self, settings: TaskSettings, engine: Engine) -> None:
+    def __init__(self, settings: TaskSettings, engine: GenerationEngine) -> None:
         self.settings = settings
         self._engine = engine
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # long texts must not hold up the event loop
@@ -107,6 +107,8 @@ class GenerationTask(ABC):
                 tuple(prompts),
                 replace(sampling, stop=sampling.stop + inputs.stop),
                 seed if isinstance(seed, int) else request.seed,
+                stream=request.stream,
+                batch_size=int(fields.get("batch_size") or 0),
             ),
             echoes,
             inputs.many,
@@ -140,7 +142,9 @@ def _unique(warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [warning for index, warning in enumerate(warnings) if warning not in warnings[:index]]
 
 
-async def _frames(generation: Generation, prepared: _Prepared, *, stream: bool) -> AsyncGenerator[Frame, None]:
+async def _frames(
+    generation: Handle[Piece | Finished], prepared: _Prepared, *, stream: bool
+) -> AsyncGenerator[Frame, None]:
     request = prepared.request
     several = request.sampling.num_return_sequences > 1
     events = generation.events()

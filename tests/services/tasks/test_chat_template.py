@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.engine.base import Engine
 from services.engine.failure import LoadError
 from services.errors import ServiceError
 from services.tasks.chat_completion import Task
@@ -40,7 +39,7 @@ def tasks(tiny: Tiny) -> dict["Architecture", Task]:
     for architecture in ARCHITECTURES:
         path = tiny(architecture)
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        made[architecture] = Task(settings_of(path, "chat-completion"), cast("Engine", None))
+        made[architecture] = Task(settings_of(path, "chat-completion"), cast("Any", None))
         made[architecture].setup(cast("Any", Model(tokenizer, architecture)))
     return made
 
@@ -78,14 +77,14 @@ def test_without_special_tokens_the_ids_are_the_templates_own(
 
 
 def test_a_template_that_is_no_jinja_is_refused_at_load(tasks: dict["Architecture", Task], tiny: Tiny) -> None:
-    task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template="{% if %}"), cast("Engine", None))
+    task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template="{% if %}"), cast("Any", None))
     with pytest.raises(LoadError, match="chat_template is not valid Jinja, line 1"):
         task.setup(tasks["gpt2"].model)
 
 
 def test_a_template_that_writes_without_end_is_stopped(tasks: dict["Architecture", Task], tiny: Tiny) -> None:
     bomb = "{% for i in range(2000) %}{{ 'x' * 1000 * messages | length }}{% endfor %}"
-    task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template=bomb), cast("Engine", None))
+    task = Task(settings_of(tiny("gpt2"), "chat-completion", chat_template=bomb), cast("Any", None))
     task.setup(tasks["gpt2"].model)
     with pytest.raises(ServiceError, match="The model's chat template wrote more than it may"):
         task.read({"messages": [{"role": "user", "content": "Hi"}]})

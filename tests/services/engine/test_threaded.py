@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.engine import serial
-from services.engine.base import Finished, GenerationRequest, Piece, Prompt
+from services.engine import threaded
+from services.engine.base import AnyHost, AnyRunner, Finished, GenerationRequest, Piece, Prompt
 from services.engine.failure import UNEXPECTED
 from services.engine.sampling import Sampling
-from services.engine.serial import SerialEngine
+from services.engine.threaded import ThreadEngine
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
 from tests.services.engine.test_loading import load
@@ -29,7 +29,12 @@ class Rig:
     def __init__(self, tiny: Tiny) -> None:
         self.model = load(tiny, "gpt2")
         self.ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.engine = SerialEngine(lambda: self.model, max_queue_length=4, on_end=self.ended.put)
+        self.engine = ThreadEngine(self._make, max_queue_length=4, on_end=self.ended.put)
+
+    def _make(self, host: AnyHost) -> AnyRunner:
+        from services.engine.decoding import GenerateRunner
+
+        return GenerateRunner(self.model, host)
 
     def fail_once(self, error: Exception) -> None:
         """The next generation raises, the ones after it do not."""
@@ -111,7 +116,7 @@ async def test_a_full_queue_refuses_and_counts_what_comes(rig: Rig) -> None:
 
 
 async def test_a_computation_that_ignores_its_end_ends_the_process(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serial, "HANG_S", 0)
+    monkeypatch.setattr(threaded, "HANG_S", 0)
     inside, leave = threading.Event(), threading.Event()
 
     def hang(*_: Any, **__: Any) -> None:
@@ -129,10 +134,10 @@ async def test_a_computation_that_ignores_its_end_ends_the_process(rig: Rig, mon
 async def test_a_model_that_cannot_be_loaded() -> None:
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def fail() -> Any:
+    def fail(_host: AnyHost) -> AnyRunner:
         raise RuntimeError("a secret of the library")
 
-    engine = SerialEngine(fail, max_queue_length=4, on_end=ended.put)
+    engine = ThreadEngine(fail, max_queue_length=4, on_end=ended.put)
     engine.start()
     assert await asyncio.to_thread(ended.get) == UNEXPECTED
     message = "the model could not be loaded; the lines above say where"

@@ -1,0 +1,225 @@
+"""The queue and the thread in front of a runner: first come, first served, with all of torch in one thread."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from services.engine.base import AnyHost, AnyRunner, Host, Job, Occupancy, Outcome, Piece
+from services.engine.failure import NO_MEMORY, UNEXPECTED, LoadError
+from services.errors import ServiceError
+from services.wire import Readiness
+
+_log = logging.getLogger(__name__)
+
+HANG_S = 5.0
+"""A computation that goes on this long without a sign of life, for a request that was cancelled, never ends."""
+
+
+class ThreadEngine:
+    """Loads a runner in its own thread and has it do requests there; the Engine of this package.
+
+    load: makes the runner, in the engine's thread; a LoadError's message goes into `readiness`.
+    on_end: told the exit code of a process that can serve no more: the model did not load, or a computation hangs.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[AnyHost], AnyRunner],
+        *,
+        max_queue_length: int,
+        on_end: Callable[[int], None],
+    ) -> None:
+        self._load = load
+        self._max_queue_length = max_queue_length
+        self._on_end = on_end
+        self._readiness = Readiness("loading")
+        self._changed = threading.Condition()
+        self._waiting: deque[_Place] = deque()
+        self._running: set[_Place] = set()
+        self._runner: AnyRunner | None = None
+        self._service_s = 1.0
+        self._beat_s = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+
+    @property
+    def readiness(self) -> Readiness:
+        return self._readiness
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Requests that the runner does."""
+        return len(self._running)
+
+    @property
+    def occupancy(self) -> Occupancy:
+        return Occupancy() if self._runner is None else self._runner.occupancy
+
+    def start(self) -> None:
+        with self._changed:
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def check_queue(self, coming: int = 0) -> None:
+        waiting = len(self._waiting) + coming
+        if waiting >= self._max_queue_length + (not self._running):
+            raise ServiceError(
+                503,
+                "overloaded",
+                f"{waiting} requests already wait for this model.",
+                hint="Try again later, or raise `max_queue_length` in the file.",
+                retry_after_s=max(1, round(self._service_s * (waiting + 1) / max(1, len(self._running)))),
+            )
+
+    def submit(self, request: Any) -> "_Place":
+        place = _Place(request, self)
+        with self._changed:
+            self.check_queue()
+            self._waiting.append(place)
+            self._changed.notify()
+        return place
+
+    def cancel(self, place: "_Place") -> None:
+        """From the event loop: forget a waiting request, or look whether a running one ends."""
+        with self._changed:
+            if place in self._waiting:
+                self._waiting.remove(place)
+            elif place in self._running:
+                place.loop.call_later(HANG_S, self._check_hang, place)
+
+    def _check_hang(self, place: "_Place") -> None:
+        if place not in self._running:
+            return
+        still = time.monotonic() - self._beat_s
+        if still < HANG_S:
+            place.loop.call_later(HANG_S - still, self._check_hang, place)
+            return
+        _log.error("the model did not stop within %g s after it was told to", HANG_S)
+        self._on_end(UNEXPECTED)
+
+    def _work(self) -> None:
+        try:
+            self._runner = runner = self._load(Host(self._emit, self._beat))
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the process must say why it cannot serve
+            failure = _explain_failure(error)
+            _log.error("%s", failure.message)
+            self._readiness = Readiness("failed", message=failure.message)
+            self._on_end(failure.exit_code)
+            return
+        self._readiness = Readiness("ready")
+        while True:
+            self._admit(runner)
+            self._step(runner)
+
+    def _admit(self, runner: AnyRunner) -> None:
+        """Hand over, in their order, the requests that may join; wait for one when there is nothing else to do."""
+        with self._changed:
+            self._running = {place for place in self._running if not place.cancelled} if self._running else set()
+            if not runner.busy:
+                self._changed.wait_for(lambda: self._waiting)
+            while self._waiting and runner.accepts(self._waiting[0].request):
+                place = self._waiting.popleft()
+                place.started_s = time.monotonic()
+                self._running.add(place)
+                runner.add(place)
+
+    def _step(self, runner: AnyRunner) -> None:
+        """One step; nothing that happens in it ends the thread."""
+        self._beat()
+        try:
+            runner.step()
+        except Exception as error:  # noqa: BLE001 - what runs fails, the engine lives on
+            runner.reset()
+            explained = _explain(error)
+            self._emit([(place, explained) for place in self._running])
+
+    def _beat(self) -> None:
+        self._beat_s = time.monotonic()
+
+    def _emit(self, outcomes: Sequence[Outcome[Any, Any]]) -> None:
+        """From the engine's thread: one call into the event loop for all of a step."""
+        heard = [(job, event) for job, event in outcomes if isinstance(job, _Place) and not job.cancelled]
+        for place, event in heard:
+            if not isinstance(event, Piece):
+                self._running.discard(place)
+                self._service_s += (time.monotonic() - place.started_s - self._service_s) / 8
+        if heard:
+            heard[0][0].loop.call_soon_threadsafe(_receive, heard)
+
+
+def _receive(outcomes: Sequence[tuple["_Place", Any]]) -> None:
+    for place, event in outcomes:
+        place.receive(event)
+
+
+def _explain_failure(error: Exception) -> LoadError:
+    if isinstance(error, LoadError):
+        return error
+    _log.error("loading failed", exc_info=error)
+    if _lacks_memory(error):
+        return LoadError("there is not enough memory to load the model", NO_MEMORY)
+    return LoadError("the model could not be loaded; the lines above say where", UNEXPECTED)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def _explain(error: Exception) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    if _lacks_memory(error):
+        _log.error("out of memory while computing")
+        return ServiceError(
+            503,
+            "out_of_memory",
+            "There was not enough memory for this request.",
+            hint="Shorten the input, or ask for less at once.",
+            retry_after_s=1,
+        )
+    _log.error("computing failed", exc_info=error)
+    return ServiceError(500, "generation_failed", "The model failed while it computed the answer.")
+
+
+class _Place(Job[Any]):
+    """One admitted request, between the engine's thread and the event loop."""
+
+    def __init__(self, request: Any, engine: ThreadEngine) -> None:
+        super().__init__(request)
+        self.loop = asyncio.get_running_loop()
+        self.started_s = 0.0
+        self._engine = engine
+        self._ended = False
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
+
+    def cancel(self) -> None:
+        if not self._ended and not self.cancelled:
+            self.cancelled = True
+            self._engine.cancel(self)
+
+    async def events(self) -> AsyncGenerator[Any, None]:
+        try:
+            while True:
+                event = await self._events.get()
+                self._ended = not isinstance(event, Piece)
+                if isinstance(event, ServiceError):
+                    raise event
+                yield event
+                if self._ended:
+                    return
+        finally:
+            self.cancel()
+
+    def receive(self, event: Any) -> None:
+        """In the event loop: what came of the request."""
+        self._events.put_nowait(event)
