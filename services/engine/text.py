@@ -10,11 +10,21 @@ _UNDECIDED = "\ufffd"
 _LONGEST_TAIL = 3
 """Bytes of an unfinished UTF-8 character at most."""
 
-_WINDOW = 16
-"""Tokens decoded together before the window moves on."""
+_WINDOW = 4
+"""Tokens decoded together before the window moves on; what a token costs grows with it."""
 
 _CONTEXT = 8
 """Tokens of a prompt that its continuation is decoded with."""
+
+
+def whole_text(decode: Decode, ids: Sequence[int], *, before: Sequence[int] = ()) -> str:
+    """What the pieces of a TextStream join to, for the price of one decoding."""
+    context = list(before[-_CONTEXT:])
+    text = decode([*context, *ids])[len(decode(context)) if context else 0 :]
+    if _UNDECIDED not in text:
+        return text
+    stream = TextStream(decode, before=before)  # bytes that are no character spoil their neighbours when read together
+    return "".join([*map(stream.push, ids), stream.finish()])
 
 
 class TextStream:
