@@ -121,6 +121,7 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
         quantization=component.quantization,
         chat_template=component.chat_template,
         fast_tokenizer=component.fast_tokenizer,
+        labels=component.labels,
         max_concurrent_count=component.max_concurrent_count,
         max_queue_length=component.max_queue_length,
     )

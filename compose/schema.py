@@ -41,7 +41,7 @@ def build_schema() -> Json:
     controller, component, action = blocks["ControllerSpec"], blocks["ModelComponentSpec"], blocks["ActionSpec"]
     adapter, workflow = blocks["AdapterSpec"], blocks["WorkflowSpec"]
 
-    blocks |= {f"fields.{name}": _field(field) for name, field in _fields().items()}
+    blocks |= {f"fields.{name}": _field(meanings) for name, meanings in _fields().items()}
     fields = {name: _ref(f"fields.{name}") for name in _fields()}
     params = {"type": "object", "additionalProperties": False, "properties": fields}
     action["properties"] |= {**fields, "params": params}
@@ -130,16 +130,23 @@ def _bare(value: Any) -> Any:
     return value
 
 
-def _fields() -> dict[str, Field]:
-    """What actions may say, over all tasks."""
-    tasks = TASKS.values()
-    fields = {
-        name: field for task in tasks for table in (task.fields, task.parameters) for name, field in table.items()
-    }
-    return dict(sorted(fields.items()))
+def _fields() -> dict[str, list[Field]]:
+    """What actions may say, over all tasks; a name may mean one thing to one task and another to the next."""
+    found: dict[str, list[Field]] = {}
+    for task in TASKS.values():
+        for name, field in (*task.fields.items(), *task.parameters.items()):
+            found[name] = [*found.get(name, []), field]
+    return dict(sorted(found.items()))
 
 
-def _field(field: Field) -> Json:
+def _field(meanings: list[Field]) -> Json:
+    descriptions = dict.fromkeys(field.description for field in meanings)
+    values = [value for field in meanings for value in _values(field)]
+    unique = [value for index, value in enumerate(values) if value not in values[:index]]
+    return {"description": "; or ".join(descriptions), "anyOf": unique}
+
+
+def _values(field: Field) -> list[Json]:
     bounds: Json = {}
     if field.minimum is not None:
         bounds["exclusiveMinimum" if field.above else "minimum"] = field.minimum
@@ -157,6 +164,8 @@ def _field(field: Field) -> Json:
         "text": [scalar],
         "text-or-list": [scalar, {"type": "array", "items": scalar}],
         "text-list": [scalar, {"type": "array", "items": scalar}],
+        "documents": [{"type": "array", "items": {"anyOf": [scalar, {"type": "object"}]}}, _EXPRESSION],
+        "choice": [{"enum": list(field.choices)}, _EXPRESSION],
         "messages": [{"type": "array", "items": {"anyOf": [message, _EXPRESSION]}}, message, _EXPRESSION],
         "integer": [{"type": "integer", **bounds}, _NUMERAL],
         "number": [{"type": "number", **bounds}, _NUMERAL],
@@ -164,7 +173,7 @@ def _field(field: Field) -> Json:
         "early-stopping": [{"type": "boolean"}, {"const": "never"}, _EXPRESSION],
         "seed": [{"type": "integer", **bounds}, {"const": "random"}, _NUMERAL],
     }
-    return {"description": field.description, "anyOf": choices[field.kind]}
+    return choices[field.kind]
 
 
 def _one_or_many(block: Json, kind: str, name: str) -> None:

@@ -51,9 +51,9 @@ def constant(template: Template) -> Any:
 
 
 def with_defaults(task: TaskType, fields: dict[str, Template]) -> dict[str, Template]:
-    """An action's fields, with the task's own templates when it does not say what the model reads."""
-    says_what = any(task.fields[name].kind != "boolean" for name in fields if name in task.fields)
-    return fields if says_what else {**task.defaults, **fields}
+    """An action's fields, with the task's own template for each that it leaves out."""
+    given = {task.same_as.get(name, name) for name in fields}
+    return {**{name: template for name, template in task.defaults.items() if name not in given}, **fields}
 
 
 def typed(task: TaskType, fields: dict[str, Template]) -> dict[str, Template]:

@@ -28,6 +28,8 @@ class TaskSettings(BaseModel):
     chat_template: str | None = None
     """Overrides the repository's own; only the file may give one, never a client."""
     fast_tokenizer: bool = True
+    labels: tuple[str, ...] | None = None
+    """Names of a classification's classes, in their order, instead of the repository's own."""
     max_concurrent_count: int = 0
     """Requests inside the model at once; 0: the engine decides."""
     max_queue_length: int = 64

@@ -3,18 +3,22 @@
 from typing import Any
 
 from compose.blocks import Location
-from compose.checks.expressions import TEXT, TEXTS, Place, Shape, check, mapped, shape_of
+from compose.checks.expressions import Place, check
 from compose.checks.findings import Findings
+from compose.checks.results import own_result
+from compose.output import in_words
 from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant, is_constant
 from compose.written import Template
 from services.catalog import ROLES, TASKS, Field, TaskType
-from services.router.expression import ExpressionError, Tree, compile_tree
+from services.router.expression import ExpressionError, Tree
 from services.router.expression import Template as Parsed
 from services.router.names import closest
 
 _ALWAYS = {"input": None, "env": None, "context": None, "index": None}
 _FIELDS = Place("a component", _ALWAYS)
+_FEW, _SEVERAL = 2, 10
+"""How many tasks, and how many fields, one sentence names."""
 
 
 def check_action(component: ModelComponentSpec, action: ActionSpec, location: Location, findings: Findings) -> None:
@@ -31,14 +35,12 @@ def check_action(component: ModelComponentSpec, action: ActionSpec, location: Lo
         later = max(given, key=lambda name: findings.mark((*location, name), key=True))
         hint = "the answer repeats `text` and leaves `prompt` out: keep one"
         findings.error((*location, later), "`text` and `prompt` cannot both be given", hint, key=True)
-    result = _own_result(task, action)
+    if not task.streams and not _is_off(action.fields.get("streaming", False)):
+        message = f"`{task.name}` answers all at once, so there is nothing to stream"
+        findings.error((*location, "streaming"), message, "leave `streaming` out", key=True)
+    result = own_result(task, action.fields)
     output = Place("an action's `output`", {"result": result, "output": result, **_ALWAYS})
     check(action.output, (*location, "output"), output, findings)
-
-
-def result_shape(component: ModelComponentSpec, action: ActionSpec) -> Shape:
-    """What is known of an action's result, its own `output` mapping included."""
-    return mapped(action.output, _own_result(TASKS[component.task], action))
 
 
 def check_value(field: Field, value: Template, location: Location, place: Place, findings: Findings) -> None:
@@ -53,11 +55,22 @@ def check_value(field: Field, value: Template, location: Location, place: Place,
     if tree is None:
         return
     try:
-        field.coerce(_known_value(value, tree))
+        known = _known_value(value, tree)
     except LookupError:
         return
+    try:
+        field.coerce(known)
     except ValueError as error:
-        findings.error(location, f"`{field.name}` {error}")
+        meant = closest(known, field.choices) if isinstance(known, str) else None
+        findings.error(location, f"`{field.name}` {error}", f"did you mean `{meant}`?" if meant else None)
+
+
+def _is_off(value: Template) -> bool:
+    """Whether a switch surely stays off; what is no switch at all is told elsewhere."""
+    try:
+        return is_constant(value) and str(constant(value)).strip().lower() != "true"
+    except (ExpressionError, LookupError):
+        return False
 
 
 def _known_value(value: Template, tree: Tree) -> Any:
@@ -105,24 +118,12 @@ def _check_role(role: Any, location: Location, findings: Findings) -> None:
 def _unknown_field(name: str, task: TaskType, location: Location, findings: Findings) -> None:
     names = [*task.fields, *task.parameters, "output"]
     meant = closest(name, names)
-    others = [other.name for other in TASKS.values() if other.field(name)]
     hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
+    others = [other.name for other in TASKS.values() if other.field(name)]
     if others:
-        hint = f"{' and '.join(others)} has it; allowed here: {', '.join(task.fields)} and parameters"
+        has = (
+            "other tasks have" if len(others) > _FEW else f"{in_words(others)} {'has' if len(others) == 1 else 'have'}"
+        )
+        allowed = [*task.fields, *(task.parameters if len(task.parameters) <= _SEVERAL else ["parameters"])]
+        hint = f"{has} it; allowed here: {in_words(allowed)}"
     findings.error((*location, name), f"`{task.name}` has no `{name}`", hint, key=True)
-
-
-def _own_result(task: TaskType, action: ActionSpec) -> Shape:
-    """A text, unless the action may be asked for several."""
-    if task.result != "text":
-        return None
-    inputs = [name for name, field in task.fields.items() if field.kind == "text-or-list" and name in action.fields]
-    several = "num_return_sequences" in action.fields or not all(_is_one_text(action.fields[name]) for name in inputs)
-    return TEXTS if several else TEXT
-
-
-def _is_one_text(value: Template) -> bool:
-    try:
-        return shape_of(compile_tree(value), {}) == TEXT
-    except ExpressionError:
-        return False

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from compose.blocks import Location, node_at
-from compose.checks.actions import result_shape
 from compose.checks.expressions import Shape, mapped
 from compose.checks.findings import Findings
 from compose.checks.naming import did_you_mean
+from compose.checks.results import result_shape
 from compose.spec import (
     ActionSpec,
     ComponentJobSpec,

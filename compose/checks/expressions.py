@@ -8,9 +8,11 @@ from compose.blocks import Location
 from compose.checks.findings import Findings
 from compose.written import Template
 from services.router.expression import (
+    EACH,
     KNOWN_TYPES,
     Expression,
     ExpressionError,
+    Slice,
     Step,
     Tree,
     Use,
@@ -33,8 +35,24 @@ NO_OUTPUT: Final = "no output"
 
 _TEXT_TYPES: Final = frozenset({"text", "markdown", "base64"})
 
-Shape = str | dict[str, Any] | None
-"""What is known of a value before the run: TEXT, TEXTS, a map of shapes, or nothing."""
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of such values, or when it is not `sure` perhaps one such value by itself."""
+
+    item: "Shape"
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """What could be there, and is not; the hint says how to get it."""
+
+    hint: str
+
+
+Shape = str | dict[str, Any] | ListOf | Absent | None
+"""What is known of a value before the run: TEXT, TEXTS, a map of shapes, a list, or nothing."""
 
 _ONLY_IN: Final = {
     "item": "in a `for-each`, and in a filter's `where`",
@@ -80,6 +98,13 @@ def shape_of(tree: Tree, sources: Mapping[str, Shape]) -> Shape:
         return _follow(sources.get(tree.whole.source), tree.whole.path)
     except _NoSuchPathError:
         return None
+
+
+def listed(shape: Shape, *, sure: bool) -> Shape:
+    """What is known of a list of such values; not sure: perhaps one by itself."""
+    if shape in (TEXT, TEXTS):
+        return TEXTS
+    return ListOf(shape, sure) if shape is not None or sure else None
 
 
 def mapped(template: Template, result: Shape) -> Shape:
@@ -168,19 +193,45 @@ def _check_path(expression: Expression, place: Place, findings: Findings) -> Non
 
 def _follow(shape: Shape, path: tuple[Step, ...]) -> Shape:
     """The shape at the end of a path; raises _NoSuchPathError when it certainly leads nowhere."""
-    for step in path:
-        if shape is None:
-            return None
-        if isinstance(shape, dict):
-            if not isinstance(step, str):
-                raise _NoSuchPathError("this is a map, not a list")
-            if step not in shape:
-                meant = closest(step, shape)
-                hint = f"did you mean `{meant}`?" if meant else f"it has: {', '.join(shape)}" if shape else None
-                raise _NoSuchPathError(f"there is no `{step}` in this map", hint)
-            shape = shape[step]
-        elif isinstance(step, str):
-            raise _NoSuchPathError(f"the result is plain text and has no `{step}`", "leave the path out")
-        elif shape == TEXT:
-            raise _NoSuchPathError("the result is plain text, not a list", "leave the path out")
+    for position, step in enumerate(path):
+        if isinstance(shape, ListOf) and step is EACH:
+            return ListOf(_follow(shape.item, path[position + 1 :]))
+        shape = _step(shape, step)
     return shape
+
+
+def _step(shape: Shape, step: Step) -> Shape:
+    match shape:
+        case None:
+            return None
+        case dict():
+            return _part(shape, step)
+        case ListOf():
+            if isinstance(step, Slice):
+                return ListOf(shape.item)
+            if not isinstance(step, str):
+                return shape.item
+            if not shape.sure:
+                return _step(shape.item, step)
+            hint = f"read it of one item with `[0].{step}`, of all with `[*].{step}`"
+            has_it = isinstance(shape.item, dict) and step in shape.item
+            raise _NoSuchPathError(f"the result is a list and has no `{step}`", hint if has_it else None)
+    if isinstance(step, str):
+        raise _NoSuchPathError(f"the result is plain text and has no `{step}`", "leave the path out")
+    if shape == TEXT:
+        raise _NoSuchPathError("the result is plain text, not a list", "leave the path out")
+    return shape
+
+
+def _part(shape: dict[str, Any], step: Step) -> Shape:
+    if not isinstance(step, str):
+        raise _NoSuchPathError("this is a map, not a list")
+    there = [name for name, part in shape.items() if not isinstance(part, Absent)]
+    if step not in shape:
+        meant = closest(step, there)
+        hint = f"did you mean `{meant}`?" if meant else f"it has: {', '.join(there)}" if there else None
+        raise _NoSuchPathError(f"there is no `{step}` in this map", hint)
+    part: Shape = shape[step]
+    if isinstance(part, Absent):
+        raise _NoSuchPathError(f"there is no `{step}` in this map", part.hint)
+    return part

@@ -7,7 +7,7 @@ from compose.checks.actions import check_value
 from compose.checks.calls import answer_shape, check_unread, find_call
 from compose.checks.conditions import check_condition
 from compose.checks.delays import check_delay
-from compose.checks.expressions import NO_OUTPUT, TEXT, TEXTS, Place, Shape, check, mapped
+from compose.checks.expressions import NO_OUTPUT, Place, Shape, check, listed, mapped
 from compose.checks.findings import Findings
 from compose.checks.naming import check_names
 from compose.checks.order import check_order
@@ -83,9 +83,9 @@ class _Checked:
             case ComponentJobSpec(repeat_count=None):
                 return self.answer
             case ComponentJobSpec():
-                return TEXTS if self.answer in (TEXT, TEXTS) else None
+                return listed(self.answer, sure=False)
             case ForEachJobSpec():
-                return TEXTS if mapped(self.job.do.output, self.answer) in (TEXT, TEXTS) else None
+                return listed(mapped(self.job.do.output, self.answer), sure=True)
             case LoopJobSpec():
                 return mapped(self.job.do.output, self.answer)
         return None

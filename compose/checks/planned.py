@@ -6,7 +6,7 @@ from compose.blocks import VARIANTS, rewrite
 from compose.kinds import MODELS
 from compose.reading.nodes import Entry, Mapping, Scalar
 from compose.reading.problems import Mark, Problem
-from services.catalog import PLANNED_TASKS, TASKS
+from services.catalog import TASKS
 
 
 def _names(text: str) -> frozenset[str]:
@@ -18,7 +18,7 @@ KEYS: Final[dict[str, frozenset[str]]] = {
     "controller": _names("queue threads"),
     "adapter": _names("queue_size tls"),
     "webui": _names("command static_dir"),
-    "component": _names("cache_dir labels on_demand peft_adapters replicas resources scaling version volumes"),
+    "component": _names("cache_dir on_demand peft_adapters replicas resources scaling version volumes"),
     "workflow component": _names("max_concurrent_count max_queue_length runtime hook"),
     "action": _names("hook tools"),
     "workflow action": _names("hook"),
@@ -62,8 +62,7 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
         talking-head text-to-image text-to-speech text-to-video typed-decision video-embedding
         video-text-scoring video-to-video vision-text-encoding voice-activity-detection voice-embedding
         """
-    )
-    | frozenset(PLANNED_TASKS),
+    ),
     ("component", "driver"): _names("custom llamacpp sglang tensorrt unsloth vllm"),
     ("component", "quantization"): _names("awq fp8 gptq int4 nf4"),
     ("component", "preload"): _names("false False FALSE"),

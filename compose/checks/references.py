@@ -115,11 +115,29 @@ def _check_model_component(component: ModelComponentSpec, here: Location, findin
         return
     if component.chat_template is not None and "messages" not in TASKS[component.task].fields:
         findings.warn((*here, "chat_template"), f"`chat_template` means nothing to {component.task}")
+    _check_labels(component, here, findings)
     actions = (*here, "actions")
     if not component.actions:
         findings.error(actions, "the component has no action", "leave `actions` out for one that says nothing")
     for index, action in enumerate(component.actions):
         check_action(component, action, (*actions, index), findings)
+
+
+def _check_labels(component: ModelComponentSpec, here: Location, findings: Findings) -> None:
+    labels = component.labels
+    if labels is None:
+        return
+    if "label" not in TASKS[component.task].parts:
+        takes = " and ".join(task.name for task in TASKS.values() if "label" in task.parts)
+        findings.error((*here, "labels"), f"`{component.task}` has no `labels`", f"{takes} has them", key=True)
+    elif not labels:
+        hint = "name the classes in their order, or leave `labels` out for the model's own"
+        findings.error((*here, "labels"), "`labels` is empty", hint)
+    for index, label in enumerate(labels):
+        if not label.strip():
+            findings.error((*here, "labels", index), "a label is empty")
+        elif label in labels[:index]:
+            findings.error((*here, "labels", index), f"the label `{label}` stands twice", "each class has its own")
 
 
 def _unknown_task(task: str, here: Location, findings: Findings) -> None:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Discriminator, Tag, model_validator
 from compose.blocks import variant
 from compose.spec.base import Spec, chosen
 from compose.spec.controller import RuntimeSpec
-from compose.written import Count, Device, Flag, Identifier, Plain, Template, Text, plain
+from compose.written import Count, Device, Flag, Identifier, Plain, Template, Text, Texts, plain
 
 
 class ModelSpec(Spec):
@@ -78,6 +78,7 @@ class ModelComponentSpec(Spec):
     model: ModelSpec
     driver: Annotated[Literal["huggingface"], Plain] = "huggingface"
     architecture: Text | None = None
+    labels: Texts | None = None
     device: Device = "auto"
     precision: Annotated[Literal["auto", "float32", "float16", "bfloat16"], Plain] = "auto"
     quantization: Annotated[Literal["int8"], Plain] | None = None

@@ -121,6 +121,7 @@ def test_a_task_is_told_all_it_needs_and_no_secret(tmp_path: Path) -> None:
         "quantization": None,
         "chat_template": None,
         "fast_tokenizer": True,
+        "labels": None,
         "max_concurrent_count": 8,
         "max_queue_length": 64,
         "threads": None,

@@ -8,7 +8,7 @@ from typing import Any
 from services.catalog import Kind, TaskType
 from services.router.analysis.demands import needed_by_all
 from services.router.analysis.inputs import Input, Inputs
-from services.router.expression import Template, Tree, input_key, walk
+from services.router.expression import Expression, Template, Tree, input_key, walk
 from services.router.graph import (
     Call,
     CallWork,
@@ -39,6 +39,8 @@ _WORDS: dict[Kind, str] = {
     "number": "number",
     "boolean": "boolean",
     "text-list": "list",
+    "documents": "list",
+    "choice": "select",
     "early-stopping": "boolean",
     "seed": "integer",
 }
@@ -169,11 +171,12 @@ def _action_reads(task: TaskType, fields: Mapping[str, Tree]) -> Iterator[Read]:
     """What an action's fields read of its input."""
     for name, tree in fields.items():
         field = task.field(name)
-        word = _WORDS[field.kind] if field is not None else "text"
         if name == "messages" and not isinstance(tree, Template):
             yield from _message_reads(tree if isinstance(tree, list) else [tree])
-        else:
-            yield from _reads(tree, word, name in REQUIRED)
+        elif field is not None:
+            whole = isinstance(tree, Template) and tree.whole is not None
+            word = "text" if (field.kind == "choice" and not whole) or isinstance(tree, list) else _WORDS[field.kind]
+            yield from _reads(tree, word, name in REQUIRED, field.choices)
 
 
 def _message_reads(messages: list[Any]) -> Iterator[Read]:
@@ -229,10 +232,10 @@ def _behind(read: Read, mapping: Tree) -> Iterator[Read]:
             yield own
 
 
-def _reads(tree: Tree | None, word: str, required: bool = False) -> Iterator[Read]:
+def _reads(tree: Tree | None, word: str, required: bool = False, choices: tuple[str, ...] = ()) -> Iterator[Read]:
     """required: whether the place needs a value, so that its only expression must find one.
 
-    word: the type that the place gives to an expression without `as`.
+    word: the type that the place gives to an expression without `as`. choices: what a `select` selects from.
     """
     for use in walk(tree):
         expression = use.expression
@@ -243,15 +246,20 @@ def _reads(tree: Tree | None, word: str, required: bool = False) -> Iterator[Rea
             name, rest = rest[0], rest[1:]
         written = expression.type.word if expression.type is not None else None
         place = "integer" if use.in_index else word
+        type_ = "json" if rest else written or place
         read = Input(
             name,
-            "json" if rest else written or place,
+            type_,
             required and use.only and expression.default is None,
             None if rest else _literal(expression.default, written or place),
             expression.description,
-            expression.type.parts if written == "select" and expression.type is not None else (),
+            _options(expression, choices) if type_ == "select" else (),
         )
         yield Read(read, _TAKEN_APART if rest else _GUESSED if written is None else _WRITTEN)
+
+
+def _options(expression: Expression, choices: tuple[str, ...]) -> tuple[str, ...]:
+    return expression.type.parts if expression.type is not None else choices
 
 
 def _literal(default: Template | None, word: str) -> Any:

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from services.catalog import Part
 from services.router.analysis.outputs import UNKNOWN, Opaque, Piped, Shape, from_inside, last_there, opaque, shape_of
 from services.router.analysis.reachability import Choices, choices, visited_again
-from services.router.expression import Tree
+from services.router.expression import Template, Tree
 from services.router.graph import (
+    Action,
     Call,
     CallWork,
     FilterWork,
@@ -67,12 +69,40 @@ def _result_shape(job: Job, chosen: Choices, others: Mapping[str, Workflow]) -> 
 
 def _call_shape(job: str, call: Call, chosen: Choices, others: Mapping[str, Workflow]) -> Shape:
     if isinstance(call, ModelCall):
-        result: Shape = Piped(job, call.component.task.result, choices=chosen)
+        result = model_result(job, call, chosen)
         mapping = call.action.output
     else:
         result = from_inside(others[call.workflow].shape, job, chosen)
         mapping = call.output
     return result if mapping is None else shape_of(mapping, {"result": result, "output": result})
+
+
+def model_result(job: str, call: ModelCall, chosen: Choices = frozenset()) -> Shape:
+    """The shape of what a model answers to a job, before any mapping."""
+    task, action = call.component.task, call.action
+    if task.streams:
+        return Piped(job, task.result, choices=chosen)
+    if task.result != "object":
+        return Opaque(task.result)
+    many = {_is_list(action, name) for name, field in task.fields.items() if field.kind == "text-or-list"}
+    if many != {False}:
+        return Opaque("list" if many == {True} else "json")
+    return {name: Opaque(part.word) for name, part in task.parts.items() if _is_sure(part, action)}
+
+
+def _is_list(action: Action, name: str) -> bool | None:
+    """Whether the model is given a list there; None when only the run tells."""
+    value = action.templates.get(name, action.constants.get(name))
+    if isinstance(value, Template):
+        return False if shape_of(value, {}) == Opaque("text") else None
+    return isinstance(value, list)
+
+
+def _is_sure(part: Part, action: Action) -> bool:
+    """Whether a part is in every answer."""
+    if part.flag is None:
+        return True
+    return part.flag not in action.templates and bool(action.constants.get(part.flag, part.by_default))
 
 
 def _repeated(shape: Shape) -> Shape:
