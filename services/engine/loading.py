@@ -44,24 +44,50 @@ class LoadedModel:
 
 def load_model(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel:
     """`checkpoint` describes the settings' folder. Raises LoadError with a sentence for the user."""
+    prepare_libraries(settings)
+    _check_fit(checkpoint, settings)
+    place = choose_place(settings, checkpoint)
+    tokenizer = load_tokenizer(settings)
+    network = load_network(_auto_class(checkpoint), settings, place)
+    return _describe(network, tokenizer, str(place))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a network computes, and how precisely."""
+
+    device: torch.device
+    dtype: torch.dtype
+    quantization: str | None
+
+    def __str__(self) -> str:
+        precision = self.quantization or str(self.dtype).removeprefix("torch.")
+        return f"{self.device}, {precision}, {torch.get_num_threads()} threads"
+
+
+def prepare_libraries(settings: TaskSettings) -> None:
+    """No progress bars, and as many threads as the settings say."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    _check_fit(checkpoint, settings)
+
+
+def choose_place(settings: TaskSettings, checkpoint: Checkpoint) -> Place:
+    """Raises LoadError when the device is not there, or the weights do not fit in its memory."""
     device = _choose_device(settings)
-    dtype = _choose_dtype(settings, checkpoint, device)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
+    return Place(device, _choose_dtype(settings, checkpoint, device), settings.quantization)
+
+
+def load_tokenizer(settings: TaskSettings) -> Any:
+    """The tokenizer of the settings' folder."""
+    return transformers.AutoTokenizer.from_pretrained(
         settings.model_path, local_files_only=True, trust_remote_code=False, use_fast=settings.fast_tokenizer
     )
-    network = _load_network(settings, checkpoint, device, dtype)
-    if settings.quantization == "int8":
-        network = _quantize(network, device)
-    precision = settings.quantization or str(dtype).removeprefix("torch.")
-    return _describe(network, tokenizer, f"{device}, {precision}, {torch.get_num_threads()} threads")
 
 
-def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:
+def check_known(checkpoint: Checkpoint, settings: TaskSettings) -> None:
+    """Raises LoadError for a type that only foreign code could load."""
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES
     if checkpoint.model_type not in known:
         reason = (
@@ -70,8 +96,12 @@ def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:
             else f"is of type {checkpoint.model_type!r}, which transformers {transformers.__version__} does not know"
         )
         raise LoadError(f"{settings.model} {reason}", MODEL_UNFIT)
+
+
+def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:
+    check_known(checkpoint, settings)
     causal, sequence = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-    generating = {*_class_names(causal), *_class_names(sequence)}
+    generating = {*class_names(causal), *class_names(sequence)}
     architectures = checkpoint.config.get("architectures") or []
     fits = generating & set(architectures) if architectures else checkpoint.model_type in {*causal, *sequence}
     if not fits:
@@ -82,7 +112,8 @@ def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:
         )
 
 
-def _class_names(mapping: Any) -> set[str]:
+def class_names(mapping: Any) -> set[str]:
+    """Of one of transformers' tables from model types to classes."""
     names: set[str] = set()
     for value in mapping.values():
         names.update([value] if isinstance(value, str) else value)
@@ -144,23 +175,33 @@ def _check_memory(settings: TaskSettings, checkpoint: Checkpoint, dtype: torch.d
         )
 
 
-def _load_network(settings: TaskSettings, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
+def _auto_class(checkpoint: Checkpoint) -> Any:
     sequence = checkpoint.config.get("is_encoder_decoder") or (
         checkpoint.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
         and checkpoint.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     )
-    auto = transformers.AutoModelForSeq2SeqLM if sequence else transformers.AutoModelForCausalLM
+    return transformers.AutoModelForSeq2SeqLM if sequence else transformers.AutoModelForCausalLM
+
+
+def load_network(auto: Any, settings: TaskSettings, place: Place, *, unused: str = "") -> Any:
+    """The network that `auto`, one of transformers' automatic classes, makes of the settings' folder.
+
+    unused: the part of a weight's name that says that nobody uses it, so that it may be absent.
+    Raises LoadError when weights are absent.
+    """
     network, report = auto.from_pretrained(
         settings.model_path,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
-        dtype=dtype,
+        dtype=place.dtype,
         output_loading_info=True,
     )
-    if report["missing_keys"]:
-        raise LoadError(f"{settings.model} lacks {len(report['missing_keys'])} of its weights", MODEL_UNFIT)
-    return network.to(device).eval()
+    missing = [name for name in report["missing_keys"] if not unused or unused not in name.split(".")]
+    if missing:
+        raise LoadError(f"{settings.model} lacks {len(missing)} of its weights", MODEL_UNFIT)
+    network = network.to(place.device).eval()
+    return _quantize(network, place.device) if place.quantization == "int8" else network
 
 
 def _quantize(network: Any, device: torch.device) -> Any:
