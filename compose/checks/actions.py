@@ -1,10 +1,12 @@
 """Whether an action asks its task for something that the task can do."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from compose.blocks import Location
 from compose.checks.expressions import Place, check
 from compose.checks.findings import Findings
+from compose.checks.naming import did_you_mean
 from compose.checks.results import own_result
 from compose.output import in_words
 from compose.spec import ActionSpec, ModelComponentSpec
@@ -38,6 +40,8 @@ def check_action(component: ModelComponentSpec, action: ActionSpec, location: Lo
     if not task.streams and not _is_off(action.fields.get("streaming", False)):
         message = f"`{task.name}` answers all at once, so there is nothing to stream"
         findings.error((*location, "streaming"), message, "leave `streaming` out", key=True)
+    if isinstance(action.fields.get("documents"), list) and "document_field" in task.fields:
+        _check_documents(action.fields, location, findings)
     result = own_result(task, action.fields)
     output = Place("an action's `output`", {"result": result, "output": result, **_ALWAYS})
     check(action.output, (*location, "output"), output, findings)
@@ -87,6 +91,21 @@ def _known_value(value: Template, tree: Tree) -> Any:
     return "".join(map(str, default.parts))
 
 
+def _check_documents(fields: Mapping[str, Template], location: Location, findings: Findings) -> None:
+    """Whether every document that is an object has the text that is read of it."""
+    field = fields.get("document_field")
+    for index, document in enumerate(fields["documents"]):
+        if not isinstance(document, dict):
+            continue
+        at, keys = (*location, "documents", index), [*map(str, document)]
+        if field is None:
+            hint = f"write `document_field: NAME`, here one of {', '.join(keys)}"
+            findings.error(at, "nothing says which key of this document holds its text", hint)
+        elif isinstance(field, str) and "${" not in field and field not in keys:
+            message = f"this document has no `{field}`, which `document_field` names"
+            findings.error(at, message, did_you_mean(field, keys))
+
+
 def _check_messages(messages: list[Any], location: Location, findings: Findings) -> None:
     if not messages:
         findings.error(location, "`messages` must hold at least one message")
@@ -116,14 +135,18 @@ def _check_role(role: Any, location: Location, findings: Findings) -> None:
 
 
 def _unknown_field(name: str, task: TaskType, location: Location, findings: Findings) -> None:
-    names = [*task.fields, *task.parameters, "output"]
-    meant = closest(name, names)
-    hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
+    parameters = [parameter for parameter in task.parameters if parameter != "streaming" or task.streams]
     others = [other.name for other in TASKS.values() if other.field(name)]
-    if others:
+    if name in ModelComponentSpec.model_fields:
+        hint = "it belongs in the component"
+    elif others:
         has = (
             "other tasks have" if len(others) > _FEW else f"{in_words(others)} {'has' if len(others) == 1 else 'have'}"
         )
-        allowed = [*task.fields, *(task.parameters if len(task.parameters) <= _SEVERAL else ["parameters"])]
+        allowed = [*task.fields, *(parameters if len(parameters) <= _SEVERAL else ["parameters"])]
         hint = f"{has} it; allowed here: {in_words(allowed)}"
+    else:
+        names = [*task.fields, *parameters, "output"]
+        meant = closest(name, names)
+        hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
     findings.error((*location, name), f"`{task.name}` has no `{name}`", hint, key=True)

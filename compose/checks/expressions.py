@@ -213,9 +213,7 @@ def _step(shape: Shape, step: Step) -> Shape:
                 return shape.item
             if not shape.sure:
                 return _step(shape.item, step)
-            hint = f"read it of one item with `[0].{step}`, of all with `[*].{step}`"
-            has_it = isinstance(shape.item, dict) and step in shape.item
-            raise _NoSuchPathError(f"the result is a list and has no `{step}`", hint if has_it else None)
+            raise _NoSuchPathError(f"the result is a list and has no `{step}`", _of_items(step, shape.item))
     if isinstance(step, str):
         raise _NoSuchPathError(f"the result is plain text and has no `{step}`", "leave the path out")
     if shape == TEXT:
@@ -223,12 +221,20 @@ def _step(shape: Shape, step: Step) -> Shape:
     return shape
 
 
+def _of_items(step: str, item: Shape) -> str:
+    """What to write for a name that a list does not have."""
+    if not isinstance(item, dict):
+        return "leave the path out"
+    name = step if step in item else closest(step, item)
+    return f"read one item's with `[0].{name}`, all with `[*].{name}`" if name else f"an item has: {', '.join(item)}"
+
+
 def _part(shape: dict[str, Any], step: Step) -> Shape:
     if not isinstance(step, str):
-        raise _NoSuchPathError("this is a map, not a list")
-    there = [name for name, part in shape.items() if not isinstance(part, Absent)]
+        raise _NoSuchPathError("this is a map, not a list", "leave the index out")
     if step not in shape:
-        meant = closest(step, there)
+        meant = closest(step, shape)
+        there = [name for name, part in shape.items() if not isinstance(part, Absent)]
         hint = f"did you mean `{meant}`?" if meant else f"it has: {', '.join(there)}" if there else None
         raise _NoSuchPathError(f"there is no `{step}` in this map", hint)
     part: Shape = shape[step]

@@ -25,6 +25,16 @@ from services.catalog import TASKS
 RESERVED: Final = ("router", "page")
 """Names of our own services."""
 
+_ELSEWHERE: Final = {
+    "conversational": "chat-completion",
+    "feature-extraction": "text-embedding",
+    "sentence-similarity": "text-embedding",
+    "sentiment-analysis": "text-classification",
+    "text-ranking": "text-reranking",
+    "text2text-generation": "text-to-text",
+}
+"""Our tasks, by the names that the hub and its library have for them."""
+
 
 def check_references(spec: ComposeSpec, findings: Findings) -> None:
     """Write down every problem and warning of meaning in a file of the right shape."""
@@ -145,4 +155,4 @@ def _unknown_task(task: str, here: Location, findings: Findings) -> None:
         hint = f"supported: {', '.join(TASKS)}"
         findings.error((*here, "task"), f"task `{task}` is not supported yet", hint)
     else:
-        findings.error((*here, "task"), f"unknown task `{task}`", did_you_mean(task, TASKS))
+        findings.error((*here, "task"), f"unknown task `{task}`", did_you_mean(_ELSEWHERE.get(task, task), TASKS))

@@ -6,7 +6,9 @@ from compose.blocks import Location
 from compose.explain.explanation import Gap
 from compose.explain.places import File, path_shown, read_by
 from compose.explain.presence import Presence
+from services.router.analysis.outputs import Opaque, Shape
 from services.router.analysis.templates import calls, job_templates
+from services.router.compiling.shapes import model_result
 from services.router.expression import EACH, Expression, Slice, Step, Template, Tree, input_key, walk
 from services.router.graph import Call, CallWork, FilterWork, ForEachWork, Graph, Job, LoopWork, ModelCall, Workflow
 from services.router.names import fold
@@ -89,7 +91,7 @@ class _Scope:
             ends = self._workflow.terminal
             if not ends or all(self._presence.absence(job, ends) for job in ends):
                 return "no job is sure to give an output"
-            known = any(_is_written(self._job(job).output, expression.path) for job in ends)
+            known = any(self._part_of_job(self._job(job), expression.path) is None for job in ends)
             return None if known else _part("the output", expression.path)
         return self._common(expression, jobs)
 
@@ -185,10 +187,13 @@ class _Scope:
 
     def _part_of_output(self, path: tuple[Step, ...]) -> str | None:
         """Why what `jobs.<id>.output...` leads to may be missing from an output that is there."""
-        job, rest = self._job(str(path[0])), path[2:]
+        return self._part_of_job(self._job(str(path[0])), path[2:])
+
+    def _part_of_job(self, job: Job, path: tuple[Step, ...]) -> str | None:
+        """The same of a path into the output of one job."""
         if job.output is None:
-            return self._part_of_result(job, rest)
-        return None if _is_written(job.output, rest) else _part(f"the output of {job.id}", rest)
+            return self._part_of_result(job, path)
+        return None if _is_written(job.output, path) else _part(f"the output of {job.id}", path)
 
     def _part_of_result(self, job: Job, path: tuple[Step, ...]) -> str | None:
         match job.work, path:
@@ -207,9 +212,12 @@ class _Scope:
 
     def _part_of_inner(self, call: Call, mapping: Tree | None, path: tuple[Step, ...]) -> str | None:
         """Of what an action gives by its mapping, or without one of what it maps."""
-        if mapping is None and not isinstance(call, ModelCall):
-            mapping = self._graph.workflows[call.workflow].output
-        return None if mapping is not None and _is_written(mapping, path) else _part("the result", path)
+        if mapping is None and isinstance(call, ModelCall):
+            known = _is_answered(model_result(call), path)
+        else:
+            inner = None if isinstance(call, ModelCall) else self._graph.workflows[call.workflow].output
+            known = _is_written(inner if mapping is None else mapping, path)
+        return None if known else _part("the result", path)
 
     def _job(self, job_id: str) -> Job:
         return next(job for job in self._workflow.jobs if job.id == job_id)
@@ -226,6 +234,16 @@ def _is_written(tree: Tree | None, path: tuple[Step, ...]) -> bool:
             case _:
                 return False
     return True
+
+
+def _is_answered(result: Shape, path: tuple[Step, ...]) -> bool:
+    """Whether every answer of a model has what the path asks of it."""
+    match result, path:
+        case Opaque(type="list"), (step, *_):
+            return step is EACH or isinstance(step, Slice)
+        case dict(), (str() as name,):
+            return name in result
+    return False
 
 
 def _part_of_iteration(work: LoopWork, path: tuple[Step, ...]) -> str | None:

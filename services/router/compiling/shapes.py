@@ -69,7 +69,7 @@ def _result_shape(job: Job, chosen: Choices, others: Mapping[str, Workflow]) -> 
 
 def _call_shape(job: str, call: Call, chosen: Choices, others: Mapping[str, Workflow]) -> Shape:
     if isinstance(call, ModelCall):
-        result = model_result(job, call, chosen)
+        result = model_result(call, job, chosen)
         mapping = call.action.output
     else:
         result = from_inside(others[call.workflow].shape, job, chosen)
@@ -77,7 +77,7 @@ def _call_shape(job: str, call: Call, chosen: Choices, others: Mapping[str, Work
     return result if mapping is None else shape_of(mapping, {"result": result, "output": result})
 
 
-def model_result(job: str, call: ModelCall, chosen: Choices = frozenset()) -> Shape:
+def model_result(call: ModelCall, job: str = "", chosen: Choices = frozenset()) -> Shape:
     """The shape of what a model answers to a job, before any mapping."""
     task, action = call.component.task, call.action
     if task.streams:
