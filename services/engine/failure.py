@@ -1,6 +1,11 @@
-"""Why a model could not be loaded, in a sentence for the user, and how the process then ends."""
+"""Why a model could not be loaded, and how the process then ends; why a request could not be computed."""
 
+import logging
 import os
+
+from services.errors import ServiceError
+
+_log = logging.getLogger(__name__)
 
 MODEL_UNFIT = os.EX_CONFIG
 """78: the model, or what the file says about it; starting again changes nothing."""
@@ -19,3 +24,27 @@ class LoadError(Exception):
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether there was not enough memory, on whichever device. Call it where torch is loaded."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def explain(error: Exception) -> ServiceError:
+    """What a client is told of whatever was raised while its request was computed; the log has the rest."""
+    if isinstance(error, ServiceError):
+        return error
+    if lacks_memory(error):
+        _log.error("out of memory while computing")
+        return ServiceError(
+            503,
+            "out_of_memory",
+            "There was not enough memory for this request.",
+            hint="Shorten the input, or ask for less at once.",
+            retry_after_s=1,
+        )
+    _log.error("computing failed", exc_info=error)
+    return ServiceError(500, "generation_failed", "The model failed while it computed the answer.")

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from services.engine.base import AnyHost, AnyRunner, Host, Job, Occupancy, Outcome, Piece
-from services.engine.failure import NO_MEMORY, UNEXPECTED, LoadError
+from services.engine.failure import NO_MEMORY, UNEXPECTED, LoadError, explain, lacks_memory
 from services.errors import ServiceError
 from services.wire import Readiness
 
@@ -138,7 +138,7 @@ class ThreadEngine:
             runner.step()
         except Exception as error:  # noqa: BLE001 - what runs fails, the engine lives on
             runner.reset()
-            explained = _explain(error)
+            explained = explain(error)
             self._emit([(place, explained) for place in self._running])
 
     def _beat(self) -> None:
@@ -164,31 +164,9 @@ def _explain_failure(error: Exception) -> LoadError:
     if isinstance(error, LoadError):
         return error
     _log.error("loading failed", exc_info=error)
-    if _lacks_memory(error):
+    if lacks_memory(error):
         return LoadError("there is not enough memory to load the model", NO_MEMORY)
     return LoadError("the model could not be loaded; the lines above say where", UNEXPECTED)
-
-
-def _lacks_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def _explain(error: Exception) -> ServiceError:
-    if isinstance(error, ServiceError):
-        return error
-    if _lacks_memory(error):
-        _log.error("out of memory while computing")
-        return ServiceError(
-            503,
-            "out_of_memory",
-            "There was not enough memory for this request.",
-            hint="Shorten the input, or ask for less at once.",
-            retry_after_s=1,
-        )
-    _log.error("computing failed", exc_info=error)
-    return ServiceError(500, "generation_failed", "The model failed while it computed the answer.")
 
 
 class _Place(Job[Any]):
