@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from services.engine.base import Finished, GenerationRequest, Job, Piece
+from services.engine.randomness import row_seed
 from services.engine.text import Decode, TextStream, whole_text
 from services.wire import FinishReason
-
-_64_BITS = (1 << 64) - 1
 
 
 class Row:
@@ -30,7 +29,7 @@ class Row:
         self.number = number
         self.prompt = request.prompts[index]
         self.sampling = request.sampling
-        self.seed = _mix(_mix(request.seed + index) + number)
+        self.seed = row_seed(request.seed, index, number)
         self.tokens: list[int] = []
         self.done = False
         self.finish_reason: FinishReason = "length"
@@ -115,11 +114,3 @@ def make_decode(tokenizer: Any) -> Decode:
         return lambda ids: backend(ids, skip_special_tokens=True)
     decode: Callable[..., str] = tokenizer.decode
     return lambda ids: decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def _mix(number: int) -> int:
-    """SplitMix64: neighbouring numbers become 64-bit numbers that have nothing in common."""
-    number = (number + 0x9E3779B97F4A7C15) & _64_BITS
-    number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 & _64_BITS
-    number = (number ^ (number >> 27)) * 0x94D049BB133111EB & _64_BITS
-    return number ^ (number >> 31)
