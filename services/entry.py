@@ -74,32 +74,35 @@ class Server(uvicorn.Server):
 
 
 class BentoApplication:
-    """BentoML's own ASGI application, imported beside the model so that it delays neither `/livez` nor the model."""
+    """BentoML's own ASGI application, imported when somebody first asks it, so that it costs nothing until then."""
 
     def __init__(self, settings: TaskSettings, worker: TaskWorker) -> None:
         self._settings = settings
         self._worker = worker
-        self._app: asyncio.Task[Application]
+        self._app: asyncio.Task[Application] | None = None
+        self._stack = contextlib.AsyncExitStack()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        else:
-            app = await asyncio.shield(self._app)
-            await app(scope, receive, send)
+            return
+        if self._app is None:
+            self._app = asyncio.create_task(self._start())
+        app = await asyncio.shield(self._app)
+        await app(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        async with contextlib.AsyncExitStack() as stack:
-            self._app = asyncio.create_task(self._start(stack))
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._app is not None:
             await self._app
+        await self._stack.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> Application:
+    async def _start(self) -> Application:
         app = await asyncio.to_thread(self._make)
-        await stack.enter_async_context(app.router.lifespan_context(app))
+        await self._stack.enter_async_context(app.router.lifespan_context(app))
         made: Application = app
         return made
 

@@ -71,10 +71,12 @@ class TaskWorker:
 
     def _load(self, host: AnyHost) -> AnyRunner:
         checkpoint = read_checkpoint(self._settings.model_path, self._settings.model)  # says no before torch loads
-        from services.engine.choice import make_runner
-        from services.engine.loading import load_model
+        from services.engine.libraries import import_libraries
 
-        model = load_model(self._settings, checkpoint)
+        import_libraries()
+        from services.engine.choice import load, make_runner
+
+        model = load(self._settings, checkpoint)
         self._task.setup(model)
         runner = make_runner(model, self._settings, host)
         seconds, megabytes = time.monotonic() - self._made_s, resident_bytes() / 1e6

@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
 
 from services.engine.checkpoint import Checkpoint
 from services.engine.failure import DEVICE_ABSENT, MODEL_UNFIT, NO_MEMORY, LoadError
+from services.engine.libraries import plain_construction
 from services.engine.machine import this_processor
 from services.engine.precision import computing_type
 from services.engine.sampling import Room
@@ -189,14 +190,15 @@ def load_network(auto: Any, settings: TaskSettings, place: Place, *, unused: str
     unused: the part of a weight's name that says that nobody uses it, so that it may be absent.
     Raises LoadError when weights are absent.
     """
-    network, report = auto.from_pretrained(
-        settings.model_path,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=place.dtype,
-        output_loading_info=True,
-    )
+    with plain_construction():
+        network, report = auto.from_pretrained(
+            settings.model_path,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=place.dtype,
+            output_loading_info=True,
+        )
     missing = [name for name in report["missing_keys"] if not unused or unused not in name.split(".")]
     if missing:
         raise LoadError(f"{settings.model} lacks {len(missing)} of its weights", MODEL_UNFIT)
