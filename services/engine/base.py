@@ -64,7 +64,7 @@ class Finished:
     completion_tokens: int
 
 
-Pooling = Literal["mean", "cls", "max"]
+Pooling = Literal["mean", "cls", "max", "lasttoken"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,14 @@
 """What every task is, and the way all text-generating ones go from a request to frames."""
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from services.engine.base import Finished, GenerationEngine, GenerationRequest, Handle, Piece, Prompt
 from services.engine.sampling import Length, Room, resolve_length, resolve_sampling
-from services.errors import ServiceError
 from services.settings import TaskSettings
+from services.tasks.admission import Admission
 from services.wire import Delta, Done, Frame, TaskRequest
 
 if TYPE_CHECKING:
@@ -20,8 +18,8 @@ if TYPE_CHECKING:
 class Task(Protocol):
     """One kind of work with one model."""
 
-    def setup(self, model: "LoadedModel") -> None:
-        """Called once, in the engine's thread, when the model is loaded."""
+    def setup(self, model: Any) -> None:
+        """Called once, in the engine's thread, with what the loader of its kind of network made."""
 
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
         """Admit the request, or raise ServiceError; then its frames, of which the last is Done.
@@ -63,9 +61,7 @@ class GenerationTask(ABC):
     def __init__(self, settings: TaskSettings, engine: GenerationEngine) -> None:
         self.settings = settings
         self._engine = engine
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")  # long texts must not hold up the event loop
-        self._reading = 0
-        """Requests whose texts are being read, or wait for that."""
+        self._admission = Admission(engine)
         self.model: LoadedModel
 
     def setup(self, model: "LoadedModel") -> None:
@@ -76,15 +72,7 @@ class GenerationTask(ABC):
         """The request's texts as token ids; raises ServiceError 422."""
 
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
-        stage = self._engine.readiness.stage
-        if stage != "ready":
-            raise ServiceError(503, "not_ready", f"The model is not ready: {stage}.", retry_after_s=1)
-        self._engine.check_queue(self._reading)  # to read a long text only to refuse it takes longer than to answer
-        self._reading += 1
-        try:
-            prepared = await asyncio.get_running_loop().run_in_executor(self._reader, self._prepare, request)
-        finally:
-            self._reading -= 1
+        prepared = await self._admission.read(lambda: self._prepare(request))
         return _frames(self._engine.submit(prepared.request), prepared, stream=request.stream)
 
     def _prepare(self, request: TaskRequest) -> _Prepared:

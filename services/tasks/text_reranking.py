@@ -1,0 +1,90 @@
+"""text-reranking: documents in the order of how well they answer a query."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from services.engine.base import EncodingRequest
+from services.engine.failure import MODEL_UNFIT, LoadError
+from services.errors import ServiceError
+from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size
+from services.tasks.text_classification import sigmoid, softmax
+
+if TYPE_CHECKING:
+    from services.engine.loading_encoders import LoadedEncoder
+
+_ACTIVATIONS: dict[str, Callable[[float], float]] = {"Sigmoid": sigmoid, "Identity": float, "Tanh": math.tanh}
+
+
+class Task(EncoderTask):
+    """Reads the query with each document, and sorts them by the score of the pair."""
+
+    def setup(self, model: "LoadedEncoder") -> None:
+        super().setup(model)
+        self._score = self._score_of(model)
+
+    def prepare(self, fields: Mapping[str, Any]) -> Prepared:
+        for name in ("query", "documents"):
+            if fields.get(name) is None:
+                raise ServiceError(422, "missing_field", f'text-reranking needs "{name}".', field=name)
+        query, documents = fields["query"], fields["documents"]
+        texts = [_text_of(document, index, fields.get("document_field")) for index, document in enumerate(documents)]
+        inputs, warnings = self.encode(
+            Texts([(query, text) for text in texts], lambda index: f"documents[{index}]"), fields
+        )
+
+        def result(rows: Sequence[Row]) -> list[dict[str, Any]]:
+            return _ranking([self._score(row) for row in rows], documents, fields)
+
+        return Prepared(EncodingRequest(inputs, batch_size=batch_size(fields)), result, warnings)
+
+    def _score_of(self, model: "LoadedEncoder") -> Callable[[Row], float]:
+        """How the logits of a pair become its score, as sentence-transformers does it."""
+        match model.config.num_labels:
+            case 1:
+                name = model.activation or "Sigmoid"
+                if name not in _ACTIVATIONS:
+                    raise LoadError(
+                        f"{self.settings.model} needs the activation {name}, which is not known", MODEL_UNFIT
+                    )
+                activation = _ACTIVATIONS[name]
+                return lambda row: activation(row[0])
+            case 2:
+                return lambda row: softmax(row)[1]
+            case classes:
+                raise LoadError(
+                    f"{self.settings.model} tells {classes} classes apart, so it does not fit text-reranking, which"
+                    " wants one score",
+                    MODEL_UNFIT,
+                )
+
+
+def _text_of(document: Any, index: int, key: str | None) -> str:
+    """The text of a document that is one, or that holds one under `key`."""
+    if isinstance(document, str):
+        return document
+    where = f"documents[{index}]"
+    if key is None:
+        raise ServiceError(
+            422,
+            "invalid_document",
+            f'"{where}" is an object.',
+            hint='Say with "document_field" which key holds its text.',
+            field=where,
+        )
+    if not isinstance(document.get(key), str):
+        what = "is not text" if key in document else "is absent"
+        raise ServiceError(422, "invalid_document", f'"{key}" of "{where}" {what}.', field=where)
+    text: str = document[key]
+    return text
+
+
+def _ranking(scores: Sequence[float], documents: Sequence[Any], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Best first; of equal ones the earlier."""
+    threshold, with_documents = fields.get("score_threshold"), fields.get("return_documents", True)
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    kept = [index for index in order if threshold is None or scores[index] >= threshold]
+    return [
+        {"index": index, "score": scores[index], **({"document": documents[index]} if with_documents else {})}
+        for index in kept[: fields.get("top_k")]
+    ]
