@@ -40,7 +40,7 @@ def check_action(component: ModelComponentSpec, action: ActionSpec, location: Lo
     if not task.streams and not _is_off(action.fields.get("streaming", False)):
         message = f"`{task.name}` answers all at once, so there is nothing to stream"
         findings.error((*location, "streaming"), message, "leave `streaming` out", key=True)
-    if isinstance(action.fields.get("documents"), list) and "document_field" in task.fields:
+    if isinstance(action.fields.get("documents"), list) and task.field("document_field"):
         _check_documents(action.fields, location, findings)
     result = own_result(task, action.fields)
     output = Place("an action's `output`", {"result": result, "output": result, **_ALWAYS})

@@ -1,5 +1,6 @@
 """An explanation as lines for people."""
 
+import json
 import textwrap
 from collections.abc import Callable, Iterator
 
@@ -64,7 +65,8 @@ def _wait(wait: Wait) -> str:
 
 
 def _input(item: dict[str, object]) -> tuple[str, ...]:
-    need = "required" if item["required"] else "optional" if item["default"] is None else f"default {item['default']}"
+    default = item["default"] if isinstance(item["default"], str) else json.dumps(item["default"])
+    need = "required" if item["required"] else "optional" if item["default"] is None else f"default {default}"
     return str(item["name"]), str(item["type"]), need, str(item["description"] or "")
 
 

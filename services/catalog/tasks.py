@@ -40,8 +40,10 @@ class TaskType:
     """Whether the answer grows piece by piece."""
     result: str
     """Type of one result in an expression's words."""
+    item: str | None = None
+    """What a list holds, where that is no object."""
     parts: Mapping[str, Part] = dataclasses.field(default_factory=dict)
-    """What an object holds, or each item of a list."""
+    """What an object holds, or each object of a list."""
     same_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Fields that are given in place of another one."""
 
@@ -150,6 +152,7 @@ _TASKS = (
         defaults={"text": "${input.text}"},
         streams=False,
         result="list",
+        item="number",
     ),
     TaskType(
         name="text-classification",
@@ -177,10 +180,10 @@ _TASKS = (
         fields=_table(
             Field("query", "text", "what is looked for"),
             Field("documents", "documents", "where it is looked for: a list of texts, or of objects that hold one"),
-            Field("document_field", "text", "the key of a document's text, when documents are objects"),
         ),
         parameters={
             **_table(
+                Field("document_field", "text", "the key of a document's text, when documents are objects"),
                 Field("top_k", "integer", "documents in the answer at most", minimum=1, maximum=MAX_COUNT),
                 Field("score_threshold", "number", "documents with a lower score are left out"),
                 Field("return_documents", "boolean", "whether the answer holds the documents themselves"),

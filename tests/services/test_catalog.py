@@ -72,3 +72,53 @@ def test_anything_else_is_refused_with_a_phrase(name: str, value: Any, phrase: s
 
 def test_a_list_of_prompts_stays_a_list() -> None:
     assert TEXT.fields["text"].coerce(["a", 1]) == ["a", "1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "documents"),
+    [
+        ([], []),
+        (["a", 1, True, {"body": "b", "page": 3}], ["a", "1", "true", {"body": "b", "page": 3}]),
+        ('["a", {"body": "b"}]', ["a", {"body": "b"}]),
+    ],
+)
+def test_documents_are_texts_or_objects(value: Any, documents: Any) -> None:
+    assert TASKS["text-reranking"].fields["documents"].coerce(value) == documents
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "value", "phrase"),
+    [
+        ("text-reranking", "documents", "a text", "must be a list of texts or of objects, not text"),
+        ("text-reranking", "documents", '{"a": 1}', "must be a list of texts or of objects, not an object"),
+        ("text-reranking", "documents", "[" * 100_000, "must be a list of texts or of objects, not text"),
+        ("text-reranking", "documents", 7, "must be a list of texts or of objects, not a number"),
+        ("text-reranking", "documents", ["a", None], "must be a list of texts or of objects, and holds nothing"),
+        ("text-reranking", "documents", [["a"]], "must be a list of texts or of objects, and holds a list"),
+        ("text-reranking", "top_k", 0, "must be at least 1, not 0"),
+        ("text-reranking", "score_threshold", "high", "must be a number, not 'high'"),
+        ("text-embedding", "pooling", "meam", "must be one of mean, cls, max, not 'meam'"),
+        ("text-embedding", "pooling", ["mean"], "must be one of mean, cls, max, not a list"),
+        ("text-embedding", "normalize", 1, "must be true or false"),
+        ("text-classification", "batch_size", "0", "must be at least 1, not 0"),
+    ],
+)
+def test_what_a_task_cannot_take_is_refused_with_a_phrase(task: str, name: str, value: Any, phrase: str) -> None:
+    field = TASKS[task].field(name)
+    assert field is not None
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011  (the whole phrase is compared below)
+        field.coerce(value)
+    assert str(refusal.value) == phrase
+
+
+def test_only_what_writes_streams_and_every_parameter_has_one_reader() -> None:
+    assert [name for name, task in TASKS.items() if not task.streams] == [
+        "text-embedding",
+        "text-classification",
+        "text-reranking",
+    ]
+    for name, task in TASKS.items():
+        assert task.name == name
+        assert not task.fields.keys() & task.parameters.keys()
+        assert task.defaults.keys() <= task.fields.keys()
+        assert {part.flag for part in task.parts.values() if part.flag} <= task.parameters.keys()

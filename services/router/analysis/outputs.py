@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from services.router.analysis.reachability import Choices
-from services.router.expression import Expression, Template, Tree
+from services.router.expression import EACH, Expression, Slice, Step, Template, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,13 @@ class Piped:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A value that is known only when it is there."""
+    """A value that is known only when it is there.
+
+    item: the shape of what a `list` holds, where that is known. Of `json` it means one such value or a list of them.
+    """
 
     type: str
+    item: "Shape | None" = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +93,32 @@ def shape_of(tree: Tree, scope: Mapping[str, Shape]) -> Shape:
 
 
 def _shape_of_expression(expression: Expression, scope: Mapping[str, Shape]) -> Shape:
-    shape: Any = scope.get(expression.source, UNKNOWN)
-    for step in expression.path:
-        if isinstance(shape, dict) and isinstance(step, str):
-            shape = shape.get(step, UNKNOWN)
-        elif isinstance(shape, list) and isinstance(step, int) and -len(shape) <= step < len(shape):
-            shape = shape[step]
-        else:
-            shape = UNKNOWN
+    shape = _follow(scope.get(expression.source, UNKNOWN), expression.path)
     if expression.default is not None and expression.default.whole is not None:
         shape = first_there([shape, shape_of(expression.default, scope)])
     if expression.type is None or expression.type.stream:
-        return cast(Shape, shape)
+        return shape
     return _converted(shape, expression.type.word)
+
+
+def _follow(shape: Shape, path: Sequence[Step]) -> Shape:
+    for position, step in enumerate(path):
+        match shape, step:
+            case dict(), str():
+                shape = shape.get(step, UNKNOWN)
+            case list(), int() if -len(shape) <= step < len(shape):
+                shape = shape[step]
+            case Opaque(item=item), _ if item is not None and step is EACH:
+                return Opaque("list", _follow(item, path[position + 1 :]))
+            case Opaque(item=item), Slice() if item is not None:
+                shape = Opaque("list", item)
+            case Opaque(type="json", item=dict() as item), str():
+                shape = item.get(step, UNKNOWN)
+            case Opaque(item=item), int() | Template() if item is not None:
+                shape = item
+            case _:
+                return UNKNOWN
+    return shape
 
 
 def _converted(shape: Shape, word: str) -> Shape:
@@ -123,7 +140,9 @@ def first_there(shapes: Sequence[Shape]) -> Shape:
                 return shapes[0]
             alone = not isinstance(part, Piped) or all(part.excludes(earlier) for earlier in parts)
             parts.append(part if alone else Opaque(part.type))
-    parts = list(dict.fromkeys(parts))
+    if len(shapes) == 1:
+        return shapes[0]
+    parts = [Opaque(part.type) if isinstance(part, Opaque) else part for part in dict.fromkeys(parts)]
     return parts[0] if len(parts) == 1 else Either(tuple(parts))
 
 
@@ -158,7 +177,7 @@ def from_inside(shape: Shape, job: str, choices: Choices, path: str = "") -> Sha
         case Piped():
             return Piped(job, shape.type, inner=path, choices=choices)
         case Either() if any(isinstance(part, Piped) for part in shape.parts):
-            return Piped(job, _word(shape), inner=path, choices=choices)
+            return Piped(job, word_of(shape), inner=path, choices=choices)
         case dict():
             return {key: from_inside(value, job, choices, _inner(path, key)) for key, value in shape.items()}
         case list():
@@ -205,11 +224,12 @@ def _inner(path: str, key: str) -> str:
 def describe(shape: Shape) -> list[dict[str, Any]]:
     """The `output` of a workflow's schema: one entry a name, or one without name for an unmapped output."""
     if isinstance(shape, dict):
-        return [{"name": key, "type": _word(value)} for key, value in shape.items()]
-    return [{"name": None, "type": _word(shape)}]
+        return [{"name": key, "type": word_of(value)} for key, value in shape.items()]
+    return [{"name": None, "type": word_of(shape)}]
 
 
-def _word(shape: Shape) -> str:
+def word_of(shape: Shape) -> str:
+    """The type of a value of this shape, in an expression's words."""
     match shape:
         case Piped() | Opaque():
             return shape.type

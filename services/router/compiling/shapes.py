@@ -82,12 +82,14 @@ def model_result(call: ModelCall, job: str = "", chosen: Choices = frozenset()) 
     task, action = call.component.task, call.action
     if task.streams:
         return Piped(job, task.result, choices=chosen)
-    if task.result != "object":
-        return Opaque(task.result)
+    parts: Shape = {name: Opaque(part.word) for name, part in task.parts.items() if _is_sure(part, action)}
+    one = parts if task.result == "object" else Opaque("list", Opaque(task.item) if task.item else parts)
     many = {_is_list(action, name) for name, field in task.fields.items() if field.kind == "text-or-list"}
-    if many != {False}:
-        return Opaque("list" if many == {True} else "json")
-    return {name: Opaque(part.word) for name, part in task.parts.items() if _is_sure(part, action)}
+    if many <= {False}:
+        return one
+    if many == {True}:
+        return Opaque("list", one)
+    return Opaque("list", Opaque("json", one.item)) if isinstance(one, Opaque) else Opaque("json", one)
 
 
 def _is_list(action: Action, name: str) -> bool | None:

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from services.catalog import MAX_SEED
 from services.router.analysis.inputs import Input
+from services.router.analysis.outputs import Opaque, Shape, word_of
 from services.router.graph import Workflow
 from services.router.messages import LONGEST_SESSION, RunStatus
 from services.wire import Stage
@@ -217,13 +218,7 @@ class WorkflowSchemas:
         }
 
     def _output(self) -> Schema:
-        entries = self._workflow.schema["output"]
-        if len(entries) == 1 and entries[0]["name"] is None:
-            found = _output(entries[0]["type"])
-        else:
-            properties = {entry["name"]: _output(entry["type"]) for entry in entries}
-            found = {"anyOf": [{"type": "object", "properties": properties}, _NULL]}
-        return {**found, "title": f"Output of {self.title}"}
+        return {**_output(self._workflow.shape), "title": f"Output of {self.title}"}
 
 
 def workflow_schemas(workflows: Iterable[Workflow], default: Workflow | None) -> list[WorkflowSchemas]:
@@ -245,9 +240,18 @@ def _input(item: Input) -> Schema:
     return {**schema, **{key: value for key, value in more.items() if value is not None}}
 
 
-def _output(word: str) -> Schema:
+def _output(shape: Shape) -> Schema:
     """A text may be a list of texts, for an input that was a list or for several sequences; all may be null."""
-    known = _WORDS.get(word)
-    if known is None:
-        return {"anyOf": [_TEXT, {"type": "array"}, _NULL]}
-    return {"anyOf": [known, _NULL]} if known else known
+    match shape:
+        case dict():
+            found = {"type": "object", "properties": {name: _output(part) for name, part in shape.items()}}
+        case Opaque(type="list", item=item) if item is not None:
+            found = {"type": "array", "items": _output(item)}
+        case Opaque(type="json", item=item) if item is not None:
+            return {"anyOf": [*_output(item)["anyOf"], {"type": "array", "items": _output(item)}]}
+        case _:
+            known = _WORDS.get(word_of(shape))
+            if known is None:
+                return {"anyOf": [_TEXT, {"type": "array"}, _NULL]}
+            return {"anyOf": [known, _NULL]} if known else known
+    return {"anyOf": [found, _NULL]}
