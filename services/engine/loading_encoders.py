@@ -83,9 +83,7 @@ def load_embedder(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedEncod
     _check_embeds(settings, checkpoint, layout)
     layout = layout or SentenceLayout("mean")
     place = choose_place(settings, checkpoint)
-    encoder_only = bool(checkpoint.config.get("is_encoder_decoder"))
-    auto = transformers.AutoModelForTextEncoding if encoder_only else transformers.AutoModel
-    network = load_network(auto, settings, place, unused="pooler")
+    network = load_network(_auto_class(checkpoint), settings, place, unused="pooler")
     if layout.other_prompts:
         _log.info(
             "%s knows prompts for %s; write the one you want in front of `text`",
@@ -150,11 +148,16 @@ def _check_embeds(settings: TaskSettings, checkpoint: Checkpoint, layout: Senten
             " of it; take a model from the sentence-transformers library",
             MODEL_UNFIT,
         )
-    encoder_only = bool(checkpoint.config.get("is_encoder_decoder"))
-    known = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES if encoder_only else MODEL_MAPPING_NAMES
-    if checkpoint.model_type not in known:
+    reads_only = not checkpoint.config.get("is_encoder_decoder") and checkpoint.model_type in MODEL_MAPPING_NAMES
+    if checkpoint.model_type not in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES and not reads_only:
         what = architectures[0] if architectures else checkpoint.model_type
         raise LoadError(f"{settings.model} is a {what}, which does not fit {settings.task}", MODEL_UNFIT)
+
+
+def _auto_class(checkpoint: Checkpoint) -> Any:
+    """Of an encoder-decoder such as T5 only the encoder."""
+    with_encoders = checkpoint.model_type in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+    return transformers.AutoModelForTextEncoding if with_encoders else transformers.AutoModel
 
 
 def _limit(network: Any, tokenizer: Any, stated: int | None) -> int | None:
