@@ -51,16 +51,17 @@ class Length:
     warnings: tuple[dict[str, Any], ...] = ()
 
 
-def resolve_sampling(fields: Mapping[str, Any], model: Mapping[str, Any]) -> Sampling:
+def resolve_sampling(fields: Mapping[str, Any], model: Mapping[str, Any], *, samples: bool = True) -> Sampling:
     """The action's `fields` (catalog names) win over the `model`'s generation_config.json, which wins over ours.
 
-    Whoever names a spread (temperature, top_p, top_k) wants sampling; beams alone mean beam search. Raises ServiceError
-    422 for several sequences where there is only one likeliest.
+    Whoever names a spread (temperature, top_p, top_k) wants sampling; beams alone mean beam search.
+    samples: whether to sample when nobody says anything.
+    Raises ServiceError 422 for several sequences where there is only one likeliest.
     """
     values = {**model, **_given(fields)}
     beams = int(values.get("num_beams", 1))
     temperature = float(values.get("temperature", TEMPERATURE))
-    do_sample = _wants_sampling(fields, model, beams) and temperature >= COLDEST
+    do_sample = _wants_sampling(fields, model, samples and beams == 1) and temperature >= COLDEST
     sequences = int(values.get("num_return_sequences", 1))
     if sequences > 1 and sequences > beams and not (do_sample and beams == 1):
         raise ServiceError(
@@ -94,13 +95,13 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _wants_sampling(fields: Mapping[str, Any], model: Mapping[str, Any], beams: int) -> bool:
+def _wants_sampling(fields: Mapping[str, Any], model: Mapping[str, Any], default: bool) -> bool:
     given = _given(fields)
     if "do_sample" in given:
         return bool(given["do_sample"])
     if any(name in given for name in _SPREAD):
         return True
-    return bool(model.get("do_sample", beams == 1))
+    return bool(model.get("do_sample", default))
 
 
 def _stop(fields: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[str, ...]:

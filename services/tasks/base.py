@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from services.engine.base import Finished, GenerationEngine, GenerationRequest, Handle, Piece, Prompt
 from services.engine.sampling import Length, Room, resolve_length, resolve_sampling
@@ -56,7 +56,12 @@ class _Prepared:
 
 
 class GenerationTask(ABC):
-    """A Task whose answers are generated text; each kind says how its fields become tokens."""
+    """A Task whose answers are generated text; each kind says how its fields become tokens.
+
+    samples: whether the answer is sampled when neither the action nor the repository says so.
+    """
+
+    samples: ClassVar[bool] = True
 
     def __init__(self, settings: TaskSettings, engine: GenerationEngine) -> None:
         self.settings = settings
@@ -77,7 +82,7 @@ class GenerationTask(ABC):
 
     def _prepare(self, request: TaskRequest) -> _Prepared:
         fields, model = request.fields, self.model
-        sampling = resolve_sampling(fields, model.generation_defaults)
+        sampling = resolve_sampling(fields, model.generation_defaults, samples=self.samples)
         inputs = self.read(fields)
         prompts, warnings = [], []
         echoes = []
