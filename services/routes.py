@@ -1,4 +1,4 @@
-"""The HTTP side of a task: `/predict`, `/livez` and `/readyz` of services.wire, in front of any other application."""
+"""The HTTP side of a task: `/predict`, `/livez`, `/readyz` and `/metrics`, in front of any other application."""
 
 import asyncio
 import json
@@ -8,9 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Mutabl
 from typing import Any, Protocol
 
 from services.errors import ServiceError
+from services.metrics import CONTENT_TYPE as METRICS_TYPE
+from services.metrics import Metrics
 from services.wire import (
     CONTENT_TYPE,
     LIVE_PATH,
+    METRICS_PATH,
     PREDICT_PATH,
     READY_PATH,
     Done,
@@ -37,6 +40,8 @@ _log = logging.getLogger(__name__)
 class Worker(Protocol):
     """What the routes lead to."""
 
+    metrics: Metrics
+
     @property
     def readiness(self) -> Readiness:
         """How far loading is."""
@@ -59,6 +64,9 @@ class Routes:
             case ("http", "GET", path) if path == READY_PATH:
                 readiness = self._worker.readiness
                 await _answer(send, 200 if readiness.stage == "ready" else 503, readiness.to_json())
+            case ("http", "GET", path) if path == METRICS_PATH:
+                page = await asyncio.to_thread(self._worker.metrics.render)
+                await _answer_bytes(send, 200, page, METRICS_TYPE)
             case ("http", "POST", path) if path == PREDICT_PATH:
                 await self._predict(scope, receive, send)
             case _:
@@ -81,6 +89,7 @@ class Routes:
             outcome = refusal.code
             await _refuse(send, refusal)
         finally:
+            self._worker.metrics.ended(outcome)
             duration_s = round(time.monotonic() - began_s, 4)
             _log.info("request ended", extra={"fields": {**about, "status": outcome, "duration_s": duration_s}})
 
@@ -171,7 +180,12 @@ async def _refuse(send: Send, error: ServiceError) -> None:
 
 
 async def _answer(send: Send, status: int, value: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    body = encode(value)
-    heads = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or [])]
+    await _answer_bytes(send, status, encode(value), "application/json", headers)
+
+
+async def _answer_bytes(
+    send: Send, status: int, body: bytes, content_type: str, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    heads = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": heads})
     await send({"type": "http.response.body", "body": body})

@@ -23,6 +23,7 @@ from services.engine.base import AnyHost, AnyRunner
 from services.engine.checkpoint import read_checkpoint
 from services.engine.machine import resident_bytes
 from services.engine.threaded import ThreadEngine
+from services.metrics import Metrics
 from services.routes import Routes
 from services.settings import TaskSettings
 from services.tasks.base import Task
@@ -53,6 +54,7 @@ class TaskWorker:
         self._settings = settings
         self._made_s = time.monotonic()
         self._engine = ThreadEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
+        self.metrics = Metrics(settings.id, self._engine)
         self._task: Task = importlib.import_module(TASKS[settings.task].module).Task(settings, self._engine)
 
     @property

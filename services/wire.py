@@ -3,7 +3,7 @@
 A task answers `POST /predict` with `application/x-ndjson`: any number of `Delta` lines, then exactly one `Done` or
 `Failed`. A refusal before the first line is an ordinary HTTP status with `{"error": {...}}` (ServiceError.to_wire).
 The caller cancels by closing the connection. `GET /livez` answers as soon as the process serves, `GET /readyz` answers
-200 or 503 with a `Readiness`.
+200 or 503 with a `Readiness`, `GET /metrics` the text format of Prometheus.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 PREDICT_PATH = "/predict"
 READY_PATH = "/readyz"
 LIVE_PATH = "/livez"
+METRICS_PATH = "/metrics"
 CONTENT_TYPE = "application/x-ndjson"
 
 Stage = Literal["absent", "downloading", "loading", "ready", "failed"]

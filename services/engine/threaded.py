@@ -1,6 +1,7 @@
 """The queue and the thread in front of a runner: first come, first served, with all of torch in one thread."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 from services.engine.base import AnyHost, AnyRunner, Host, Job, Occupancy, Outcome, Piece
 from services.engine.failure import NO_MEMORY, UNEXPECTED, LoadError, explain, lacks_memory
+from services.engine.tally import Tally
 from services.errors import ServiceError
 from services.wire import Readiness
 
@@ -23,7 +25,8 @@ class ThreadEngine:
     """Loads a runner in its own thread and has it do requests there; the Engine of this package.
 
     load: makes the runner, in the engine's thread; a LoadError's message goes into `readiness`.
-    on_end: told the exit code of a process that can serve no more: the model did not load, or a computation hangs.
+    on_end: told the exit code of a process that can serve no more: the model did not load, a computation hangs, or the
+        runner is broken.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class ThreadEngine:
         max_queue_length: int,
         on_end: Callable[[int], None],
     ) -> None:
+        self.tally = Tally()
         self._load = load
         self._max_queue_length = max_queue_length
         self._on_end = on_end
@@ -108,16 +112,15 @@ class ThreadEngine:
     def _work(self) -> None:
         try:
             self._runner = runner = self._load(Host(self._emit, self._beat))
+            self._readiness = Readiness("ready")
+            while True:
+                self._admit(runner)
+                self._step(runner)
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the process must say why it cannot serve
-            failure = _explain_failure(error)
+            failure = _explain_end(error, loaded=self._runner is not None)
             _log.error("%s", failure.message)
             self._readiness = Readiness("failed", message=failure.message)
             self._on_end(failure.exit_code)
-            return
-        self._readiness = Readiness("ready")
-        while True:
-            self._admit(runner)
-            self._step(runner)
 
     def _admit(self, runner: AnyRunner) -> None:
         """Hand over, in their order, the requests that may join; wait for one when there is nothing else to do."""
@@ -128,18 +131,21 @@ class ThreadEngine:
             while self._waiting and runner.accepts(self._waiting[0].request):
                 place = self._waiting.popleft()
                 place.started_s = time.monotonic()
+                self.tally.waits.add(place.started_s - place.submitted_s)
                 self._running.add(place)
                 runner.add(place)
 
     def _step(self, runner: AnyRunner) -> None:
-        """One step; nothing that happens in it ends the thread."""
+        """One step; an exception in it ends the requests that run, and not the thread."""
         self._beat()
+        began_s = self._beat_s
         try:
             runner.step()
         except Exception as error:  # noqa: BLE001 - what runs fails, the engine lives on
             runner.reset()
             explained = explain(error)
             self._emit([(place, explained) for place in self._running])
+        self.tally.steps.add(time.monotonic() - began_s)
 
     def _beat(self) -> None:
         self._beat_s = time.monotonic()
@@ -149,10 +155,18 @@ class ThreadEngine:
         heard = [(job, event) for job, event in outcomes if isinstance(job, _Place) and not job.cancelled]
         for place, event in heard:
             if not isinstance(event, Piece):
-                self._running.discard(place)
-                self._service_s += (time.monotonic() - place.started_s - self._service_s) / 8
+                self._note_end(place, event)
         if heard:
-            heard[0][0].loop.call_soon_threadsafe(_receive, heard)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends, and nobody listens
+                heard[0][0].loop.call_soon_threadsafe(_receive, heard)
+
+    def _note_end(self, place: "_Place", end: Any) -> None:
+        self._running.discard(place)
+        self._service_s += (time.monotonic() - place.started_s - self._service_s) / 8
+        if not isinstance(end, ServiceError):
+            self.tally.finished(place.request, end)
+            if place.first_token_s is not None:
+                self.tally.first_tokens.add(place.first_token_s - place.submitted_s)
 
 
 def _receive(outcomes: Sequence[tuple["_Place", Any]]) -> None:
@@ -160,9 +174,12 @@ def _receive(outcomes: Sequence[tuple["_Place", Any]]) -> None:
         place.receive(event)
 
 
-def _explain_failure(error: Exception) -> LoadError:
+def _explain_end(error: Exception, *, loaded: bool) -> LoadError:
     if isinstance(error, LoadError):
         return error
+    if loaded:
+        _log.error("the engine failed", exc_info=error)
+        return LoadError("the engine failed; the lines above say where", UNEXPECTED)
     _log.error("loading failed", exc_info=error)
     if lacks_memory(error):
         return LoadError("there is not enough memory to load the model", NO_MEMORY)
@@ -170,34 +187,44 @@ def _explain_failure(error: Exception) -> LoadError:
 
 
 class _Place(Job[Any]):
-    """One admitted request, between the engine's thread and the event loop."""
+    """One admitted request, between the engine's thread and the event loop, where its reader may be slow.
+
+    What comes while nobody reads is kept as one text a sequence, so that it takes no more room than the answer does.
+    """
 
     def __init__(self, request: Any, engine: ThreadEngine) -> None:
         super().__init__(request)
         self.loop = asyncio.get_running_loop()
+        self.submitted_s = time.monotonic()
         self.started_s = 0.0
         self._engine = engine
-        self._ended = False
-        self._events: asyncio.Queue[Any] = asyncio.Queue()
+        self._texts: dict[tuple[int, int], list[str]] = {}
+        self._end: Any = None
+        self._news = asyncio.Event()
 
     def cancel(self) -> None:
-        if not self._ended and not self.cancelled:
+        if self._end is None and not self.cancelled:
             self.cancelled = True
             self._engine.cancel(self)
 
     async def events(self) -> AsyncGenerator[Any, None]:
         try:
-            while True:
-                event = await self._events.get()
-                self._ended = not isinstance(event, Piece)
-                if isinstance(event, ServiceError):
-                    raise event
-                yield event
-                if self._ended:
-                    return
+            while self._end is None or self._texts:
+                await self._news.wait()
+                self._news.clear()
+                texts, self._texts = self._texts, {}
+                for (prompt, sequence), parts in texts.items():
+                    yield Piece(prompt, sequence, "".join(parts))
+            if isinstance(self._end, ServiceError):
+                raise self._end
+            yield self._end
         finally:
             self.cancel()
 
     def receive(self, event: Any) -> None:
         """In the event loop: what came of the request."""
-        self._events.put_nowait(event)
+        if isinstance(event, Piece):
+            self._texts.setdefault((event.prompt, event.sequence), []).append(event.text)
+        else:
+            self._end = event
+        self._news.set()

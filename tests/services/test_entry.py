@@ -57,6 +57,19 @@ def test_bentoml_answers_everything_else(task: TaskProcess) -> None:
     assert (status, schema["name"]) == (200, "task-tiny")
 
 
+def test_a_task_tells_prometheus_what_it_did(task: TaskProcess) -> None:
+    task.done({"prompt": PROMPT, "max_output_length": 3, "min_output_length": 3})
+    with contextlib.closing(task.connect()) as connection:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        page = answer.read().decode()
+    assert (answer.status, answer.getheader("content-type")) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    assert float(values['model_compose_task_requests_total{component="tiny",status="completed"}']) >= 1
+    assert float(values['model_compose_task_tokens_total{component="tiny",kind="completion"}']) >= 3
+    assert values['model_compose_task_queued_requests{component="tiny"}'] == "0.0"
+
+
 def test_one_line_at_start_and_no_prompts_in_the_log(task: TaskProcess) -> None:
     task.done({"prompt": "a very secret prompt", "max_output_length": 2})
     lines = [line for line in task.log.splitlines() if line.startswith("tiny/gpt_neo on ")]

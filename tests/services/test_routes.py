@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from services.engine.base import Occupancy
+from services.engine.tally import Tally
 from services.errors import ServiceError
+from services.metrics import Metrics
 from services.routes import Routes
 from services.wire import Delta, Done, Frame, Readiness, TaskRequest
 
@@ -19,12 +22,23 @@ HEADERS = [(b"x-request-id", b"mine-1"), (b"traceparent", b"00-0af7651916cd43dd8
 BODY = {"request_id": "01J/job[0]", "fields": {"text": "nobody's business"}, "seed": 1, "stream": True}
 
 
+class Idle:
+    """An engine that does nothing."""
+
+    waiting = running = 0
+    occupancy = Occupancy()
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+
 class Worker:
     """Answers one text, and then raises what it was given."""
 
     readiness = Readiness("ready")
 
     def __init__(self, *, at_once: Exception | None = None, later: Exception | None = None, hang: bool = False) -> None:
+        self.metrics = Metrics("idle", Idle())
         self._at_once, self._later, self.hang = at_once, later, hang
 
     async def predict(self, _: TaskRequest) -> AsyncGenerator[Frame, None]:

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from services.engine import threaded
-from services.engine.base import AnyHost, AnyRunner, Finished, GenerationRequest, Piece, Prompt
+from services.engine.base import AnyHost, AnyRunner, Finished, GenerationRequest, Job, Occupancy, Piece, Prompt
 from services.engine.failure import UNEXPECTED
 from services.engine.sampling import Sampling
 from services.engine.threaded import ThreadEngine
@@ -141,4 +142,73 @@ async def test_a_model_that_cannot_be_loaded() -> None:
     engine.start()
     assert await asyncio.to_thread(ended.get) == UNEXPECTED
     message = "the model could not be loaded; the lines above say where"
+    assert (engine.readiness.stage, engine.readiness.message) == ("failed", message)
+
+
+class Scripted:
+    """A runner without a model: each step does the next of these things to the job that runs."""
+
+    occupancy = Occupancy()
+
+    def __init__(self, host: AnyHost, *steps: Callable[[AnyHost, Job[Any]], None]) -> None:
+        self._host, self._steps = host, list(steps)
+        self.jobs: list[Job[Any]] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.jobs)
+
+    def accepts(self, _request: object) -> bool:
+        return not self.jobs
+
+    def add(self, job: Job[Any]) -> None:
+        self.jobs.append(job)
+
+    def step(self) -> None:
+        self._steps.pop(0)(self._host, self.jobs[0])
+        if not self._steps:
+            self.reset()
+
+    def reset(self) -> None:
+        self.jobs.clear()
+
+
+FINISHED = Finished((("abc",),), (("stop",),), completion_tokens=3)
+
+
+def write(text: str) -> Callable[[AnyHost, Job[Any]], None]:
+    return lambda host, job: host.emit([(job, Piece(0, 0, text)), (job, Piece(0, 1, text.upper()))])
+
+
+async def test_a_slow_reader_gets_one_piece_a_sequence_of_all_that_came() -> None:
+    written = threading.Event()
+
+    def finish(host: AnyHost, job: Job[Any]) -> None:
+        host.emit([(job, FINISHED)])
+        written.set()
+
+    engine = ThreadEngine(
+        lambda host: Scripted(host, write("a"), write("b"), write("c"), finish),
+        max_queue_length=4,
+        on_end=lambda _code: None,
+    )
+    engine.start()
+    events = engine.submit(REQUEST).events()
+    await asyncio.to_thread(written.wait)
+    await asyncio.sleep(0)  # the loop hears of the last step
+    assert [event async for event in events] == [Piece(0, 0, "abc"), Piece(0, 1, "ABC"), FINISHED]
+    assert (engine.running, engine.tally.completion_tokens, sum(engine.tally.waits.counts)) == (0, 3, 1)
+
+
+async def test_a_runner_that_breaks_outside_a_step_ends_the_process() -> None:
+    class Broken(Scripted):
+        def accepts(self, _request: object) -> bool:
+            raise ZeroDivisionError
+
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    engine = ThreadEngine(Broken, max_queue_length=4, on_end=ended.put)
+    engine.start()
+    engine.submit(REQUEST)
+    assert await asyncio.to_thread(ended.get) == UNEXPECTED
+    message = "the engine failed; the lines above say where"
     assert (engine.readiness.stage, engine.readiness.message) == ("failed", message)
