@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from builders.model_files import (
     CHAT_TEMPLATES,
     CONFIG,
+    STEPS,
     has_vocabulary,
     is_index,
     is_pickle,
@@ -204,8 +205,9 @@ def read_header(file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]:
 
 
 def _names(folder: Path) -> list[str]:
-    """Names of the files in `folder` and in its folder of chat templates; links that lead nowhere are no files."""
-    candidates = [*folder.glob("*"), *folder.glob(f"{CHAT_TEMPLATES}/*")]
+    """Names of the files in `folder` and in the folders of it that count; links that lead nowhere are no files."""
+    patterns = ("*", f"{CHAT_TEMPLATES}/*", *STEPS)
+    candidates = [path for pattern in patterns for path in folder.glob(pattern)]
     return [path.relative_to(folder).as_posix() for path in candidates if path.is_file()]
 
 

@@ -16,6 +16,9 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 CHAT_TEMPLATES = "additional_chat_templates"
 """The one folder of a repository that transformers looks into."""
 
+STEPS = ("[0-9]_*/config.json", "[0-9]_*/model.safetensors")
+"""What sentence-transformers keeps of the steps behind a network, such as 1_Pooling."""
+
 _COMPANIONS = ("*.json", "*.model", "*.jinja", "*.tiktoken", "vocab.*", "merges.txt")
 _FOREIGN_WEIGHTS = {
     "*.gguf": "GGUF files",
@@ -48,12 +51,14 @@ def is_index(weights: str) -> bool:
 
 
 def companions_of(names: Collection[str]) -> tuple[str, ...]:
-    """The small files beside the weights, sorted: configuration, tokenizer, chat templates."""
+    """The small files beside the weights, sorted: configuration, tokenizer, templates, steps behind the network."""
     return tuple(sorted(filter(_is_companion, names)))
 
 
 def _is_companion(name: str) -> bool:
     folder, _, file = name.rpartition("/")
+    if folder.count("/") == 0 and any(fnmatchcase(name, pattern) for pattern in STEPS):
+        return True
     if folder == CHAT_TEMPLATES:
         return file.endswith(".jinja")
     return (

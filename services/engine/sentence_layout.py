@@ -62,6 +62,9 @@ def read_sentence_layout(folder: Path, model: str) -> SentenceLayout | None:
         return None
     try:
         return _read(folder, model)
+    except FileNotFoundError as error:
+        name = Path(error.filename).relative_to(folder)
+        raise LoadError(f"{model} lacks {name}, which its modules.json names; fetch it again", MODEL_UNFIT) from None
     except (ValueError, OSError, KeyError, TypeError, AttributeError):
         raise LoadError(f"{model}: the files that modules.json names cannot be read", MODEL_UNFIT) from None
 

@@ -36,6 +36,9 @@ def test_kinds_of_weights_are_told_apart() -> None:
 
 def test_companions_are_what_configuration_and_tokenizer_need() -> None:
     wanted = [
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
         "additional_chat_templates/tool_use.jinja",
         "chat_template.jinja",
         "config.json",
@@ -51,7 +54,11 @@ def test_companions_are_what_configuration_and_tokenizer_need() -> None:
     ]
     unwanted = [
         ".gitattributes",
+        "1_Pooling/code.py",
+        "2_Dense/pytorch_model.bin",
         "README.md",
+        "1_Pooling/deeper/config.json",
+        "a/1_Pooling/config.json",
         "additional_chat_templates/code.py",
         "flax_model.msgpack.index.json",
         "model-00001-of-00002.safetensors",
