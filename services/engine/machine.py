@@ -36,6 +36,15 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def mapped_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """Of this process, in memory, and backed by files, such as mapped weights; 0 where that cannot be told."""
+    try:
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+        return int(lines["RssFile"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0
+
+
 def available_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Memory that can be had, within the container's limit; None where that cannot be told."""
     try:

@@ -1,1 +1,1 @@
-"""Continuous batching: a decoder's requests join the running batch at the next token and leave it when they are done."""
+"""Continuous batching: requests join the running batch of a decoder at the next token and leave it when done."""

@@ -1,0 +1,220 @@
+"""Generates for many requests at once: each joins the batch at the next token and leaves it when it is done."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+
+from services.engine.base import (
+    Finished,
+    GenerationHost,
+    GenerationRequest,
+    GenerationRunner,
+    Job,
+    Occupancy,
+    Outcome,
+    Piece,
+    Prompt,
+)
+from services.engine.continuous.network import Network
+from services.engine.continuous.scheduler import Limits, Pace, next_chunk
+from services.engine.continuous.seats import Seat, Seats, needed
+from services.engine.loading import LoadedModel
+from services.engine.row import Answer, Row, make_decode
+from services.engine.sampler import Sampler
+from services.errors import ServiceError
+
+
+class ContinuousRunner:
+    """A Runner: one step reads a chunk of new prompts, if there are any, and gives every row that writes one token.
+
+    beams: does the requests that search with beams, each in one step of its own.
+    """
+
+    def __init__(
+        self, model: LoadedModel, network: Network, host: GenerationHost, *, limits: Limits, beams: GenerationRunner
+    ) -> None:
+        self._network = network
+        self._cache = network.cache
+        self._cache.limit = limits.tokens
+        self._host = host
+        self._limits = limits
+        self._beams = beams
+        self._decode = make_decode(model.tokenizer)
+        self._ends = frozenset(model.eos_token_ids)
+        self._sampler = Sampler(model.network.generation_config, self._ends)
+        self._pace = Pace()
+        self._works: dict[Job[GenerationRequest], _Work] = {}
+        self._seats = Seats(self._cache)
+        self._outcomes: list[Outcome[GenerationRequest, Piece | Finished]] = []
+        self._occupancy = Occupancy(cache_tokens=limits.tokens)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._works or self._outcomes or self._beams.busy)
+
+    @property
+    def occupancy(self) -> Occupancy:
+        return self._occupancy
+
+    def accepts(self, request: GenerationRequest) -> bool:
+        """Every earlier request has a row in the batch, and the first row of this one fits beside them."""
+        if not self.busy:
+            return True
+        if any(not work.seated for work in self._works.values()):
+            return False
+        if request.sampling.num_beams > 1:
+            return self._beams.accepts(request)
+        return self._fits(request.prompts[0])
+
+    def add(self, job: Job[GenerationRequest]) -> None:
+        request = job.request
+        if request.sampling.num_beams > 1:
+            self._beams.add(job)
+            return
+        longest = max(request.prompts, key=needed)
+        if needed(longest) > self._limits.tokens:
+            self._outcomes.append((job, _too_long(longest, self._limits.tokens)))
+            return
+        work = self._works[job] = _Work(Answer(job, decode=self._decode, ends=self._ends))
+        self._seat(work, 1)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        for job in [job for job in self._works if job.cancelled]:
+            self._end(job)
+        for work in self._works.values():
+            if not self._seat(work, work.at_once):
+                break
+        try:
+            self._read()
+            self._write()
+        finally:
+            self._report()
+        if self._beams.busy:
+            self._beams.step()
+
+    def reset(self) -> None:
+        self._works.clear()
+        self._seats.clear()
+        self._outcomes.clear()
+        self._cache.reset()
+        self._beams.reset()
+        self._report()
+
+    def _fits(self, prompt: Prompt) -> bool:
+        return self._limits.hold(len(self._seats) + 1, max(self._seats.longest, needed(prompt)))
+
+    def _seat(self, work: "_Work", at_once: int) -> bool:
+        """Let the request's next rows into the batch, up to `at_once` together; False when one of them does not fit."""
+        while work.waiting and work.seated < at_once:
+            if not self._fits(work.waiting[0].prompt):
+                return False
+            self._seats.take(work.waiting.popleft())
+            work.seated += 1
+        return True
+
+    def _read(self) -> None:
+        """One chunk of the prompts that are not read yet, those of about the same length together."""
+        reading = self._seats.reading
+        if not reading:
+            return
+        chosen, width = next_chunk([seat.left for seat in reading], self._pace.tokens)
+        seats = [reading[index] for index in chosen]
+        tokens = [seat.next_tokens(width) for seat in seats]
+        self._cache.reserve(
+            len(self._seats), max(seat.length + len(new) for seat, new in zip(seats, tokens, strict=True))
+        )
+        began = time.perf_counter()
+        logits = self._network.read(tokens, [seat.slot for seat in seats], [seat.length for seat in seats])
+        for seat, new in zip(seats, tokens, strict=True):
+            seat.length += len(new)
+        ready = [(place, seat) for place, seat in enumerate(seats) if not seat.left]
+        if ready:
+            places, writers = [], []
+            for place, seat in ready:
+                begun = self._seats.begin(seat)
+                places += [place] * len(begun)
+                writers += begun
+            self._choose(logits[places], writers)
+        self._pace.note(len(tokens) * max(map(len, tokens)), time.perf_counter() - began)
+
+    def _write(self) -> None:
+        """One token for every row that has read its prompt."""
+        seats = self._seats.writing
+        if not seats:
+            return
+        lengths = [seat.length for seat in seats]
+        self._cache.reserve(len(self._seats), max(lengths) + 1)
+        logits = self._network.advance([seat.row.tokens[-1] for seat in seats], lengths)
+        for seat in seats:
+            seat.length += 1
+        self._choose(logits, seats)
+
+    def _choose(self, logits: torch.Tensor, seats: Sequence[Seat]) -> None:
+        """Give each row its next token, and see what comes of it."""
+        for seat, token in zip(seats, self._sampler.choose(logits, [seat.row for seat in seats]), strict=True):
+            row, job = seat.row, seat.row.job
+            if job not in self._works:  # another row of it has failed just now
+                continue
+            if token is None:
+                self._cache.clear(seat.slot)
+                self._end(job)
+                self._outcomes.append((job, _not_finite()))
+                continue
+            text = row.push(token)
+            if text and job.request.stream:
+                self._outcomes.append((job, row.piece(text)))
+            if row.done:
+                self._finish(seat)
+
+    def _finish(self, seat: Seat) -> None:
+        self._seats.leave(seat)
+        job = seat.row.job
+        work = self._works[job]
+        work.seated -= 1
+        if not work.seated and not work.waiting:
+            del self._works[job]
+            self._outcomes.append((job, work.answer.finished()))
+
+    def _end(self, job: Job[GenerationRequest]) -> None:
+        """Forget a job and its rows."""
+        del self._works[job]
+        self._seats.dismiss(job)
+
+    def _report(self) -> None:
+        self._occupancy = Occupancy(len(self._seats), self._seats.tokens, self._limits.tokens)
+        if self._outcomes:
+            outcomes, self._outcomes = self._outcomes, []
+            self._host.emit(outcomes)
+
+
+class _Work:
+    """What is left to do of one job. seated: its rows in the batch. at_once: rows of it that may be."""
+
+    def __init__(self, answer: Answer) -> None:
+        request = answer.job.request
+        self.answer = answer
+        self.waiting: deque[Row] = deque(answer.rows)
+        self.seated = 0
+        self.at_once = request.batch_size * request.sampling.num_return_sequences or len(answer.rows)
+
+
+def _too_long(prompt: Prompt, tokens: int) -> ServiceError:
+    return ServiceError(
+        422,
+        "prompt_too_long",
+        f"The prompt has {len(prompt.ids)} tokens and the answer may have {prompt.max_new}, but there is memory for"
+        f" {tokens} tokens only.",
+        hint='Shorten the prompt, or lower "max_output_length".',
+    )
+
+
+def _not_finite() -> ServiceError:
+    return ServiceError(
+        500,
+        "non_finite_output",
+        "The model computed numbers that are not finite (NaN or infinity), so there is no answer.",
+        hint="Try `precision: float32` in the file, or check the model's weights.",
+    )
