@@ -56,7 +56,8 @@ format: .venv/tools ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/tools ## measure against other tools, side by side
+bench: .venv/tools ## measure against other tools, side by side, and write docs/performance.md
+	$(BIN)/python -m benchmarks.peers.environments
 	$(BIN)/python -m benchmarks
 
 clean: ## remove what was built here

@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = sorted({path.stem for path in Path(__file__).parent.glob("[a-z]*.py")} - {"incumbent", "raw"})
+FOLDER = Path(__file__).parent
+MODULES = {path.stem for path in FOLDER.glob("[a-z]*.py")}
+PACKAGES = {path.parent.name for path in FOLDER.glob("*/__main__.py")}
+SCRIPTS = sorted((MODULES | PACKAGES) - {"incumbent", "raw"})
 
 
 def main() -> None:

@@ -39,14 +39,14 @@ def serving(environment: Path, folder: Path, file: str, port: int) -> Iterator[N
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ctrl-C, and what helps when that does not."""
+    """Ctrl-C, and what helps when that does not; it leads a session, and none of that is left."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGINT)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def _listens(port: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ class Answer:
 
     status: int
     took_s: float
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,18 @@ async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reques
     began = time.perf_counter()
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
-    await _read_rest(reader, head)
-    return Answer(int(head[9:12]), time.perf_counter() - began)
+    body = b"".join([part async for part in parts(reader, head)])
+    return Answer(int(head[9:12]), time.perf_counter() - began, body)
 
 
-async def _read_rest(reader: asyncio.StreamReader, head: bytes) -> None:
+async def parts(reader: asyncio.StreamReader, head: bytes) -> AsyncGenerator[bytes, None]:
+    """The body behind this head, as it comes."""
     _, found, length = head.lower().partition(b"content-length: ")
     if found:
-        await reader.readexactly(int(length.split(b"\r\n")[0]))
+        yield await reader.readexactly(int(length.split(b"\r\n")[0]))
         return
     while size := int(await reader.readline(), 16):
-        await reader.readexactly(size + 2)
+        yield (await reader.readexactly(size + 2))[:-2]
     await reader.readline()
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import incumbent
+from benchmarks.peers import environments
 from tests.net import free_port
 
 MODEL = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
@@ -108,36 +109,40 @@ def time_up(tool: Tool) -> float:
             incumbent.stop(process)
 
 
+def compare(folder: Path, environment: Path | None, rounds: int) -> dict[str, dict[str, float]]:
+    """Median seconds by step and tool; environment: the incumbent's, or None to leave it out."""
+    tools = [Tool("ours", OURS, OUR_ADAPTER, folder / "ours")]
+    if environment:
+        tools.append(Tool("incumbent", incumbent.command(environment), INCUMBENT_ADAPTER, folder / "incumbent"))
+    for tool in tools:
+        tool.folder.mkdir()
+        tool.write_file(free_port())
+    steps: dict[str, Callable[[Tool], float]] = {
+        "--help": lambda tool: time_command(tool, "--help"),
+        "validate": lambda tool: time_command(tool, "validate"),
+        "up to first answer": time_up,
+    }
+    found = {}
+    for step, measure in steps.items():
+        times: dict[str, list[float]] = {tool.name: [] for tool in tools}
+        for _ in range(rounds):
+            for tool in tools:
+                times[tool.name].append(measure(tool))
+        found[step] = {name: statistics.median(values) for name, values in times.items()}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the command line and the start.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--incumbent", type=Path, help="virtual environment of the incumbent")
+    parser.add_argument("--incumbent", type=Path, default=environments.find("incumbent"), help="its environment")
     options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     with tempfile.TemporaryDirectory() as temporary:
-        tools = []
-        for name, command, adapter in (
-            ("ours", OURS, OUR_ADAPTER),
-            ("incumbent", options.incumbent and incumbent.command(options.incumbent), INCUMBENT_ADAPTER),
-        ):
-            if command:
-                folder = Path(temporary) / name
-                folder.mkdir()
-                tools.append(Tool(name, command, adapter, folder))
-                tools[-1].write_file(free_port())
-        measures: dict[str, Callable[[Tool], float]] = {
-            "--help": lambda tool: time_command(tool, "--help"),
-            "validate": lambda tool: time_command(tool, "validate"),
-            "up to first answer": time_up,
-        }
-        print(f"{'seconds, median':<22}" + "".join(f"{tool.name:>12}" for tool in tools) + f"{'ratio':>8}")
-        for label, measure in measures.items():
-            times: dict[str, list[float]] = {tool.name: [] for tool in tools}
-            for _ in range(options.rounds):
-                for tool in tools:
-                    times[tool.name].append(measure(tool))
-            medians = [statistics.median(values) for values in times.values()]
-            ratio = f"{medians[1] / medians[0]:7.1f}x" if len(medians) > 1 else ""
-            print(f"{label:<22}" + "".join(f"{median:12.3f}" for median in medians) + f"{ratio:>8}", flush=True)
+        found = compare(Path(temporary), options.incumbent, options.rounds)
+    print(f"{'seconds, median':<22}" + "".join(f"{name:>12}" for name in found["--help"]) + f"{'ratio':>8}")
+    for step, medians in found.items():
+        ratio = f"{medians['incumbent'] / medians['ours']:7.1f}x" if len(medians) > 1 else ""
+        print(f"{step:<22}" + "".join(f"{median:12.3f}" for median in medians.values()) + f"{ratio:>8}")
 
 
 if __name__ == "__main__":

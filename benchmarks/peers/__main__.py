@@ -1,0 +1,103 @@
+"""Measures us beside other tools on one model, and writes docs/performance.md.
+
+    python -m benchmarks.peers [--smoke] [--minutes 9] [--only NAME ...] [--document FILE]
+
+Who has no environment yet (`python -m benchmarks.peers.environments`) is left out with a line. `--smoke` does
+everything once on a small model, measures nothing worth knowing, and prints instead of writing.
+"""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from benchmarks.peers import table, targets
+from benchmarks.peers.contestants import CONTESTANTS, REPOSITORY, serving
+from benchmarks.peers.figures import Figures, Row
+from benchmarks.peers.measuring import FULL, GREEDY, LONG, SAMPLED, SMOKE, measure_all
+from benchmarks.peers.plot import plot
+
+DOCUMENT = REPOSITORY / "docs" / "performance.md"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+FAST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+"""What a processor may have that matters here."""
+
+
+def machine() -> str:
+    """Its kind, not its name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    known = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
+    found = ", ".join(flag for flag in FAST if flag in known) or "no vector extensions known"
+    return f"{os.cpu_count()} processors ({found}), {psutil.virtual_memory().total / 2**30:.0f} GB of memory"
+
+
+def report(figures: Figures, service: targets.Service | None, reuse: dict[str, targets.Reuse], picture: str) -> str:
+    """The measured part of the document. picture: where it lies, as seen from there."""
+    names = list(dict.fromkeys(row.contestant for row in figures.loads))
+    rounds = figures.rounds(Row(names[0], GREEDY, 1))
+    return "\n".join(
+        (
+            f"Measured on {datetime.datetime.now(tz=datetime.UTC):%-d %B %Y} on {machine()}. Each figure for 1 and 32",
+            f"clients that continue short prompts greedily is the median of {rounds} interleaved rounds; the others",
+            "are of one.\n",
+            "### What was aimed at\n",
+            table.targets(figures, service, reuse),
+            "### New tokens a second: short prompts, greedy\n",
+            f"![New tokens a second over clients]({picture})\n",
+            table.rates(figures, GREEDY, names),
+            "### Sampled (temperature 0.7, top_k 50, top_p 0.9)\n",
+            table.rates(figures, SAMPLED, names),
+            "### Prompts of 64 to 512 words\n",
+            table.rates(figures, LONG, names),
+            "### Latency\n",
+            table.latencies(figures, names),
+        )
+    )
+
+
+def rewrite(document: Path, measured: str) -> None:
+    """Replace what stands between the marks."""
+    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    document.write_text(f"{before}{BEGIN}\n{measured}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure us beside other tools on one model.")
+    parser.add_argument("--smoke", action="store_true", help="once, on a small model; print instead of writing")
+    parser.add_argument("--minutes", type=float, default=FULL.minutes, help="for the rounds; starting comes on top")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="whose names begin so, instead of all")
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
+    plan = SMOKE if options.smoke else replace(FULL, minutes=options.minutes)
+    with tempfile.TemporaryDirectory(prefix="mc-") as name:
+        folder = Path(name)
+        size = "smoke" if options.smoke else "full"
+        command = [sys.executable, "-m", "benchmarks.peers.model", str(folder / "model"), size]
+        subprocess.run([*command, str(plan.tokens), str(plan.checked)], check=True)
+        chosen = tuple(one for one in CONTESTANTS if one.name.startswith(tuple(options.only or [""])))
+        with serving(folder / "model", folder, chosen) as contestants:
+            figures = measure_all(plan, contestants, folder / "model")
+            reuse = targets.measure_reuse(contestants, plan.tokens)
+        service = None if options.smoke else targets.measure_service(folder / "model")
+    picture = options.document.with_suffix(".svg")
+    measured = report(figures, service, reuse, picture.name)
+    if options.smoke:
+        print(measured)
+        return
+    names = list(dict.fromkeys(row.contestant for row in figures.loads))
+    picture.write_text(plot(figures, GREEDY, names), encoding="utf-8")
+    rewrite(options.document, measured)
+
+
+if __name__ == "__main__":
+    main()
