@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.project import Project
+from tests.encoders import make_encoder, make_sentence_layout
 from tests.hub import FakeHub
 from tests.models import Architecture, make_model
 from tests.net import free_port
@@ -26,6 +27,14 @@ MODELS: dict[str, Architecture] = {
 }
 """The documents' models under their real names: tiny and random, in the layout of their repositories."""
 
+ENCODERS: dict[str, Callable[[Path], Path]] = {
+    "sentence-transformers/all-MiniLM-L6-v2": lambda folder: make_sentence_layout(make_encoder("bert", folder)),
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": lambda folder: make_encoder(
+        "distilbert", folder, labels=2
+    ),
+    "cross-encoder/ms-marco-MiniLM-L6-v2": lambda folder: make_encoder("bert", folder, labels=1),
+}
+
 BIN_ONLY: set[Architecture] = {"gpt2", "codegen", "blenderbot"}
 
 
@@ -36,6 +45,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
         name: make_model(architecture, folder / architecture, safetensors=architecture not in BIN_ONLY)
         for name, architecture in MODELS.items()
     }
+    folders |= {name: make(folder / Path(name).name) for name, make in ENCODERS.items()}
     with FakeHub(folders) as hub:
         yield hub
 

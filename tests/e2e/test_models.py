@@ -27,6 +27,24 @@ def test_a_documented_model_is_served(project: Project, task: str, model: str) -
     assert ran.stdout.strip()
 
 
+def test_documented_models_that_do_not_write_are_served_beside_each_other(project: Project) -> None:
+    models = {
+        "text-embedding": "sentence-transformers/all-MiniLM-L6-v2",
+        "text-classification": "distilbert/distilbert-base-uncased-finetuned-sst-2-english",
+        "text-reranking": "cross-encoder/ms-marco-MiniLM-L6-v2",
+    }
+    components = [f"  - {{id: {task}, type: model, task: {task}, model: {name}}}" for task, name in models.items()]
+    workflows = [f"  - {{id: {task}, component: {task}}}" for task in models]
+    project.write(project.with_controller("\n".join(["components:", *components, "workflows:", *workflows, ""])))
+    with project.running():
+        vectors = project.run({"text": ["one", "two"]}, workflow_id="text-embedding").body["output"]
+        label = project.run({"text": "A fine day"}, workflow_id="text-classification").body["output"]
+        ranking = project.run({"query": "a", "documents": ["b", "a"]}, workflow_id="text-reranking").body["output"]
+    assert [len(vector) for vector in vectors] == [32, 32]
+    assert label.keys() == {"label", "label_id", "score"}
+    assert sorted(item["index"] for item in ranking) == [0, 1]
+
+
 def test_a_model_that_does_not_exist_is_one_sentence(project: Project) -> None:
     project.write("component: {type: model, task: chat-completion, model: HuggingFaceTB/SmolLM3-1.7B}\n")
     started = project.command("up")
