@@ -221,6 +221,8 @@ class Service:
             return os.EX_OSERR
         if self._stopping.is_set():  # it came while the process was being made
             self._child.terminate()
+        elif self._timed_out:  # so did the end of its time
+            self._child.kill()
         self._changed()
         try:
             return await self._child.wait()

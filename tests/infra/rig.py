@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,10 @@ class Recorder:
         return [state for before, state in zip([None, *states], states, strict=False) if state != before]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until news make `condition` true."""
+        """Wait until news make `condition` true.
+
+        It may ask for lines and states only: the files follow the news, and tell nobody. For them there is `within`.
+        """
         async with asyncio.timeout(20):
             while not condition():
                 self._news.clear()
@@ -78,3 +82,13 @@ class Run:
 
     folder: RunFolder
     sockets: Path
+
+
+async def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether `condition` becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        await asyncio.sleep(0.01)
+    return condition()

@@ -3,15 +3,13 @@
 import asyncio
 import os
 import sys
-import time
 import uuid
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from infra.net import make_socket_directory
-from tests.infra.rig import IMPORTABLE
+from tests.infra.rig import IMPORTABLE, within
 
 pytestmark = pytest.mark.server
 
@@ -45,13 +43,3 @@ async def test_no_child_outlives_a_supervisor_that_is_killed(moment: int) -> Non
     supervisor.kill()
     await supervisor.wait()
     assert await within(LONGEST_S, lambda: not marked(mark)), marked(mark)
-
-
-async def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether `condition` becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        await asyncio.sleep(0.01)
-    return condition()

@@ -8,15 +8,17 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra import net
 from infra.errors import ExitCode
+from infra.process import Child
 from infra.state import ProcessId
 from infra.supervisor import Supervisor, bind, stop_timeout_s, supervise
 from infra.unit import Unit
-from tests.infra.rig import Recorder, Run, fake_unit
+from tests.infra.rig import Recorder, Run, fake_unit, within
 
 pytestmark = pytest.mark.server
 
@@ -169,6 +171,31 @@ async def test_a_service_that_is_never_ready_fails_after_its_time(run: Run, reco
     assert state.hint == "allow more time with `start_timeout` in the file"
 
 
+async def test_a_service_whose_time_is_over_before_its_process_is_made_fails_too(
+    run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = asyncio.Event()
+    start = Child.start
+
+    async def wait_for_ever(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            over.set()
+
+    async def start_late(*args: Any, **options: Any) -> Child:
+        child = await start(*args, **options)
+        await over.wait()
+        return child
+
+    monkeypatch.setattr("infra.service.until_ready", wait_for_ever)
+    monkeypatch.setattr(Child, "start", start_late)
+    async with running(run, recorder, fake_unit("chat", run.sockets, start_timeout_s=0.1)) as supervisor:
+        await supervisor.settled()
+        state = supervisor.services["chat"].snapshot()
+    assert (state.state, state.last_error) == ("failed", "chat was not ready within 0.1 s")
+
+
 async def test_a_preparation_shows_its_progress_and_comes_first(run: Run, recorder: Recorder) -> None:
     steps = [{"stage": "downloading", "progress": 0.4, "seconds_left": 12}, "a warning"]
     unit = fake_unit("chat", run.sockets, prepare={"lines": steps, "exit": 0})
@@ -196,14 +223,17 @@ async def test_a_preparation_that_fails_says_why(run: Run, recorder: Recorder) -
 async def test_stages_tell_the_router_how_far_a_task_is(run: Run, recorder: Recorder) -> None:
     unready = [{"stage": "loading", "progress": 0.5}] * 3
     units = [fake_unit("chat", run.sockets, unready=unready), fake_unit("bad", run.sockets, exit=78, print=["no"])]
-    seen = []
-    async with running(run, recorder, *units) as supervisor:
-        while not supervisor.services["chat"].settled.is_set():
-            await asyncio.sleep(0.02)
-            seen.append(json.loads(run.folder.stages.read_text()) if run.folder.stages.exists() else {})
-        await recorder.until(lambda: json.loads(run.folder.stages.read_text())["chat"]["stage"] == "ready")
+    end = {"chat": {"stage": "ready"}, "bad": {"stage": "failed", "message": "no"}}
+    seen: list[dict[str, Any]] = []
+
+    def read_the_end() -> bool:
+        seen.append(json.loads(run.folder.stages.read_text()) if run.folder.stages.exists() else {})
+        return seen[-1] == end
+
+    async with running(run, recorder, *units):
+        await within(20, read_the_end)
+    assert seen[-1] == end
     assert {"stage": "loading", "progress": 0.5} in [stages.get("chat") for stages in seen]
-    assert seen[-1]["bad"] == {"stage": "failed", "message": "no"}
 
 
 async def test_a_service_that_ignores_the_request_to_end_is_killed_with_all_it_started(
