@@ -15,7 +15,10 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input of a workflow. type: a word of the expressions (`text`, `integer`, `json`, `select`, ...)."""
+    """One input of a workflow.
+
+    type: a word of the expressions (`text`, `integer`, `json`, `select`, ...). many: a list of them is taken, too.
+    """
 
     name: str
     type: str = "text"
@@ -23,6 +26,7 @@ class Input:
     default: Any = None
     description: str | None = None
     options: tuple[str, ...] = ()
+    many: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """One entry of a schema's `input`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from services.catalog import Kind, TaskType
+from services.catalog import Field, Kind, TaskType
 from services.router.analysis.demands import needed_by_all
 from services.router.analysis.inputs import Input, Inputs
 from services.router.expression import Expression, Template, Tree, input_key, walk
@@ -66,6 +66,7 @@ class Read:
             self.input.default if self.input.default is not None else other.input.default,
             self.input.description or other.input.description,
             surer.input.options,
+            surer.input.many,
         )
         return Read(merged, surer.sureness)
 
@@ -176,7 +177,7 @@ def _action_reads(task: TaskType, fields: Mapping[str, Tree]) -> Iterator[Read]:
         elif field is not None:
             whole = isinstance(tree, Template) and tree.whole is not None
             word = "text" if (field.kind == "choice" and not whole) or isinstance(tree, list) else _WORDS[field.kind]
-            yield from _reads(tree, word, name in REQUIRED, field.choices)
+            yield from _reads(tree, word, name in REQUIRED, field)
 
 
 def _message_reads(messages: list[Any]) -> Iterator[Read]:
@@ -232,10 +233,10 @@ def _behind(read: Read, mapping: Tree) -> Iterator[Read]:
             yield own
 
 
-def _reads(tree: Tree | None, word: str, required: bool = False, choices: tuple[str, ...] = ()) -> Iterator[Read]:
+def _reads(tree: Tree | None, word: str, required: bool = False, field: Field | None = None) -> Iterator[Read]:
     """required: whether the place needs a value, so that its only expression must find one.
 
-    word: the type that the place gives to an expression without `as`. choices: what a `select` selects from.
+    word: the type that the place gives to an expression without `as`. field: what is made of the tree, in an action.
     """
     for use in walk(tree):
         expression = use.expression
@@ -253,13 +254,20 @@ def _reads(tree: Tree | None, word: str, required: bool = False, choices: tuple[
             required and use.only and expression.default is None,
             None if rest else _literal(expression.default, written or place),
             expression.description,
-            _options(expression, choices) if type_ == "select" else (),
+            _options(expression, field) if type_ == "select" else (),
+            many=type_ == "text" and written is None and use.whole and _takes_lists(tree, field),
         )
         yield Read(read, _TAKEN_APART if rest else _GUESSED if written is None else _WRITTEN)
 
 
-def _options(expression: Expression, choices: tuple[str, ...]) -> tuple[str, ...]:
-    return expression.type.parts if expression.type is not None else choices
+def _options(expression: Expression, field: Field | None) -> tuple[str, ...]:
+    if expression.type is not None:
+        return expression.type.parts
+    return field.choices if field is not None else ()
+
+
+def _takes_lists(tree: Tree | None, field: Field | None) -> bool:
+    return field is not None and field.kind == "text-or-list" and isinstance(tree, Template)
 
 
 def _literal(default: Template | None, word: str) -> Any:

@@ -44,7 +44,7 @@ def or_null(schema: Schema) -> Schema:
         return schema
     return {
         **schema,
-        "type": [schema["type"], "null"],
+        "type": [*(schema["type"] if isinstance(schema["type"], list) else [schema["type"]]), "null"],
         **({"enum": [*schema["enum"], None]} if "enum" in schema else {}),
     }
 
@@ -234,6 +234,8 @@ def workflow_schemas(workflows: Iterable[Workflow], default: Workflow | None) ->
 
 def _input(item: Input) -> Schema:
     schema = {"type": "string", "enum": list(item.options)} if item.options else _WORDS.get(item.type, _TEXT)
+    if item.many:
+        schema = {"type": ["string", "array"], "items": _TEXT}
     if not item.required:
         schema = or_null(schema)
     more = {"description": item.description, "default": item.default}

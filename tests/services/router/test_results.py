@@ -10,7 +10,7 @@ from services.router.compiling import compile_graph
 from services.router.documents.schemas import WorkflowSchemas
 from services.router.graph import Workflow
 from services.router.settings import ComponentSettings, RouterSettings
-from tests.services.router.rig import chat, workflow
+from tests.services.router.rig import chat, job, workflow
 from tests.services.router.test_streaming import stream
 
 VECTOR = {"anyOf": [{"type": "number"}, {"type": "null"}]}
@@ -176,3 +176,29 @@ async def test_vectors_come_whole_in_an_answer_and_at_the_end_of_a_stream(make_s
         refused = started.post({"input": {**asked, "pooling": "meam"}})
         assert refused.status_code == 422
         assert refused.json()["error"]["message"] == "\"pooling\" must be one of mean, cls, max, not 'meam'."
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("text", "given", "described_as"),
+    [
+        ("${input.text}", None, {"type": ["string", "array"], "items": {"type": "string"}}),
+        ("${input.text | none}", None, {"type": ["string", "array", "null"], "items": {"type": "string"}}),
+        ("${input.text as text}", None, {"type": "string"}),
+        ("Dear ${input.text}", None, {"type": "string"}),
+        (["${input.text}"], None, {"type": "string"}),
+        (
+            "${input.sentence}",
+            {"sentence": "${input.text}"},
+            {"type": ["string", "array"], "items": {"type": "string"}},
+        ),
+        ("${input.sentence}", {"sentence": "- ${input.text}"}, {"type": "string"}),
+    ],
+)
+def test_an_input_that_may_be_a_list_of_texts_is_described_so(text: Any, given: Any, described_as: Any) -> None:
+    jobs = [job("j", "c", input=given)]
+    settings = RouterSettings(components=(component("text-embedding", text=text),), workflows=(workflow("w", *jobs),))
+    schemas = WorkflowSchemas(compile_graph(settings).workflows["w"], "w", default=True)
+    request = schemas.definitions()[schemas.request]["properties"]["input"]
+    inputs = next(schema for schema in (request, *request.get("anyOf", ())) if "properties" in schema)["properties"]
+    assert {key: inputs["text"][key] for key in ("type", "items") if key in inputs["text"]} == described_as
