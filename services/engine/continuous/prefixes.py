@@ -63,7 +63,7 @@ class Prefixes(Generic[BlockT]):
 
         copy: makes the block of the tokens from the first to the second position, and says how many bytes it has.
         """
-        keys = []
+        keys: list[tuple[int, tuple[int, ...]]] = []
         before = _ROOT
         for start in range(0, len(ids) - BLOCK + 1, BLOCK):
             key = (before, tuple(ids[start : start + BLOCK]))

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.router.documents.parts import Json, json_of, operation
 from services.router.documents.schemas import Schema, an_object, ref
-from services.router.doors.openai_requests import CHAT, COMPLETIONS, Dialect
+from services.router.doors.openai_requests import CHAT, COMPLETIONS, EMBEDDINGS, Dialect
 from services.router.graph import Graph
 from services.router.messages import LONGEST_SESSION
 
@@ -24,6 +24,9 @@ _PARAMETERS: Mapping[str, Schema] = {
     "temperature": {**_NUMBER, "minimum": 0, "maximum": 100},
     "top_p": {**_NUMBER, "exclusiveMinimum": 0, "maximum": 1},
     "echo": {"type": ["boolean", "null"]},
+    "stream": {"type": ["boolean", "null"]},
+    "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": "boolean"}}},
+    "encoding_format": {"enum": ["float", "base64", None]},
 }
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -44,7 +47,7 @@ _MESSAGES: Schema = {
         "required": ["role", "content"],
     },
 }
-_PROMPT: Schema = {"type": ["string", "array"], "items": _TEXT, "minItems": 1}
+_TEXTS: Schema = {"type": ["string", "array"], "items": _TEXT, "minItems": 1}
 
 _USAGE = an_object(
     {f"{kind}_tokens": {"type": "integer"} for kind in ("prompt", "completion", "total")},
@@ -64,9 +67,7 @@ def _request(dialect: Dialect, content: Schema, graph: Graph) -> Schema:
             "description": "A component's id, or the name of its model.",
         },
         dialect.content: content,
-        "stream": {"type": ["boolean", "null"]},
-        "stream_options": {"type": ["object", "null"], "properties": {"include_usage": {"type": "boolean"}}},
-        **{name: _PARAMETERS[name] for name in dialect.parameters},
+        **{name: _PARAMETERS[name] for name in (*dialect.own, *dialect.parameters)},
         "user": {"type": ["string", "null"], "maxLength": LONGEST_SESSION},
         "metadata": {"type": ["object", "null"]},
     }
@@ -102,6 +103,31 @@ def _answer(kind: str, **choice: Schema) -> Schema:
     )
 
 
+_VECTOR = an_object(
+    {
+        "object": {"const": "embedding"},
+        "index": {"type": "integer"},
+        "embedding": {
+            "type": ["array", "string"],
+            "items": {"type": "number"},
+            "description": "Numbers, or base64 of 32-bit floats, little end first.",
+        },
+    },
+    ["object", "index", "embedding"],
+)
+_EMBEDDINGS = an_object(
+    {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": _VECTOR},
+        "model": _TEXT,
+        "usage": an_object(
+            {f"{kind}_tokens": {"type": "integer"} for kind in ("prompt", "total")}, ["prompt_tokens", "total_tokens"]
+        ),
+        "warnings": {"type": "array", "items": ref("Warning")},
+    },
+    ["object", "data", "model", "usage"],
+)
+
 _MODEL = an_object(
     {"id": _TEXT, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _TEXT},
     ["id", "object", "created", "owned_by"],
@@ -125,8 +151,10 @@ def openai_schemas(graph: Graph) -> dict[str, Schema]:
         "Model": _MODEL,
         "ChatCompletionRequest": _request(CHAT, _MESSAGES, graph),
         "ChatCompletion": _answer("chat.completion", message=_MESSAGE),
-        "CompletionRequest": _request(COMPLETIONS, _PROMPT, graph),
+        "CompletionRequest": _request(COMPLETIONS, _TEXTS, graph),
         "Completion": _answer("text_completion", text=_TEXT),
+        "EmbeddingsRequest": _request(EMBEDDINGS, _TEXTS, graph),
+        "Embeddings": _EMBEDDINGS,
     }
 
 
@@ -134,7 +162,6 @@ def openai_paths() -> Json:
     """Their errors have OpenAI's shape, and a request that does not fit is a 400."""
     models = an_object({"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}}, ["data"])
     name = {"name": "model", "in": "path", "required": True, "schema": _TEXT}
-    embeddings: dict[str, Any] = {"type": "object", "properties": {"model": _TEXT, "input": {}}}
     return {
         "/v1/models": {"get": _operation("List the models", {200: json_of(models)})},
         "/v1/models/{model}": {
@@ -142,12 +169,7 @@ def openai_paths() -> Json:
         },
         CHAT.path: {"post": _completing("Continue a conversation", "ChatCompletion")},
         COMPLETIONS.path: {"post": _completing("Continue a text", "Completion")},
-        "/v1/embeddings": {
-            "post": {
-                **_operation("Embed texts (no component of this file does)", {}, failures=(404, 408, 413, 415)),
-                "requestBody": {"content": json_of(embeddings)},
-            }
-        },
+        EMBEDDINGS.path: {"post": _asking("Embed texts", "Embeddings")},
     }
 
 
@@ -155,13 +177,14 @@ def _operation(summary: str, answers: Mapping[int, Json], **more: Any) -> Json:
     return operation(_TAG, summary, answers, failure="OpenAIFailure", **more)
 
 
-def _completing(summary: str, schema: str) -> Json:
-    described = _operation(
-        summary,
-        {200: json_of(ref(schema))},
-        failures=_FAILURES,
-        description="With `stream: true` the answer is a stream of server-sent events that ends with `data: [DONE]`.",
-    )
-    described["responses"]["200"]["content"]["text/event-stream"] = {"schema": ref("Event")}
+def _asking(summary: str, schema: str, **more: Any) -> Json:
+    described = _operation(summary, {200: json_of(ref(schema))}, failures=_FAILURES, **more)
     described["requestBody"] = {"required": True, "content": json_of(ref(f"{schema}Request"))}
+    return described
+
+
+def _completing(summary: str, schema: str) -> Json:
+    streams = "With `stream: true` the answer is a stream of server-sent events that ends with `data: [DONE]`."
+    described = _asking(summary, schema, description=streams)
+    described["responses"]["200"]["content"]["text/event-stream"] = {"schema": ref("Event")}
     return described

@@ -1,9 +1,11 @@
 """Answers and errors in OpenAI's shapes."""
 
+import base64
 import re
+import struct
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from starlette.responses import Response
@@ -66,31 +68,57 @@ def model_json(name: str, created: int) -> dict[str, Any]:
 
 
 class Answer(ABC):
-    """One answer, whole or in chunks."""
-
-    prefix: ClassVar[str]
-    """Of its id."""
-    whole_type: ClassVar[str]
-    chunk_type: ClassVar[str]
+    """One answer."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
         self._created = int(time.time())
 
+    @abstractmethod
     def whole(self, run: Run) -> dict[str, Any]:
         """The body for a completed run."""
-        choices = [
-            {"index": index, **self._message(text), "logprobs": None, "finish_reason": _reason(run, index)}
-            for index, text in enumerate(_texts(run.output))
-        ]
-        answer = {**self._head(run, self.whole_type), "choices": choices, "usage": _usage(run)}
-        return {**answer, "warnings": run.warnings} if run.warnings else answer
 
     def failed(self, run: Run) -> Response:
         """The answer for a run that did not complete."""
         response = openai_error(_failure(run, self._order))
         response.headers["X-Task-Id"] = run.task_id
         return response
+
+
+class VectorAnswer(Answer):
+    """Of `/v1/embeddings`."""
+
+    def whole(self, run: Run) -> dict[str, Any]:
+        data = [
+            {"object": "embedding", "index": index, "embedding": self._vector(vector)}
+            for index, vector in enumerate(run.output)
+        ]
+        usage = {name: count for name, count in _usage(run).items() if name != "completion_tokens"}
+        answer = {"object": "list", "data": data, "model": self._order.model, "usage": usage}
+        return {**answer, "warnings": run.warnings} if run.warnings else answer
+
+    def _vector(self, vector: Sequence[float]) -> Sequence[float] | str:
+        """As it is, or as base64 of 32-bit floats, little end first."""
+        if not self._order.base64:
+            return vector
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+
+
+class ChoiceAnswer(Answer):
+    """Texts to choose from, whole or in chunks."""
+
+    prefix: ClassVar[str]
+    """Of its id."""
+    whole_type: ClassVar[str]
+    chunk_type: ClassVar[str]
+
+    def whole(self, run: Run) -> dict[str, Any]:
+        choices = [
+            {"index": index, **self._message(text), "logprobs": None, "finish_reason": _reason(run, index)}
+            for index, text in enumerate(_texts(run.output))
+        ]
+        answer = {**self._head(run, self.whole_type), "choices": choices, "usage": _usage(run)}
+        return {**answer, "warnings": run.warnings} if run.warnings else answer
 
     def chunk(self, run: Run, path: str, text: str) -> str:
         """The event for text that comes next at a path of the output: "", "[choice]" or "[prompt][choice]"."""
@@ -134,7 +162,7 @@ class Answer(ABC):
         return 0
 
 
-class ChatAnswer(Answer):
+class ChatAnswer(ChoiceAnswer):
     """Of `/v1/chat/completions`. The first chunk of a choice names the role."""
 
     prefix, whole_type, chunk_type = "chatcmpl", "chat.completion", "chat.completion.chunk"
@@ -153,7 +181,7 @@ class ChatAnswer(Answer):
         return {"delta": {"content": text} if text else {}}
 
 
-class TextAnswer(Answer):
+class TextAnswer(ChoiceAnswer):
     """Of `/v1/completions`."""
 
     prefix, whole_type, chunk_type = "cmpl", "text_completion", "text_completion"

@@ -15,8 +15,16 @@ from services.router.analysis.outputs import Piped
 from services.router.core import Core
 from services.router.doors.answers import json_response
 from services.router.doors.body import read_body
-from services.router.doors.openai_answers import Answer, ChatAnswer, TextAnswer, model_json, models_json
-from services.router.doors.openai_requests import CHAT, COMPLETIONS, DIALECTS, Dialect, Order, parse_order
+from services.router.doors.openai_answers import (
+    Answer,
+    ChatAnswer,
+    ChoiceAnswer,
+    TextAnswer,
+    VectorAnswer,
+    model_json,
+    models_json,
+)
+from services.router.doors.openai_requests import CHAT, COMPLETIONS, DIALECTS, EMBEDDINGS, Dialect, Order, parse_order
 from services.router.doors.sse import Channel
 from services.router.doors.waiting import RunStream, cancelled_when_gone, client_of, failed_early
 from services.router.graph import Action, CallWork, Component, Job, ModelCall, Workflow
@@ -47,7 +55,7 @@ class OpenAIApi:
             Route("/v1/models/{model:path}", self.show_model),
             Route(CHAT.path, self.chat, methods=["POST"]),
             Route(COMPLETIONS.path, self.complete, methods=["POST"]),
-            Route("/v1/embeddings", self.embed, methods=["POST"]),
+            Route(EMBEDDINGS.path, self.embed, methods=["POST"]),
         ]
 
     async def list_models(self, _: Request) -> Response:
@@ -64,10 +72,8 @@ class OpenAIApi:
     async def complete(self, request: Request) -> Response:
         return await self._run(request, COMPLETIONS, TextAnswer)
 
-    async def embed(self, _: Request) -> Response:
-        raise ServiceError(
-            404, "model_not_found", "No component of the file makes embeddings.", hint="/v1/models lists what there is."
-        )
+    async def embed(self, request: Request) -> Response:
+        return await self._run(request, EMBEDDINGS, VectorAnswer)
 
     async def _run(self, request: Request, dialect: Dialect, form: type[Answer]) -> Response:
         body = await read_body(request.headers, request.receive, self._core.settings.max_body_bytes)
@@ -77,7 +83,7 @@ class OpenAIApi:
             workflow.id, session_id=order.user, metadata=order.metadata, client=client_of(request, order.user)
         )
         answer = form(order)
-        if order.stream:
+        if order.stream and isinstance(answer, ChoiceAnswer):
             return await self._stream(request, workflow, asked, answer)
         live = await self._core.runs.start(asked, request.state.request_id, workflow=workflow)
         with cancelled_when_gone(request.receive, live):
@@ -86,7 +92,7 @@ class OpenAIApi:
             return answer.failed(live.run)
         return json_response(answer.whole(live.run), headers={"X-Task-Id": live.run.task_id})
 
-    async def _stream(self, request: Request, workflow: Workflow, asked: RunRequest, answer: Answer) -> Response:
+    async def _stream(self, request: Request, workflow: Workflow, asked: RunRequest, answer: ChoiceAnswer) -> Response:
         channel = Channel()
         begun: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
 

@@ -41,17 +41,21 @@ _MESSAGE_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The body of one address: what the task reads is in `content`; parameters and neutral values as above."""
+    """The body of one address: what the task reads is in `content`; parameters and neutral values as above.
+
+    own: keys of this address alone.
+    """
 
     task: str
     path: str
     content: str
     parameters: Mapping[str, str]
     neutral: Mapping[str, tuple[Any, ...]]
+    own: tuple[str, ...] = ("stream", "stream_options")
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return ("model", self.content, "stream", "stream_options", *self.parameters, *self.neutral, *_NOTES)
+        return ("model", self.content, *self.own, *self.parameters, *self.neutral, *_NOTES)
 
 
 CHAT = Dialect(
@@ -87,7 +91,10 @@ COMPLETIONS = Dialect(
     {**_PARAMETERS, "echo": "return_full_text"},
     {**_NEUTRAL, "best_of": (1,), "logprobs": (), "suffix": ("",)},
 )
-DIALECTS = {dialect.task: dialect for dialect in (CHAT, COMPLETIONS)}
+EMBEDDINGS = Dialect("text-embedding", "/v1/embeddings", "input", {}, {"dimensions": ()}, own=("encoding_format",))
+DIALECTS = {dialect.task: dialect for dialect in (CHAT, COMPLETIONS, EMBEDDINGS)}
+
+_ENCODING_FORMATS = ("float", "base64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class Order:
     fields: what the task reads and the parameters that the client set, by catalog name.
     names: how the client calls our parameters.
     prompts, n: the answer has `n` choices for each of so many prompts.
+    base64: whether vectors are wanted as bytes.
     """
 
     model: str
@@ -109,6 +117,7 @@ class Order:
     include_usage: bool
     user: str | None
     metadata: Mapping[str, Any] | None
+    base64: bool = False
 
 
 def parse_order(body: Any, dialect: Dialect) -> Order:
@@ -125,26 +134,35 @@ def parse_order(body: Any, dialect: Dialect) -> Order:
         message = '"max_tokens" and "max_completion_tokens" mean the same.'
         raise ServiceError(400, "invalid_value", message, hint="Leave one of them out.", field="max_tokens")
     fields = {ours: _coerced(dialect, ours, body[theirs], theirs) for ours, theirs in names.items()}
-    fields.setdefault("num_return_sequences", 1)
-    prompts = 1
-    if dialect is CHAT:
-        fields["messages"] = _messages(_required(body, "messages"))
-    else:
-        fields.setdefault("return_full_text", False)
-        fields["prompt"] = prompt = _prompt(_required(body, "prompt"))
-        prompts = len(prompt) if isinstance(prompt, list) else 1
+    prompts = _read_content(body, dialect, fields)
     stream = _typed(body, "stream", bool, "true or false") or False
     return Order(
         _typed({"model": _required(body, "model")}, "model", str, "text"),
         fields,
         names,
         prompts,
-        fields["num_return_sequences"],
+        fields.get("num_return_sequences", 1),
         stream,
         _include_usage(body, stream),
         _checked(short_session, _typed(body, "user", str, "text"), "user"),
         _checked(small_metadata, _typed(body, "metadata", dict, "an object"), "metadata"),
+        _encoding_format(body) == "base64",
     )
+
+
+def _read_content(body: Mapping[str, Any], dialect: Dialect, fields: dict[str, Any]) -> int:
+    """Put what the task reads into `fields`; returns how many prompts that is."""
+    if dialect is EMBEDDINGS:
+        given = _texts(_required(body, "input"), "input")
+        fields["text"] = texts = given if isinstance(given, list) else [given]
+        return len(texts)
+    fields.setdefault("num_return_sequences", 1)
+    if dialect is CHAT:
+        fields["messages"] = _messages(_required(body, "messages"))
+        return 1
+    fields.setdefault("return_full_text", False)
+    fields["prompt"] = prompt = _texts(_required(body, "prompt"), "prompt")
+    return len(prompt) if isinstance(prompt, list) else 1
 
 
 def _check_neutral(key: str, value: Any, neutral: Mapping[str, tuple[Any, ...]], place: str) -> None:
@@ -232,8 +250,15 @@ def _content(value: Any, place: str) -> str:
     return "\n".join(texts)
 
 
-def _prompt(value: Any) -> str | list[str]:
+def _texts(value: Any, place: str) -> str | list[str]:
     texts = value if isinstance(value, list) else [value]
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise _invalid("prompt", "must be text or a list of texts; token ids are not supported")
+        raise _invalid(place, "must be text or a list of texts; token ids are not supported")
     return texts if isinstance(value, list) else str(value)
+
+
+def _encoding_format(body: Mapping[str, Any]) -> str | None:
+    value: str | None = body.get("encoding_format")
+    if value is not None and value not in _ENCODING_FORMATS:
+        raise _invalid("encoding_format", f"must be {' or '.join(_ENCODING_FORMATS)}")
+    return value

@@ -14,7 +14,7 @@ from tests.services.router.rig import CHAT_FIELDS, Stack, chat, stack, text, wor
 
 @pytest.fixture(scope="module")
 def doors() -> Iterator[Stack]:
-    """Components `chat`, `warm` (with parameters of its own), `text` and `other`, of which two have the same model."""
+    """Components `chat`, `warm` (with parameters of its own), `text` and `other` with the same model, and `vectors`."""
     warm = {
         "fields": {
             **CHAT_FIELDS,
@@ -25,11 +25,13 @@ def doors() -> Iterator[Stack]:
         },
         "output": "never <${result}>",
     }
+    vectors = {"fields": {"text": "${input.text}", "pooling": "cls"}, "output": "never <${result}>"}
     components: list[ComponentSettings] = [
         chat(model="owner/chat"),
         chat("warm", action=warm, model="owner/warm"),
         text(model="owner/text"),
         text("other", model="owner/text", default=True),
+        chat("vectors", task="text-embedding", action=vectors, model="owner/vectors"),
     ]
     private = workflow("text", private=True)
     with (

@@ -139,7 +139,7 @@ def test_the_files_own_parameters_stand_below_the_requests(client: OpenAI) -> No
 
 def test_models_are_listed_and_found_by_id_and_by_name(client: OpenAI) -> None:
     listed = [(model.id, model.object, model.owned_by) for model in client.models.list()]
-    assert listed == [(name, "model", "model-compose") for name in ("chat", "warm", "text", "other")]
+    assert listed == [(name, "model", "model-compose") for name in ("chat", "warm", "text", "other", "vectors")]
     for name in ("text", "owner/text"):
         assert client.models.retrieve(name).id == name
     with pytest.raises(openai.NotFoundError) as found:

@@ -131,13 +131,6 @@ def test_a_prompt_is_text_or_texts(doors: Stack, prompt: Any) -> None:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
 
 
-def test_no_component_makes_embeddings(client: OpenAI) -> None:
-    with pytest.raises(openai.NotFoundError) as found:
-        client.embeddings.create(model="chat", input="hi")
-    assert found.value.code == "model_not_found"
-    assert "No component of the file makes embeddings." in found.value.message
-
-
 @pytest.mark.parametrize(
     ("knobs", "kind", "code"),
     [
