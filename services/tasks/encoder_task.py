@@ -108,8 +108,8 @@ class EncoderTask(ABC):
                 verbose=False,
             )
         except (UnicodeEncodeError, TypeError):
-            where = next(texts.place(index) for index, item in enumerate(texts.items) if not _is_unicode(item))
-            raise ServiceError(422, "invalid_text", f'"{where}" is not valid Unicode.', field=where) from None
+            where = next(texts.place(index) for index, item in enumerate(texts.items) if not is_unicode(item))
+            raise not_unicode(where) from None
         names = ("input_ids", "token_type_ids") if isinstance(items[0], tuple) else ("input_ids",)
         return {name: encoded[name] for name in names if name in encoded}
 
@@ -138,12 +138,18 @@ def batch_size(fields: Mapping[str, Any]) -> int:
     return int(fields.get("batch_size") or 0)
 
 
-def _is_unicode(item: Item) -> bool:
+def is_unicode(item: Item) -> bool:
+    """False for texts with half a character, which JSON can write and no tokenizer reads."""
     try:
         "".join(item).encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def not_unicode(where: str) -> ServiceError:
+    """The refusal of such a text; `where` is as the user would name it."""
+    return ServiceError(422, "invalid_text", f'"{where}" is not valid Unicode.', field=where)
 
 
 def _truncation(

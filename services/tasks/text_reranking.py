@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from services.engine.base import EncodingRequest
 from services.engine.failure import MODEL_UNFIT, LoadError
 from services.errors import ServiceError
-from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size
+from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size, is_unicode, not_unicode
 from services.tasks.text_classification import sigmoid, softmax
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Task(EncoderTask):
             if fields.get(name) is None:
                 raise ServiceError(422, "missing_field", f'text-reranking needs "{name}".', field=name)
         query, documents = fields["query"], fields["documents"]
+        if not is_unicode(query):
+            raise not_unicode("query")
         texts = [_text_of(document, index, fields.get("document_field")) for index, document in enumerate(documents)]
         inputs, warnings = self.encode(
             Texts([(query, text) for text in texts], lambda index: f"documents[{index}]"), fields
