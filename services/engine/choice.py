@@ -1,16 +1,31 @@
-"""How a task's network is loaded, and which runner serves it: by what it is, where it runs, and how it proved itself.
+"""How a task's network is loaded and which runner serves it: by what it is, where it runs, and how it proved itself.
 
 Import it in the engine's thread only: it imports torch and transformers.
 """
 
+import logging
+
+import torch
+
 from services.catalog import TASKS
 from services.engine.base import AnyHost, AnyRunner
 from services.engine.checkpoint import Checkpoint
-from services.engine.decoding import GenerateRunner
+from services.engine.continuous.memory import cache_tokens
+from services.engine.continuous.network import Network, UnfitError
+from services.engine.continuous.proof import prove
+from services.engine.continuous.runner import ContinuousRunner
+from services.engine.continuous.scheduler import Limits
 from services.engine.encoding import EncodeRunner
 from services.engine.loading import LoadedModel, load_model
 from services.engine.loading_encoders import LoadedEncoder, load_classifier, load_embedder
+from services.engine.sampler import is_complete_for
+from services.engine.static.runner import GenerateRunner
 from services.settings import TaskSettings
+
+_log = logging.getLogger(__name__)
+
+_ROWS = 32
+"""Sequences in the batch where the file does not say."""
 
 
 def load(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel | LoadedEncoder:
@@ -25,7 +40,39 @@ def load(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel | Loaded
 
 
 def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host: AnyHost) -> AnyRunner:
-    """A runner that is warm."""
+    """A runner that is warm. A decoder whose rows can join and leave at any token gets the one that lets them."""
     if isinstance(model, LoadedEncoder):
         return EncodeRunner(model, host, max_rows=settings.max_concurrent_count)
-    return GenerateRunner(model, host)
+    rows, coarse = settings.max_concurrent_count or _ROWS, settings.quantization is not None
+    batches = GenerateRunner(model, host, rows=rows, coarse=coarse)
+    if model.room.encoder_decoder:
+        batches.warm_up()
+        return batches
+    try:
+        if not is_complete_for(model.network.generation_config):
+            raise UnfitError("its generation_config.json asks for what only generate() does")
+        network = Network(model.network)
+        prove(network, context=model.room.decoder, coarse=coarse)
+    except UnfitError as reason:
+        _log.info("%s runs in batches of generate(): %s", settings.model, reason)
+        batches.warm_up()
+        return batches
+    limits = _measure(network, model, rows)
+    return ContinuousRunner(model, network, host, limits=limits, beams=batches)
+
+
+def _measure(network: Network, model: LoadedModel, rows: int) -> Limits:
+    """Warm all layers up, see how much a token takes, and say what the cache may come to hold."""
+    with torch.inference_mode():
+        network.cache.reserve(1, 2)
+        network.read([[0, 0]], [0], [0])
+    size = network.cache.bytes_per_token
+    network.cache.reset()
+    limits = Limits(rows, cache_tokens(model.network.device, size, rows=rows, context=model.room.decoder))
+    _log.info(
+        "up to %d rows at once, and %d tokens in a cache of up to %.0f MB",
+        limits.rows,
+        limits.tokens,
+        limits.tokens * size / 1e6,
+    )
+    return limits

@@ -33,7 +33,14 @@ class ContinuousRunner:
     """
 
     def __init__(
-        self, model: LoadedModel, network: Network, host: GenerationHost, *, limits: Limits, beams: GenerationRunner
+        self,
+        model: LoadedModel,
+        network: Network,
+        host: GenerationHost,
+        *,
+        limits: Limits,
+        beams: GenerationRunner,
+        pace: Pace | None = None,
     ) -> None:
         self._network = network
         self._cache = network.cache
@@ -44,7 +51,7 @@ class ContinuousRunner:
         self._decode = make_decode(model.tokenizer)
         self._ends = frozenset(model.eos_token_ids)
         self._sampler = Sampler(model.network.generation_config, self._ends)
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._works: dict[Job[GenerationRequest], _Work] = {}
         self._seats = Seats(self._cache)
         self._outcomes: list[Outcome[GenerationRequest, Piece | Finished]] = []
