@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.errors import ExitCode, UserError
+from services.catalog import TASKS, Network
 
-_GENERATES = re.compile(r"(ForCausalLM|LMHeadModel|WithLMHead(Model)?|ForConditionalGeneration)$")
+_CAUSAL = re.compile(r"(ForCausalLM|(?<!With)LMHeadModel)$")
+_SEQUENCE = re.compile(r"(ForConditionalGeneration|WithLMHead(Model)?|MTModel)$")
+_CLASSIFIES = re.compile(r"ForSequenceClassification$")
 _OTHER_PURPOSES = {
-    "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
     "ForMultipleChoice": "multiple-choice",
@@ -24,8 +26,13 @@ _WITHOUT_TEXT_INPUT = {
     "speech_to_text": "speech",
     "whisper": "speech",
 }
-_GENERATING_TASKS = ("chat-completion", "text-generation")
 _CHOOSES_CODE = "_attn_implementation_internal"
+_EXAMPLES: Mapping[Network, str] = {
+    "text": "choose a model that generates text, such as HuggingFaceTB/SmolLM3-3B",
+    "sequence-to-sequence": "choose a model with an encoder and a decoder, such as google/flan-t5-small",
+    "embedding": "choose a model that makes vectors, such as sentence-transformers/all-MiniLM-L6-v2",
+    "classification": "choose a model with a head for classification, such as cross-encoder/ms-marco-MiniLM-L6-v2",
+}
 
 
 def check_fit(config: Mapping[str, Any], *, model: str, task: str) -> None:
@@ -39,24 +46,45 @@ def check_fit(config: Mapping[str, Any], *, model: str, task: str) -> None:
             hint="use a model from a source that you trust, or remove that key from a local copy",
             exit_code=ExitCode.FILE,
         )
-    if task not in _GENERATING_TASKS or "auto_map" in config:
+    if "auto_map" in config:
         return
+    network = TASKS[task].network
     if reads := _WITHOUT_TEXT_INPUT.get(str(config.get("model_type"))):
-        raise _misfit(f"{model} reads {reads}, not text, so it does not fit {task}")
+        raise _misfit(f"{model} reads {reads}, not text, so it does not fit {task}", network)
     architectures = [name for name in config.get("architectures") or () if isinstance(name, str)]
-    if architectures and not any(_GENERATES.search(name) for name in architectures):
-        name = architectures[0]
-        purpose = next((purpose for ending, purpose in _OTHER_PURPOSES.items() if name.endswith(ending)), None)
-        fits = f"fits {purpose}" if purpose else "generates no text"
-        raise _misfit(f"{model} does not fit {task}: it is a {name}, which {fits}")
+    if not architectures or any(_serves(name, network) for name in architectures):
+        return
+    purpose = _purpose(architectures[0])
+    what = f"which fits {purpose}" if purpose else "which no task here can use"
+    raise _misfit(f"{model} does not fit {task}: it is a {architectures[0]}, {what}", network)
 
 
-def _misfit(message: str) -> UserError:
-    return UserError(
-        message,
-        hint="choose a model that generates text, such as HuggingFaceTB/SmolLM3-3B",
-        exit_code=ExitCode.FILE,
-    )
+def _serves(architecture: str, network: Network) -> bool:
+    """Whether a network of this class may do; one that generates text makes vectors only with its own pooling."""
+    match network:
+        case "text":
+            return bool(_CAUSAL.search(architecture) or _SEQUENCE.search(architecture))
+        case "sequence-to-sequence":
+            return bool(_SEQUENCE.search(architecture))
+        case "classification":
+            return bool(_CLASSIFIES.search(architecture))
+        case "embedding":
+            return _purpose(architecture) in ("text-embedding", "text-generation", "text-to-text")
+
+
+def _purpose(architecture: str) -> str | None:
+    """What a network of this class is for, by the name of a task; None when it has nothing to do with text."""
+    if _CAUSAL.search(architecture):
+        return "text-generation"
+    if _SEQUENCE.search(architecture):
+        return "text-to-text"
+    if _CLASSIFIES.search(architecture):
+        return "text-classification"
+    return next((purpose for ending, purpose in _OTHER_PURPOSES.items() if architecture.endswith(ending)), None)
+
+
+def _misfit(message: str, network: Network) -> UserError:
+    return UserError(message, hint=_EXAMPLES[network], exit_code=ExitCode.FILE)
 
 
 def _mentions(config: Any, key: str) -> bool:

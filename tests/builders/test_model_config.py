@@ -1,4 +1,4 @@
-"""Which configurations fit a task that generates text."""
+"""Which configurations fit which task."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_what_generates_text_or_cannot_be_judged_passes(config: dict[str, Any], 
         ),
         (
             {"architectures": ["DetrForObjectDetection"]},
-            "a/b does not fit chat-completion: it is a DetrForObjectDetection, which generates no text",
+            "a/b does not fit chat-completion: it is a DetrForObjectDetection, which no task here can use",
         ),
         (
             {"architectures": ["WhisperForConditionalGeneration"], "model_type": "whisper"},
@@ -69,5 +69,34 @@ def test_what_does_not_fit_is_refused_with_its_reason(config: dict[str, Any], me
     assert (caught.value.message, caught.value.exit_code) == (message, ExitCode.FILE)
 
 
-def test_another_task_is_not_judged() -> None:
-    check_fit({"architectures": ["BertForSequenceClassification"]}, model="a/b", task="text-classification")
+@pytest.mark.parametrize(
+    ("task", "architecture", "purpose"),
+    [
+        ("text-to-text", "T5ForConditionalGeneration", None),
+        ("translation", "MarianMTModel", None),
+        ("summarization", "T5WithLMHeadModel", None),
+        ("summarization", "LlamaForCausalLM", "text-generation"),
+        ("translation", "GPT2LMHeadModel", "text-generation"),
+        ("text-to-text", "BertModel", "text-embedding"),
+        ("text-generation", "MarianMTModel", None),
+        ("text-embedding", "BertModel", None),
+        ("text-embedding", "RobertaForMaskedLM", None),
+        ("text-embedding", "T5EncoderModel", None),
+        ("text-embedding", "Qwen3ForCausalLM", None),
+        ("text-embedding", "BertForSequenceClassification", "text-classification"),
+        ("text-embedding", "BertForTokenClassification", "token-classification"),
+        ("text-classification", "DistilBertForSequenceClassification", None),
+        ("text-reranking", "XLMRobertaForSequenceClassification", None),
+        ("text-reranking", "XLMRobertaModel", "text-embedding"),
+        ("text-classification", "LlamaForCausalLM", "text-generation"),
+    ],
+)
+def test_every_task_wants_its_kind_of_network(task: str, architecture: str, purpose: str | None) -> None:
+    config = {"architectures": [architecture]}
+    if purpose is None:
+        check_fit(config, model="a/b", task=task)
+        return
+    with pytest.raises(UserError) as caught:
+        check_fit(config, model="a/b", task=task)
+    assert caught.value.message == f"a/b does not fit {task}: it is a {architecture}, which fits {purpose}"
+    assert caught.value.hint is not None
