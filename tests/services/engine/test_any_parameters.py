@@ -7,14 +7,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.catalog import GENERATION, Field
-from services.engine.base import Prompt
+from services.engine.base import Finished, GenerationRequest, Prompt
 from services.engine.sampling import Room, resolve_length, resolve_sampling
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
+from tests.services.engine.running import run
 from tests.services.engine.test_loading import load
 
 if TYPE_CHECKING:
-    from services.engine.decoding import Decoder
+    from services.engine.loading import LoadedModel
 
 pytestmark = pytest.mark.unit
 
@@ -23,10 +24,8 @@ ROOM = Room(256)
 
 
 @pytest.fixture(scope="module")
-def decoder(tiny: Tiny) -> "Decoder":
-    from services.engine.decoding import Decoder
-
-    return Decoder(load(tiny, "gpt2"), cancelled=lambda: False)
+def model(tiny: Tiny) -> "LoadedModel":
+    return load(tiny, "gpt2")
 
 
 def values_of(field: Field) -> st.SearchStrategy[Any]:
@@ -56,15 +55,11 @@ FIELDS = st.fixed_dictionaries(
 
 @settings(max_examples=60)
 @given(sent=FIELDS)
-def test_what_the_catalog_accepts_the_model_honours(decoder: "Decoder", sent: dict[str, Any]) -> None:
+def test_what_the_catalog_accepts_the_model_honours(model: "LoadedModel", sent: dict[str, Any]) -> None:
+    from services.engine.static.runner import GenerateRunner
+
     fields = {name: GENERATION[name].coerce(value) for name, value in sent.items()}
     assume(fields.get("num_beams", 1) * fields.get("num_return_sequences", 1) < 200)
-    pieces: dict[int, str] = {}
-
-    def emit(news: list[tuple[int, str]]) -> None:
-        for row, text in news:
-            pieces[row] = pieces.get(row, "") + text
-
     try:
         sampling = resolve_sampling(fields, {})
         length = resolve_length(fields, {}, prompt=len(IDS), room=ROOM)
@@ -72,11 +67,12 @@ def test_what_the_catalog_accepts_the_model_honours(decoder: "Decoder", sent: di
         named = refused.status == 422 and refused.field in sent
         assert named, refused.message  # noqa: PT017  (a refusal is one of two good ends)
         return
-    seed = fields.get("seed", 1)
     prompt = Prompt(IDS, length.max_new, length.min_new)
-    texts, reasons, tokens = decoder.run(prompt, sampling, seed, emit)
+    request = GenerationRequest((prompt,), sampling, fields.get("seed", 1))
+    first, second = run(lambda host: GenerateRunner(model, host), [request, request])
+    assert isinstance(first, Finished)
+    assert first == second
+    (texts,) = first.texts
     assert len(texts) == sampling.num_return_sequences
-    assert texts == [pieces.get(row, "") for row in range(len(texts))]
-    assert 0 < tokens <= length.max_new * len(texts)
+    assert 0 < first.completion_tokens <= length.max_new * len(texts)
     assert not any(stop in text for stop in sampling.stop for text in texts)
-    assert decoder.run(prompt, sampling, seed, lambda _: None) == (texts, reasons, tokens)

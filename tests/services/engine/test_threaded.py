@@ -33,9 +33,11 @@ class Rig:
         self.engine = ThreadEngine(self._make, max_queue_length=4, on_end=self.ended.put)
 
     def _make(self, host: AnyHost) -> AnyRunner:
-        from services.engine.decoding import GenerateRunner
+        from services.engine.static.runner import GenerateRunner
 
-        return GenerateRunner(self.model, host)
+        runner = GenerateRunner(self.model, host)
+        runner.warm_up()
+        return runner
 
     def fail_once(self, error: Exception) -> None:
         """The next generation raises, the ones after it do not."""
