@@ -102,7 +102,7 @@ class Chat:
         async for updates in self._turn(request, message, turns, values, ("", before), seed="random"):
             yield updates
 
-    def _stop(self, request: gr.Request) -> None:
+    async def _stop(self, request: gr.Request) -> None:
         self._live.stop(str(request.session_hash), self._name)
 
     async def _turn(

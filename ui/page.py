@@ -13,6 +13,7 @@ from ui.client import ApiClient, ApiError
 from ui.form import MEDIA
 from ui.live import LiveRuns
 from ui.panel import run_panel
+from ui.presence import Presence
 from ui.schema import Workflow
 from ui.style import CSS, make_theme
 from ui.text import plain, sentence
@@ -61,6 +62,7 @@ def make_page(
         theme=make_theme(),
         css=CSS,
     )
+    site.add_middleware(Presence, live=live)
     return site
 
 
@@ -70,7 +72,7 @@ def takes_files(workflows: Sequence[Workflow]) -> bool:
 
 
 def _leave(live: LiveRuns) -> Any:
-    def leave(request: gr.Request) -> None:
+    async def leave(request: gr.Request) -> None:
         live.leave(str(request.session_hash))
 
     return leave

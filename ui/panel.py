@@ -54,7 +54,7 @@ def run_panel(workflow: Workflow, client: ApiClient, live: LiveRuns) -> None:
             end = say(summary(finished, time.monotonic() - began), warnings=finished.warnings)
         yield (*_SAME, end, *_shown(workflow, answer))
 
-    def cancel(request: gr.Request) -> None:
+    async def cancel(request: gr.Request) -> None:
         live.stop(str(request.session_hash), workflow.id)
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}

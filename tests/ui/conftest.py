@@ -17,12 +17,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.ui.fake_api import FakeApi, echo, serving, workflow
+from tests.ui.fake_api import PATIENCE_S, FakeApi, echo, serving, workflow
 
 PICTURES = Path(__file__).parents[2] / "test-results"
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE_MS = 20_000
-"""For a machine that is busy with other tests."""
+PATIENCE_MS = PATIENCE_S * 1000
 
 
 @dataclass

@@ -17,6 +17,9 @@ from starlette.routing import Route
 
 from ui.client import Chunk, Finished, StreamEvent
 
+PATIENCE_S = 20
+"""For a machine that is busy with other tests."""
+
 Json = dict[str, Any]
 Script = Callable[[Json], AsyncIterator[StreamEvent]]
 """What a run of this body does. Raises Refused before its first event, Broken after it."""

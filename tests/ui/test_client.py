@@ -10,8 +10,11 @@ from contextlib import aclosing
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from tests.ui.fake_api import Broken, FakeApi, Json, Refused, serving
+from tests.ui.fake_api import PATIENCE_S, Broken, FakeApi, Json, Refused, serving
 from ui.client import ApiClient, ApiError, Chunk, Finished, StreamEvent
+from ui.live import LiveRuns
+from ui.result import Answer
+from ui.schema import Output
 
 pytestmark = pytest.mark.server
 
@@ -91,7 +94,31 @@ async def test_leaving_a_stream_closes_its_connection(api: FakeApi) -> None:
     async with ApiClient(api.url) as client:
         async with aclosing(client.stream("story", {"prompt": "a"})) as events:
             assert await anext(events) == Chunk("on ")
-        await asyncio.to_thread(api.left.get, timeout=5)
+        await asyncio.to_thread(api.left.get, timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_run_ended_twice_closes_its_connection(steps: int, api: FakeApi) -> None:
+    """A page that is closed ends its run by both of its connections, the second one in the midst of the first's work.
+
+    steps: of the event loop, between the two.
+    """
+
+    async def endless(body: Json) -> AsyncIterator[StreamEvent]:
+        while True:
+            yield Chunk("on ", "generated")
+            await asyncio.sleep(0.001)
+
+    api.script = endless
+    live = LiveRuns()
+    async with ApiClient(api.url) as client:
+        answer = Answer([Output(name="generated")])
+        async with aclosing(live.follow("session", "story", client.stream("story", {}), answer)) as following:
+            await anext(following)
+            live.leave("session")
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        await asyncio.to_thread(api.left.get, timeout=PATIENCE_S)
 
 
 async def test_cancel_names_the_run(api: FakeApi) -> None:

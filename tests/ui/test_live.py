@@ -86,6 +86,21 @@ async def test_closing_the_follower_closes_the_stream() -> None:
     assert stream.closed.is_set()
 
 
+async def test_a_run_whose_page_is_not_open_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ui.live.ABSENCE_S", 0.1)
+    monkeypatch.setattr("ui.live.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("ui.live.REFRESH_S", 0.01)
+    stream, live = Stream(), LiveRuns()
+    following = live.follow("session", "story", stream.events(), Answer([Output()]))
+    with live.listening("session"):
+        for _ in range(30):
+            with live.listening("session"):  # of its two connections one closes
+                await anext(following)
+    with live.listening("stranger"), pytest.raises(StoppedError):
+        _ = [None async for _ in following]
+    assert stream.closed.is_set()
+
+
 async def test_an_error_of_the_stream_comes_through() -> None:
     async def failing() -> AsyncGenerator[StreamEvent, None]:
         raise ApiError(503, "loading", "The model is loading.")

@@ -4,11 +4,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.ui.conftest import Visitor
-from tests.ui.fake_api import Broken, FakeApi, Json, Refused, text_input, workflow
+from tests.ui.fake_api import PATIENCE_S, Broken, FakeApi, Json, Refused, text_input, workflow
 from ui.client import Chunk, Finished, StreamEvent
 
 pytestmark = pytest.mark.browser
@@ -80,7 +81,7 @@ def test_the_answer_grows_while_it_is_made(router: FakeApi, page_url: str, visit
 
     async def script(body: Json) -> AsyncIterator[StreamEvent]:
         yield Chunk(f"{body['input']['prompt']}, there", "generated")
-        await asyncio.to_thread(seen.wait, 10)
+        await asyncio.to_thread(seen.wait, PATIENCE_S)
         yield Chunk(" was a sea.", "generated")
         warning = {"code": "output_capped", "message": "The output was capped at 7 tokens."}
         yield Finished({"generated": "Once upon a time, there was a sea."}, {"completion_tokens": 7}, [warning])
@@ -107,7 +108,7 @@ def test_cancel_ends_the_run_and_keeps_what_came(router: FakeApi, page_url: str,
     expect(output(page)).not_to_have_value("")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Cancelled.")).to_be_visible()
-    assert router.left.get(timeout=5)["workflow_id"] == "story"
+    assert router.left.get(timeout=PATIENCE_S)["workflow_id"] == "story"
     expect(output(page)).not_to_have_value("")
     expect(page.get_by_role("button", name="Run Workflow")).to_be_enabled()
     expect(page.get_by_role("button", name="Cancel")).to_be_disabled()
@@ -121,7 +122,17 @@ def test_closing_the_page_ends_its_run(way: str, router: FakeApi, page_url: str,
     run(page)
     expect(output(page)).not_to_have_value("")
     page.close() if way == "tab" else visitor.context.close()
-    assert router.left.get(timeout=5)["workflow_id"] == "story"
+    assert router.left.get(timeout=PATIENCE_S)["workflow_id"] == "story"
+
+
+def test_a_run_that_begins_after_its_page_was_closed_ends(router: FakeApi, page_url: str, visit: Visit) -> None:
+    router.script = endless
+    page = visit().open(page_url)
+    page.route("**/queue/join?*", lambda route: None)
+    with page.expect_request(lambda request: "Once upon" in (request.post_data or "")) as sent:
+        run(page)
+    httpx.post(sent.value.url, json={**(sent.value.post_data_json or {}), "session_hash": "gone"}).raise_for_status()
+    assert router.left.get(timeout=PATIENCE_S)["session_id"] == "gone"
 
 
 def test_what_cannot_be_sent_is_a_sentence(router: FakeApi, page_url: str, visit: Visit, picture: Picture) -> None:
@@ -186,7 +197,7 @@ def test_visitors_see_only_their_own_runs(router: FakeApi, page_url: str, visit:
     arrived = threading.Barrier(2)
 
     async def together(body: Json) -> AsyncIterator[StreamEvent]:
-        await asyncio.to_thread(arrived.wait, 10)  # serial runs would never meet here
+        await asyncio.to_thread(arrived.wait, PATIENCE_S)  # serial runs would never meet here
         for letter in body["input"]["prompt"]:
             yield Chunk(letter, "generated")
         yield Finished({"generated": body["input"]["prompt"]})
