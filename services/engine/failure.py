@@ -48,3 +48,23 @@ def explain(error: Exception) -> ServiceError:
         )
     _log.error("computing failed", exc_info=error)
     return ServiceError(500, "generation_failed", "The model failed while it computed the answer.")
+
+
+def not_finite() -> ServiceError:
+    """For a request whose logits are NaN or infinite."""
+    return ServiceError(
+        500,
+        "non_finite_output",
+        "The model computed numbers that are not finite (NaN or infinity), so there is no answer.",
+        hint="Try `precision: float32` in the file, or check the model's weights.",
+    )
+
+
+def beyond_cache(prompt: int, answer: int, tokens: int) -> ServiceError:
+    """For a prompt and an answer, in tokens, that a cache of `tokens` cannot hold together."""
+    return ServiceError(
+        422,
+        "prompt_too_long",
+        f"The prompt has {prompt} tokens and the answer may have {answer}, but there is memory for {tokens} only.",
+        hint='Shorten the prompt, or lower "max_output_length".',
+    )

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Occupancy, Outcome, Piece
 from services.engine.continuous.memory import cache_tokens
-from services.engine.failure import explain
+from services.engine.failure import explain, not_finite
 from services.engine.loading import LoadedModel
 from services.engine.row import Answer, Row, make_decode
 from services.engine.static.batch import Limits, Unit, next_batch, units_of
@@ -115,7 +115,7 @@ class GenerateRunner:
             return
         for unit, found in zip(self._batch, self._generator.search(self._batch), strict=True):
             if found is None:
-                self._fail(unit.first.job, _not_finite())
+                self._fail(unit.first.job, not_finite())
                 continue
             for row, tokens in zip(unit.rows, found, strict=True):
                 self._say(row, "".join(map(row.push, tokens)))
@@ -123,7 +123,7 @@ class GenerateRunner:
     def _take(self, chosen: Sequence[tuple[Row, int | None]]) -> None:
         for row, token in chosen:
             if token is None:
-                self._fail(row.job, _not_finite())
+                self._fail(row.job, not_finite())
             else:
                 self._say(row, row.push(token))
         self._emit()
@@ -165,12 +165,3 @@ class GenerateRunner:
         self._host.beat()
         if self._batch and all(self._has_ended(row) for unit in self._batch for row in unit.rows):
             raise NobodyWaitsError
-
-
-def _not_finite() -> ServiceError:
-    return ServiceError(
-        500,
-        "non_finite_output",
-        "The model computed numbers that are not finite (NaN or infinity), so there is no answer.",
-        hint="Try `precision: float32` in the file, or check the model's weights.",
-    )
