@@ -24,6 +24,10 @@ MODELS: dict[str, Architecture] = {
     "EleutherAI/gpt-neo-2.7B": "gpt_neo",
     "Salesforce/codegen-350M-mono": "codegen",
     "facebook/blenderbot-400M-distill": "blenderbot",
+    "facebook/bart-large-cnn": "blenderbot",
+    "google/flan-t5-small": "blenderbot",
+    "google/flan-t5-base": "blenderbot",
+    "google-t5/t5-small": "blenderbot",
 }
 """The documents' models under their real names: tiny and random, in the layout of their repositories."""
 
