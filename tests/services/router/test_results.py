@@ -125,6 +125,28 @@ def test_a_result_is_known_in_its_types(task: str, fields: Any, output: Any, par
     assert described(task, fields, output=output) == (parts, schema)
 
 
+LABELLED = {"label": "positive", "label_id": 1, "score": 0.9, "probabilities": [0.1, 0.9]}
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("task", "fields", "results"),
+    [
+        ("text-embedding", {"text": "${input.text}"}, [[0.5, 1], [[0.5, 1], [0.0, -1]]]),
+        ("text-embedding", {"text": ["a", "b"]}, [[[0.5, 1], [0.0, -1]]]),
+        ("text-classification", {"text": "${input.text}"}, [LABELLED, [LABELLED, LABELLED]]),
+        ("text-classification", {"text": "a", "return_probabilities": True}, [LABELLED]),
+        ("text-reranking", RANKING, [[], [{"index": 1, "score": -3.5}, {"index": 0, "score": 0, "document": "a"}]]),
+    ],
+)
+def test_results_fit_their_description(task: str, fields: Any, results: list[Any]) -> None:
+    _, schema = described(task, fields)
+    for result in results:
+        jsonschema.validate(result, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate("a text", schema)
+
+
 @pytest.mark.unit
 @pytest.mark.parametrize("asked", ["${input.more}", "${input.more | true}"])
 def test_what_a_client_may_leave_out_is_not_promised(asked: str) -> None:
