@@ -135,18 +135,21 @@ def _check_role(role: Any, location: Location, findings: Findings) -> None:
 
 
 def _unknown_field(name: str, task: TaskType, location: Location, findings: Findings) -> None:
-    parameters = [parameter for parameter in task.parameters if parameter != "streaming" or task.streams]
-    others = [other.name for other in TASKS.values() if other.field(name)]
+    findings.error((*location, name), f"`{task.name}` has no `{name}`", _meant_by(name, task), key=True)
+
+
+def _meant_by(name: str, task: TaskType) -> str:
+    """What to do about a name that a task does not know."""
+    others = [other for other in TASKS.values() if other.field(name)]
     if name in ModelComponentSpec.model_fields:
-        hint = "it belongs in the component"
-    elif others:
-        has = (
-            "other tasks have" if len(others) > _FEW else f"{in_words(others)} {'has' if len(others) == 1 else 'have'}"
-        )
+        return "it belongs in the component"
+    if any(name in other.fields for other in others):
+        return f"{task.name} reads {in_words([f'`{field}`' for field in task.fields])}"
+    parameters = [parameter for parameter in task.parameters if parameter != "streaming" or task.streams]
+    if others:
+        have = " and ".join(other.name for other in others) if len(others) <= _FEW else "other tasks"
         allowed = [*task.fields, *(parameters if len(parameters) <= _SEVERAL else ["parameters"])]
-        hint = f"{has} it; allowed here: {in_words(allowed)}"
-    else:
-        names = [*task.fields, *parameters, "output"]
-        meant = closest(name, names)
-        hint = f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
-    findings.error((*location, name), f"`{task.name}` has no `{name}`", hint, key=True)
+        return f"it is for {have}; allowed here: {in_words(allowed)}"
+    names = [*task.fields, *parameters, "output"]
+    meant = closest(name, names)
+    return f"did you mean `{meant}`?" if meant else f"allowed: {', '.join(names)}"
