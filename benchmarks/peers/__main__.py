@@ -1,6 +1,6 @@
 """Measures us beside other tools on one model, and writes docs/performance.md.
 
-    python -m benchmarks.peers [--smoke] [--minutes 9] [--only NAME ...] [--document FILE]
+    python -m benchmarks.peers [--smoke] [--minutes 12] [--only NAME ...] [--document FILE]
 
 Who has no environment yet (`python -m benchmarks.peers.environments`) is left out with a line. `--smoke` does
 everything once on a small model, measures nothing worth knowing, and prints instead of writing.
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
+import time
 from pathlib import Path
 
 import psutil
@@ -20,13 +20,15 @@ import psutil
 from benchmarks.peers import table, targets
 from benchmarks.peers.contestants import CONTESTANTS, REPOSITORY, serving
 from benchmarks.peers.figures import Figures, Row
-from benchmarks.peers.measuring import FULL, GREEDY, LONG, SAMPLED, SMOKE, measure_all
+from benchmarks.peers.measuring import FULL, GREEDY, LONG, SAMPLED, SMOKE, Comparison
 from benchmarks.peers.plot import plot
 
 DOCUMENT = REPOSITORY / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 FAST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 """What a processor may have that matters here."""
+SERVICE_S = 120
+"""What is kept for the measurements that are no comparison on the model."""
 
 
 def machine() -> str:
@@ -74,11 +76,12 @@ def rewrite(document: Path, measured: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure us beside other tools on one model.")
     parser.add_argument("--smoke", action="store_true", help="once, on a small model; print instead of writing")
-    parser.add_argument("--minutes", type=float, default=FULL.minutes, help="for the rounds; starting comes on top")
+    parser.add_argument("--minutes", type=float, default=12, help="for everything; more is more rounds")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="whose names begin so, instead of all")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
-    plan = SMOKE if options.smoke else replace(FULL, minutes=options.minutes)
+    plan = SMOKE if options.smoke else FULL
+    end = time.monotonic() + options.minutes * 60 - SERVICE_S
     with tempfile.TemporaryDirectory(prefix="mc-") as name:
         folder = Path(name)
         size = "smoke" if options.smoke else "full"
@@ -86,7 +89,10 @@ def main() -> None:
         subprocess.run([*command, str(plan.tokens), str(plan.checked)], check=True)
         chosen = tuple(one for one in CONTESTANTS if one.name.startswith(tuple(options.only or [""])))
         with serving(folder / "model", folder, chosen) as contestants:
-            figures = measure_all(plan, contestants, folder / "model")
+            comparison = Comparison(plan, contestants)
+            comparison.check(folder / "model")
+            comparison.run(end)
+            figures = comparison.figures
             reuse = targets.measure_reuse(contestants, plan.tokens)
         service = None if options.smoke else targets.measure_service(folder / "model")
     picture = options.document.with_suffix(".svg")

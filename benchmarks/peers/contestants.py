@@ -52,8 +52,9 @@ class Contestant:
     """One row of the tables.
 
     model: what the server calls it. exact: it computes in float32, so its greedy answers must be those of `generate()`.
-    streams: it is asked for its text as it comes. samples: it takes sampling with each request. most_clients: more
-    clients than that would only wait for each other, by its design.
+    streams: it is asked for its text as it comes. samples: it takes sampling with each request. brief: it is only asked
+    greedily and for short prompts, because it does as the incumbent does and takes as long. most_clients: more clients
+    than that would only wait for each other, by its design.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Contestant:
     exact: bool = True
     streams: bool = False
     samples: bool = True
+    brief: bool = False
     most_clients: int = 32
 
 
@@ -165,7 +167,9 @@ CONTESTANTS = (
     Contestant("ours, bf16", OURS, "compose", "bf16", exact=False, streams=True),
     Contestant("ours, int8", OURS, "compose", "int8", exact=False, streams=True),
     Contestant(BASE, Server(BASE, "incumbent", _incumbent), "compose", "fp32"),
-    Contestant("BentoML, one at a time", Server("BentoML serial", "bentoml", _bentoml("Serial")), "predict"),
+    Contestant(
+        "BentoML, one at a time", Server("BentoML serial", "bentoml", _bentoml("Serial")), "predict", brief=True
+    ),
     Contestant(
         "BentoML, adaptive batches", Server("BentoML adaptive", "bentoml", _bentoml("Adaptive")), "predict-batch"
     ),

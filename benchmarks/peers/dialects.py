@@ -17,7 +17,6 @@ class Question:
     prompt: str
     tokens: int
     sampled: bool = False
-    seed: int = 0
     stream: bool = False
 
 
@@ -29,7 +28,7 @@ def target(dialect: Dialect, port: int, model: str, question: Question) -> Targe
 
 
 def _compose(model: str, question: Question) -> tuple[str, Any]:
-    asked = {"prompt": question.prompt, "tokens": question.tokens, "seed": question.seed}
+    asked = {"prompt": question.prompt, "tokens": question.tokens}
     workflow = f"{model}-sampled" if question.sampled else model
     return "/api/workflows/runs", {"workflow_id": workflow, "input": asked}
 

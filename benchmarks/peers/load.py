@@ -91,7 +91,7 @@ async def run(cell: Cell) -> Load:
 
 
 async def _reply(cell: Cell, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Reply:
-    question = Question(prompt(cell.kind, number), cell.tokens, cell.sampled, number, cell.stream)
+    question = Question(prompt(cell.kind, number), cell.tokens, cell.sampled, cell.stream)
     request = target(cell.dialect, cell.port, cell.model, question).request()
     if cell.stream:
         return await _read_stream(cell, number, request, reader, writer)

@@ -1,6 +1,7 @@
 """Asks every contestant the same, in turns, for as many rounds as the time allows."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -18,21 +19,23 @@ SAMPLED = Workload("sampled", sampled=True)
 LONG = Workload("long prompts", kind="long")
 STREAMED = Workload("streamed", stream=True)
 
+_MOST_PROMPTS = 100_000
+"""Of one measurement."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """headline: measured in every round; once: in the first one only. seconds: of each measurement, at least.
+    """headline: measured in every round; once: in the first one only, for half of the time.
 
-    checked: prompts of each kind whose answers are compared with those of `generate()`.
+    seconds: of each measurement, at least. checked: prompts of each kind whose answers must be those of `generate()`.
     """
 
     headline: tuple[tuple[Workload, int], ...]
     once: tuple[tuple[Workload, int], ...]
     tokens: int = 64
     seconds: float = 2
-    checked: int = 8
+    checked: int = 6
     most_rounds: int = 5
-    minutes: float = 9
 
 
 FULL = Plan(
@@ -41,7 +44,7 @@ FULL = Plan(
         *((STREAMED, clients) for clients in (1, 32)),
         *((GREEDY, clients) for clients in (4, 8, 16)),
         *((SAMPLED, clients) for clients in (1, 32)),
-        *((LONG, clients) for clients in (1, 8, 32)),
+        *((LONG, clients) for clients in (1, 32)),
     ),
 )
 SMOKE = Plan(
@@ -54,86 +57,95 @@ SMOKE = Plan(
 )
 
 
-def measure_all(plan: Plan, contestants: list[Running], model: Path) -> Figures:
-    """Check the answers, then measure."""
-    figures = Figures(plan.tokens)
-    check(plan, contestants, model, figures)
-    end = time.monotonic() + plan.minutes * 60
-    began = time.monotonic()
-    one_round(plan, plan.headline, contestants, figures, 1)
-    round_s = time.monotonic() - began
-    for workload, clients in plan.once:
-        if time.monotonic() + round_s > end:
-            print(f"no time for {workload.name}, {clients} clients", flush=True)
-            continue
-        one_round(plan, ((workload, clients),), contestants, figures, 1)
-    for number in range(2, plan.most_rounds + 1):
-        if time.monotonic() + round_s > end:
-            break
-        one_round(plan, plan.headline, contestants, figures, number)
-    return figures
+class Comparison:
+    """All measurements of one plan; `figures` fills up."""
 
+    def __init__(self, plan: Plan, contestants: list[Running]) -> None:
+        self.figures = Figures(plan.tokens)
+        self._plan = plan
+        self._contestants = contestants
+        self._prompts = itertools.count(_MOST_PROMPTS, _MOST_PROMPTS)
+        self._began = time.monotonic()
 
-def check(plan: Plan, contestants: list[Running], model: Path, figures: Figures) -> None:
-    """All of a kind's prompts at once: so batches are checked, and everybody is warm afterwards."""
-    expected = json.loads((model / "answers.json").read_text(encoding="utf-8"))
-    for running in contestants:
-        right = asked = 0
-        for kind in (GREEDY.kind, LONG.kind):
-            with alone(running, contestants):
-                load = measure(running.cell(kind=kind, clients=plan.checked, tokens=plan.tokens, seconds=0, first=0))
-            right += sum(reply.text == expected[kind][reply.number] for reply in load.replies)
-            asked += len(load.replies)
-        if running.contestant.exact:
-            figures.equal[running.contestant.name] = (right, asked)
-        print(f"{running.contestant.name}: {right} of {asked} answers are those of generate()", flush=True)
+    def run(self, end: float) -> None:
+        """Until about `end`, in `time.monotonic`: the headline, everything else, and the headline again."""
+        plan = self._plan
+        began = time.monotonic()
+        for workload, clients in plan.headline:
+            self._measure(workload, clients, plan.seconds)
+        round_s = time.monotonic() - began
+        for workload, clients in plan.once:
+            if time.monotonic() < end:
+                self._measure(workload, clients, plan.seconds / 2)
+            else:
+                self._say(f"no time for: {workload.name}, {clients} clients")
+        for _ in range(1, plan.most_rounds):
+            if time.monotonic() + round_s < end:
+                for workload, clients in plan.headline:
+                    self._measure(workload, clients, plan.seconds)
 
+    def check(self, model: Path) -> None:
+        """All of a kind's prompts at once: so batches are checked, and everybody is warm afterwards."""
+        expected = json.loads((model / "answers.json").read_text(encoding="utf-8"))
+        for running in self._contestants:
+            replies = []
+            for kind in (GREEDY.kind, LONG.kind):
+                checked = self._plan.checked
+                cell = running.cell(kind=kind, clients=checked, tokens=self._plan.tokens, seconds=0, first=0)
+                with self._alone(running):
+                    replies += [reply.text == expected[kind][reply.number] for reply in measure(cell).replies]
+            if running.contestant.exact:
+                self.figures.equal[running.contestant.name] = (sum(replies), len(replies))
+            self._say(f"{running.contestant.name}: {sum(replies)} of {len(replies)} answers are those of generate()")
 
-def one_round(
-    plan: Plan, cells: tuple[tuple[Workload, int], ...], contestants: list[Running], figures: Figures, number: int
-) -> None:
-    """Who fails is told, and has no figure."""
-    for workload, clients in cells:
-        for running in contestants:
+    def _measure(self, workload: Workload, clients: int, seconds: float) -> None:
+        """Everybody on the same prompts, which nobody was asked before. Who fails is told, and has no figure."""
+        first = next(self._prompts)
+        for running in self._contestants:
             if not takes_part(running, workload, clients):
                 continue
             row = Row(running.contestant.name, workload, clients)
             cell = running.cell(
                 kind=workload.kind,
                 clients=clients,
-                tokens=plan.tokens,
-                seconds=plan.seconds,
-                first=1_000_000 * number + 1000 * clients,  # nobody is asked the same twice
+                tokens=self._plan.tokens,
+                seconds=seconds,
+                first=first,
                 sampled=workload.sampled,
                 stream=workload.stream,
             )
+            shown = f"{workload.name}, {clients} clients: {row.contestant}"
             try:
-                with alone(running, contestants):
-                    figures.add(row, measure(cell))
+                with self._alone(running):
+                    load = measure(cell)
             except RefusedError as error:
-                print(f"{row.contestant}, {workload.name}, {clients} clients: failed: {error}", flush=True)
+                self._say(f"{shown} failed: {error}")
                 continue
-            shown = f"{row.contestant}, {workload.name}, {clients} clients"
-            print(f"round {number}: {shown}: {figures.tokens_s(row):.0f} tokens/s", flush=True)
+            self.figures.add(row, load)
+            self._say(f"{shown}: {self._plan.tokens * len(load.replies) / load.took_s:.0f} tokens/s")
+
+    @contextlib.contextmanager
+    def _alone(self, running: Running) -> Iterator[None]:
+        """The other tools' processes stand still inside the block: some of them compute while nobody asks."""
+        others = {other.process.pid for other in self._contestants if other.contestant.server != OURS}
+        others.discard(running.process.pid)
+        _signal(others, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(others, signal.SIGCONT)
+
+    def _say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began:4.0f} s  {text}", flush=True)
 
 
 def takes_part(running: Running, workload: Workload, clients: int) -> bool:
     """Whether it is measured so."""
     contestant = running.contestant
+    if contestant.brief and workload != GREEDY:
+        return False
     able = (contestant.samples or not workload.sampled) and (contestant.streams or not workload.stream)
     return able and clients <= contestant.most_clients
-
-
-@contextlib.contextmanager
-def alone(running: Running, contestants: list[Running]) -> Iterator[None]:
-    """The other tools' processes stand still inside the block: some of them compute while nobody asks."""
-    others = {other.process.pid for other in contestants if other.contestant.server != OURS}
-    others.discard(running.process.pid)
-    _signal(others, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        _signal(others, signal.SIGCONT)
 
 
 def _signal(leaders: set[int], number: signal.Signals) -> None:
