@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
-from services.engine.precision import BYTES
+from services.engine.precision import BYTES, PACKED_BYTES
 
-FRAMEWORK_BYTES: Final = 310_000_000
-"""What Python, torch, transformers and BentoML hold in a process that serves the smallest model."""
+FRAMEWORK_BYTES: Final = 210_000_000
+"""What Python, torch and transformers hold in a process that serves the smallest model."""
 SHARED_BYTES: Final = 115_000_000
 """Their code in memory, which all tasks of a machine share."""
 GPU_CONTEXT_BYTES: Final = 600_000_000
@@ -19,8 +19,6 @@ GPU_CONTEXT_BYTES: Final = 600_000_000
 
 _PROMPT_CHUNK: Final = 1024
 """Tokens of a prompt that the engine reads at once."""
-_PACKED_BYTES: Final = 1.5
-"""What torch's packed int8 form of a linear layer holds for each weight."""
 _STORED: Final = {"BF16": "bfloat16", "F16": "float16"}
 
 
@@ -72,25 +70,24 @@ class Memory:
     """Bytes that serving takes at once, where the network runs.
 
     weights: in the type it computes in. cache: keys and values of `tokens` tokens. working: what reading a chunk of a
-    prompt takes. loading: what the weights take before they are packed. framework: of the process itself.
+    prompt takes. framework: of the process itself.
     """
 
     weights: int
     cache: int
     working: int
-    loading: int
     framework: int
     tokens: int
 
     @property
     def least(self) -> int:
         """Without this nothing works: the model loads and answers something short."""
-        return self.framework + max(self.loading, self.weights)
+        return self.framework + self.weights
 
     @property
     def total(self) -> int:
         """With a conversation as long as `tokens`."""
-        return self.framework + max(self.loading, self.weights + self.cache + self.working)
+        return self.framework + self.weights + self.cache + self.working
 
 
 def memory_of(facts: Facts, *, dtype: str, quantization: str | None, tokens: int, on_processor: bool) -> Memory:
@@ -101,12 +98,11 @@ def memory_of(facts: Facts, *, dtype: str, quantization: str | None, tokens: int
     if quantization == "int8":
         linear = _linear_elements(facts)
         kept = whole if facts.stored == dtype else whole - linear * size  # a file stays mapped as a whole
-        weights = kept + int((linear + _head_elements(facts)) * _PACKED_BYTES)
+        weights = kept + (linear + _head_elements(facts)) * PACKED_BYTES
     return Memory(
         weights=weights,
         cache=tokens_bytes(facts.config, size, tokens),
         working=_working_bytes(facts, size, tokens),
-        loading=whole,
         framework=FRAMEWORK_BYTES if on_processor else GPU_CONTEXT_BYTES,
         tokens=tokens,
     )

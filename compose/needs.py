@@ -212,10 +212,8 @@ def _memory_verdict(need: ModelNeed, memory: Memory, machine: Machine) -> Verdic
     parts = [
         f"weights {size(memory.weights)} in {need.dtype}",
         f"{memory.tokens} tokens {size(memory.cache + memory.working)}",
+        f"framework {size(memory.framework + shared)}",
     ]
-    if memory.loading > memory.weights + memory.cache + memory.working:
-        parts.append(f"{size(memory.loading)} while it loads")
-    parts.append(f"framework {size(memory.framework + shared)}")
     detail = ("roughly: " if need.rough else "") + ", ".join(parts)
     what = "memory" if need.gpu is None else f"memory of GPU {need.gpu}"
     available = machine.processor.available_bytes if need.gpu is None else _free(need.gpu, machine)

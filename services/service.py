@@ -21,7 +21,7 @@ from typing import Any
 from services.catalog import TASKS
 from services.engine.base import AnyHost, AnyRunner
 from services.engine.checkpoint import read_checkpoint
-from services.engine.machine import resident_bytes
+from services.engine.machine import processors, resident_bytes
 from services.engine.threaded import ThreadEngine
 from services.metrics import Metrics
 from services.routes import Routes
@@ -33,7 +33,9 @@ _QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+    "HF_DEACTIVATE_ASYNC_LOAD": "1",  # four threads that widen weights bring a team of torch's each
     "BENTOML_DO_NOT_TRACK": "True",
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's
     "TOKENIZERS_PARALLELISM": "false",
 }
 _SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
@@ -64,6 +66,9 @@ class TaskWorker:
     def start(self) -> None:
         """Begin to load; a second call does nothing."""
         os.environ.update(_QUIET)
+        threads = self._settings.threads or processors()
+        if threads is not None:  # torch.set_num_threads would make a second pool, for a library that nobody uses here
+            os.environ["OMP_NUM_THREADS"] = str(threads)
         for name in _SECRETS:
             os.environ.pop(name, None)
         self._engine.start()

@@ -18,8 +18,9 @@ _COMPILER = "torch._dynamo"
 
 def import_libraries() -> None:
     """Call it before anything else imports them; raises ImportError as they do."""
-    import torch  # noqa: F401 - the compiler is a part of it
+    import torch
 
+    torch.set_num_interop_threads(1)
     with _without_compiler(), _without_unused():
         import transformers.utils
 

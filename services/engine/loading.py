@@ -4,7 +4,6 @@ Import it in the engine's thread only: it imports torch and transformers.
 """
 
 import logging
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from services.engine.checkpoint import Checkpoint
 from services.engine.failure import DEVICE_ABSENT, MODEL_UNFIT, NO_MEMORY, LoadError
 from services.engine.libraries import plain_construction
 from services.engine.machine import this_processor
-from services.engine.precision import computing_type
+from services.engine.precision import PACKED_BYTES, computing_type
+from services.engine.quantizing import quantize
 from services.engine.sampling import Room
 from services.settings import TaskSettings
 
@@ -55,10 +55,11 @@ def load_model(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a network computes, and how precisely."""
+    """Where a network computes, and how precisely. loaded: the type in which its weights are taken from the files."""
 
     device: torch.device
     dtype: torch.dtype
+    loaded: torch.dtype
     quantization: str | None
 
     def __str__(self) -> str:
@@ -70,14 +71,18 @@ def prepare_libraries(settings: TaskSettings) -> None:
     """No progress bars, and as many threads as the settings say."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    if settings.threads is not None:
+    if settings.threads not in (None, torch.get_num_threads()):
         torch.set_num_threads(settings.threads)
 
 
 def choose_place(settings: TaskSettings, checkpoint: Checkpoint) -> Place:
     """Raises LoadError when the device is not there, or the weights do not fit in its memory."""
     device = _choose_device(settings)
-    return Place(device, _choose_dtype(settings, checkpoint, device), settings.quantization)
+    if settings.quantization == "int8" and device.type != "cpu":
+        raise LoadError(f"quantization: int8 runs on the processor only, not on {device}", MODEL_UNFIT)
+    dtype = _choose_dtype(settings, checkpoint, device)
+    loaded = getattr(torch, checkpoint.dtype) if settings.quantization else dtype
+    return Place(device, dtype, loaded, settings.quantization)
 
 
 def load_tokenizer(settings: TaskSettings) -> Any:
@@ -167,10 +172,12 @@ def _choose_dtype(settings: TaskSettings, checkpoint: Checkpoint, device: torch.
 
 
 def _check_memory(settings: TaskSettings, checkpoint: Checkpoint, dtype: torch.dtype, available: int | None) -> None:
-    needed = checkpoint.parameters * dtype.itemsize
+    size = PACKED_BYTES if settings.quantization == "int8" else dtype.itemsize
+    needed = checkpoint.parameters * size
     if available is not None and needed > available:
+        precision = settings.quantization or str(dtype).removeprefix("torch.")
         raise LoadError(
-            f"{settings.model} needs {needed / 1e9:.1f} GB for its weights in {str(dtype).removeprefix('torch.')}, and"
+            f"{settings.model} needs {needed / 1e9:.1f} GB for its weights in {precision}, and"
             f" {available / 1e9:.1f} GB of memory is free; take a smaller model or precision: bfloat16",
             NO_MEMORY,
         )
@@ -196,23 +203,16 @@ def load_network(auto: Any, settings: TaskSettings, place: Place, *, unused: str
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            dtype=place.dtype,
+            dtype=place.loaded,
             output_loading_info=True,
         )
     missing = [name for name in report["missing_keys"] if not unused or unused not in name.split(".")]
     if missing:
         raise LoadError(f"{settings.model} lacks {len(missing)} of its weights", MODEL_UNFIT)
     network = network.to(place.device).eval()
-    return _quantize(network, place.device) if place.quantization == "int8" else network
-
-
-def _quantize(network: Any, device: torch.device) -> Any:
-    if device.type != "cpu":
-        raise LoadError(f"quantization: int8 runs on the processor only, not on {device}", MODEL_UNFIT)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces torchao as the successor, whose int8 is slower on processors
-        quantize: Any = torch.ao.quantization.quantize_dynamic
-        return quantize(network, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+    if place.quantization == "int8":
+        quantize(network)
+    return network
 
 
 def _describe(network: Any, tokenizer: Any, placement: str) -> LoadedModel:

@@ -30,6 +30,18 @@ def has_fast_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return any(_FAST_BFLOAT16 & set(value.split()) for name, _, value in lines if name.strip() in ("flags", "Features"))
 
 
+def processors(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """How many processors the container may use at once, at least one; None where it has no limit of its own.
+
+    More threads than that make each other wait, and torch counts the machine's processors.
+    """
+    try:
+        quota, period = map(int, (cgroup / "cpu.max").read_text(encoding="utf-8").split())
+    except (OSError, ValueError):  # no cgroup, or "max": no limit
+        return None
+    return max(1, round(quota / period))
+
+
 def resident_bytes() -> int:
     """The most memory this process held so far; mapped weights count once they were read."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,6 +6,8 @@ from services.engine.machine import Processor
 
 BYTES: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Of one weight, by torch's names."""
+PACKED_BYTES: Final = 1
+"""Of one weight of a linear layer in torch's packed int8 form."""
 
 _SHARE_FOR_FLOAT32: Final = 0.6
 """Of the memory that is free, how much a model may take when it is widened to float32."""

@@ -9,7 +9,7 @@ import pytest
 
 from services.engine.checkpoint import Checkpoint, read_checkpoint
 from services.engine.failure import MODEL_UNFIT, LoadError
-from services.engine.machine import available_memory_bytes, has_fast_bfloat16, resident_bytes
+from services.engine.machine import available_memory_bytes, has_fast_bfloat16, processors, resident_bytes
 
 pytestmark = pytest.mark.unit
 
@@ -80,3 +80,13 @@ def test_free_memory_is_within_the_containers_limit(tmp_path: Path) -> None:
 
 def test_this_process_holds_memory() -> None:
     assert resident_bytes() > 1_000_000
+
+
+@pytest.mark.parametrize(("limit", "count"), [("max 100000", None), ("150000 100000", 2), ("10000 100000", 1)])
+def test_a_containers_share_of_the_processors(tmp_path: Path, limit: str, count: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    assert processors(tmp_path) == count
+
+
+def test_without_a_container_there_is_no_limit(tmp_path: Path) -> None:
+    assert processors(tmp_path) is None
