@@ -68,6 +68,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let the target's first `length` tokens be the source's."""
+        if not length:  # the slots may not be there yet
+            return
         for buffer in self._all():
             buffer[target, :, :length] = buffer[source, :, :length]
 
@@ -78,10 +80,15 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
             buffer[one, :, :length] = buffer[other, :, :length]
             buffer[other, :, :length] = kept
 
-    def clear(self, slot: int) -> None:
-        """Forget numbers that are not finite: attention weighs what a mask hides with 0, and 0 x NaN is NaN."""
+    def scrub(self, lengths: Sequence[int]) -> None:
+        """Forget all but the first `lengths[i]` tokens of slot `i`.
+
+        Needed where something is not finite: attention weighs what a mask hides with 0, and 0 x NaN is NaN.
+        """
         for buffer in self._all():
-            buffer[slot] = 0
+            for slot, length in enumerate(lengths):
+                buffer[slot, :, length:] = 0
+            buffer[len(lengths) :] = 0
 
     def reset(self) -> None:
         """Give the memory back."""

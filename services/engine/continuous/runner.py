@@ -18,7 +18,7 @@ from services.engine.base import (
     Prompt,
 )
 from services.engine.continuous.network import Network
-from services.engine.continuous.scheduler import Limits, Pace, next_chunk
+from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chunk
 from services.engine.continuous.seats import Seat, Seats, needed
 from services.engine.loading import LoadedModel
 from services.engine.row import Answer, Row, make_decode
@@ -127,7 +127,8 @@ class ContinuousRunner:
         reading = self._seats.reading
         if not reading:
             return
-        chosen, width = next_chunk([seat.left for seat in reading], self._pace.tokens)
+        tokens_at_once = bounded(self._pace.tokens, max(seat.length for seat in reading))
+        chosen, width = next_chunk([seat.left for seat in reading], tokens_at_once)
         seats = [reading[index] for index in chosen]
         tokens = [seat.next_tokens(width) for seat in seats]
         self._cache.reserve(
@@ -137,13 +138,16 @@ class ContinuousRunner:
         logits = self._network.read(tokens, [seat.slot for seat in seats], [seat.length for seat in seats])
         for seat, new in zip(seats, tokens, strict=True):
             seat.length += len(new)
-        ready = [(place, seat) for place, seat in enumerate(seats) if not seat.left]
-        if ready:
-            places, writers = [], []
-            for place, seat in ready:
+        for seat, finite in zip(seats, logits.amax(-1).isfinite().tolist(), strict=True):
+            if not finite:
+                self._fail(seat.row.job)
+        places, writers = [], []
+        for place, seat in enumerate(seats):
+            if not seat.left and seat.row.job in self._works:
                 begun = self._seats.begin(seat)
                 places += [place] * len(begun)
                 writers += begun
+        if writers:
             self._choose(logits[places], writers)
         self._pace.note(len(tokens) * max(map(len, tokens)), time.perf_counter() - began)
 
@@ -166,9 +170,7 @@ class ContinuousRunner:
             if job not in self._works:  # another row of it has failed just now
                 continue
             if token is None:
-                self._cache.clear(seat.slot)
-                self._end(job)
-                self._outcomes.append((job, _not_finite()))
+                self._fail(job)
                 continue
             text = row.push(token)
             if text and job.request.stream:
@@ -184,6 +186,13 @@ class ContinuousRunner:
         if not work.seated and not work.waiting:
             del self._works[job]
             self._outcomes.append((job, work.answer.finished()))
+
+    def _fail(self, job: Job[GenerationRequest]) -> None:
+        """End a job whose numbers are not finite, if another row of it has not done so already."""
+        if job in self._works:
+            self._end(job)
+            self._seats.scrub()
+            self._outcomes.append((job, _not_finite()))
 
     def _end(self, job: Job[GenerationRequest]) -> None:
         """Forget a job and its rows."""

@@ -9,6 +9,9 @@ CHUNK_S = 0.25
 FEWEST, MOST = 32, 2048
 """Tokens of one chunk: fewer would waste the pass over the weights, more need much memory in some layers."""
 
+_ATTENTION = 1 << 22
+"""New tokens x all tokens of a chunk: some layers hold a number, or one a head, for each pair."""
+
 _PADDING = 1.5
 """A row reads together with rows that are longer by this factor at most, since it is padded to them."""
 
@@ -22,6 +25,11 @@ class Limits:
 
     def hold(self, rows: int, longest: int) -> bool:
         return rows <= self.rows and rows * longest <= self.tokens
+
+
+def bounded(tokens: int, behind: int) -> int:
+    """How many of `tokens` a chunk may have whose rows have up to `behind` tokens already."""
+    return min(tokens, max(FEWEST, _ATTENTION // max(1, behind)))
 
 
 def next_chunk(left: Sequence[int], tokens: int) -> tuple[list[int], int]:

@@ -96,6 +96,10 @@ class Seats:
         for seat in [seat for seat in self._seats if seat.row.job is job]:
             self.leave(seat)
 
+    def scrub(self) -> None:
+        """Leave nothing of rows that are gone in the cache."""
+        self._cache.scrub([seat.length for seat in self._seats])
+
     def clear(self) -> None:
         self._seats.clear()
         self._writing = 0
