@@ -196,7 +196,8 @@ def serving(model: Path, folder: Path, contestants: tuple[Contestant, ...] = CON
         for contestant in contestants:
             server = contestant.server
             if (programs := server.programs()) is None:
-                print(f"skipped: {contestant.name}; `python -m benchmarks.peers.environments {server.environment}`")
+                remedy = f"`python -m benchmarks.peers.environments {server.environment}` installs it"
+                print(f"skipped: {contestant.name}; {remedy}", flush=True)
                 continue
             if server.name not in started:
                 place = Place(programs, model, free_port(), folder / server.name)

@@ -1,17 +1,21 @@
 """The comparison with other tools: its tables and its picture, and that a small run of our side answers rightly."""
 
+import asyncio
+import contextlib
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.peers import table
+from benchmarks.peers import environments, table
 from benchmarks.peers.__main__ import BEGIN, END, rewrite
+from benchmarks.peers.contestants import CONTESTANTS, serving
 from benchmarks.peers.figures import Figures, Row
-from benchmarks.peers.load import Load, Reply
+from benchmarks.peers.load import Cell, Load, RefusedError, Reply, measure, run
 from benchmarks.peers.measuring import GREEDY, SAMPLED, STREAMED
 from benchmarks.peers.plot import plot
 from benchmarks.peers.prompts import KINDS, Kind, prompt
@@ -119,6 +123,88 @@ def test_prompts_are_equal_in_every_run_and_unlike_each_other(kind: Kind) -> Non
     texts = [prompt(kind, number) for number in range(100)]
     assert texts == [prompt(kind, number) for number in range(100)]
     assert len(set(texts)) == 100
+
+
+@pytest.mark.unit
+def test_an_environment_counts_when_it_was_made_from_todays_requirements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "FOLDER", tmp_path / "made")
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path)
+    (tmp_path / "peer.txt").write_text("peer==2\n")
+    found = [environments.find("peer")]
+    (tmp_path / "made" / "peer").mkdir(parents=True)
+    for version in (1, 2):
+        (tmp_path / "made" / "peer" / "installed.txt").write_text(f"peer=={version}\n")
+        found.append(environments.find("peer"))
+    assert found == [None, None, tmp_path / "made" / "peer"]
+
+
+@pytest.mark.unit
+def test_every_peer_pins_what_it_installs_and_the_torch_that_we_have() -> None:
+    for name in environments.NAMES:
+        lines = (environments.REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        assert all("==" in line for line in lines)
+        assert [line for line in lines if line.startswith("torch==")] in (["torch==2.13.0"], [])
+
+
+@pytest.mark.unit
+def test_who_has_no_environment_is_told_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(environments, "FOLDER", tmp_path)
+    peers = tuple(one for one in CONTESTANTS if one.name == "LitServe, batches of 32")
+    with serving(tmp_path / "model", tmp_path, peers) as answering:
+        assert answering == []
+    assert capsys.readouterr().out == (
+        "skipped: LitServe, batches of 32; `python -m benchmarks.peers.environments litserve` installs it\n"
+    )
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Two texts as events where a stream is asked for, 50 ms apart, else one answer."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(head.partition("Content-Length: ")[2].split("\r\n")[0])
+            await reader.readexactly(length)
+            if "text/event-stream" in head:
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n")
+                await asyncio.sleep(0.05)
+                writer.write(b"9\r\ndata: b\n\n\r\n0\r\n\r\n")
+            else:
+                writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"output": "ab"}')
+    writer.close()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_client_asks_again_until_the_time_is_over(stream: bool) -> None:
+    async with await asyncio.start_server(_serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        cell = Cell("compose", port, "fp32", "short", clients=3, tokens=2, seconds=0.2, first=7, stream=stream)
+        found = await run(cell)
+        once = await run(replace(cell, seconds=0))
+    assert {reply.number for reply in found.replies} == set(range(7, 7 + len(found.replies)))
+    assert len(found.replies) > 3
+    assert found.took_s > 0.2
+    assert len(once.replies) == 3
+    for reply in once.replies:
+        assert reply.text == ("" if stream else "ab")
+        assert reply.took_s - reply.first_s >= (0.04 if stream else 0)
+
+
+@pytest.mark.server
+async def test_a_refusal_is_no_figure() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\n\r\nfull")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        cell = Cell("predict", server.sockets[0].getsockname()[1], "", "short", 1, tokens=2, seconds=0, first=0)
+        with pytest.raises(RefusedError, match="429 full"):
+            await asyncio.to_thread(measure, cell)
 
 
 @pytest.mark.server
