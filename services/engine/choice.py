@@ -58,6 +58,13 @@ def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host
         batches.warm_up()
         return batches
     limits = _measure(network, model, rows)
+    if model.network.device.type == "cuda":
+        from services.engine.paged import start_paged
+
+        try:
+            return start_paged(model, host, rows=rows, tokens=limits.tokens, beams=batches)
+        except UnfitError as reason:
+            _log.info("%s does without transformers' paged cache: %s", settings.model, reason)
     return ContinuousRunner(model, network, host, limits=limits, beams=batches)
 
 

@@ -8,15 +8,15 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 Together = Literal["padded", "same length", "alone"]
 """What may share a batch: any prompts, prompts of one length, nothing."""
 
-_TEXTS = ((7, 3, 11, 5, 2, 13, 3, 17, 19), (13, 3, 23, 5))
+TEXTS = ((7, 3, 11, 5, 2, 13, 3, 17, 19), (13, 3, 23, 5))
 """Token ids, which any vocabulary has."""
 
-_FORCED = 5
+FORCED = 5
 """The token that every row takes, whatever it wants, so that the next one can be compared."""
 
 _TOLERANCES = {torch.float32: 1e-3}
 _COARSE = 0.1
-"""How far logits may be apart, in their standard deviations: 16 or 8 bits round otherwise in another batch."""
+"""For 16 or 8 bits, which round otherwise in another batch."""
 
 
 def prove(network: Any, pad: Any, *, coarse: bool = False) -> Together:
@@ -24,18 +24,23 @@ def prove(network: Any, pad: Any, *, coarse: bool = False) -> Together:
 
     pad: prompts -> (token ids, mask), as batches are padded. coarse: weights have 8 bits.
     """
-    tolerance = _COARSE if coarse else _TOLERANCES.get(network.dtype, _COARSE)
-    long, short = _TEXTS
+    tolerance = tolerance_of(network, coarse=coarse)
+    long, short = TEXTS
     alone = [_logits(network, *pad([text])) for text in (long, short)]
-    if _alike(_logits(network, *pad([long, short])), torch.cat(alone), tolerance):
+    if alike(_logits(network, *pad([long, short])), torch.cat(alone), tolerance):
         return "padded"
     backwards = long[::-1]
     alone = [alone[0], _logits(network, *pad([backwards]))]
-    return "same length" if _alike(_logits(network, *pad([long, backwards])), torch.cat(alone), tolerance) else "alone"
+    return "same length" if alike(_logits(network, *pad([long, backwards])), torch.cat(alone), tolerance) else "alone"
 
 
-def _alike(together: torch.Tensor, alone: torch.Tensor, tolerance: float) -> bool:
-    """False where a number is not finite."""
+def tolerance_of(network: Any, *, coarse: bool = False) -> float:
+    """How far logits may be apart, in their standard deviations."""
+    return _COARSE if coarse else _TOLERANCES.get(network.dtype, _COARSE)
+
+
+def alike(together: torch.Tensor, alone: torch.Tensor, tolerance: float) -> bool:
+    """Whether logits are no further apart than that; False where a number is not finite."""
     return bool((together - alone).abs().max() / alone.std() <= tolerance)
 
 
@@ -62,5 +67,5 @@ def _logits(network: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
 class _Force(LogitsProcessor):  # type: ignore[misc]  # transformers has no types
     def __call__(self, _input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         forced = torch.full_like(scores, -torch.inf)
-        forced[:, _FORCED] = 0
+        forced[:, FORCED] = 0
         return forced
