@@ -16,8 +16,9 @@ from services.errors import ServiceError
 
 _log = logging.getLogger(__name__)
 
-MAX_TOKENS: Final = {"cpu": 1024, "cuda": 16384}
-"""Tokens of one step, by the kind of device: a processor is as fast as with more, and a step stays short."""
+TOKENS_OF_A_THREAD: Final = 256
+"""Of one step on a processor: the rate grows up to 256 tokens, hardly up to 512, and then no more."""
+TOKENS_OF_A_GPU: Final = 16384
 
 MAX_ROWS = 128
 """Inputs of one step, and requests at work, where the settings name no number."""
@@ -84,7 +85,8 @@ class EncodeRunner:
         self._host = host
         self._max_jobs = max_rows or MAX_ROWS
         self._max_rows = 1 if encoder.pad_token_id is None else self._max_jobs
-        self._max_tokens = max_tokens or MAX_TOKENS.get(encoder.network.device.type, MAX_TOKENS["cpu"])
+        on_processor = max(2, torch.get_num_threads()) * TOKENS_OF_A_THREAD
+        self._max_tokens = max_tokens or (on_processor if encoder.network.device.type == "cpu" else TOKENS_OF_A_GPU)
         self._waiting: deque[_Progress] = deque()
         self._computing: Sequence[_Item] = ()
         for module in encoder.network.modules():
@@ -92,6 +94,7 @@ class EncodeRunner:
                 for layer in module:
                     layer.register_forward_pre_hook(self._before_layer)
         self._warm_up()
+        _log.info("up to %d tokens in up to %d inputs are computed at once", self._max_tokens, self._max_rows)
 
     @property
     def busy(self) -> bool:
@@ -168,7 +171,7 @@ class EncodeRunner:
                 item.progress.failure = _non_finite()
 
     def _forward(self, inputs: Sequence[EncoderInput], requests: Sequence[EncodingRequest]) -> torch.Tensor:
-        """One row an input, `[inputs, width]` in float32; `requests[i]` says what becomes of `inputs[i]`."""
+        """One row an input, `[inputs, width]`, on the processor; `requests[i]` says what becomes of `inputs[i]`."""
         device = self._encoder.network.device
         longest = max(len(item.ids) for item in inputs)
         lengths = torch.tensor([len(item.ids) for item in inputs], device=device)
@@ -182,13 +185,14 @@ class EncodeRunner:
         with torch.inference_mode():
             output = self._encoder.network(**tensors)
             if self._encoder.pooling is None:
-                return output.logits.float()  # type: ignore[no-any-return]  # transformers has no types
+                return output.logits.cpu().double()  # type: ignore[no-any-return]  # transformers has no types
             poolings = [request.pooling or self._encoder.pooling for request in requests]
             rows = _pool(output.last_hidden_state.float(), lengths, poolings)
             if self._encoder.head is not None:
                 rows = self._encoder.head(rows)
-            wanted = torch.tensor([request.normalize for request in requests], device=device)
-            return torch.where(wanted[:, None], torch.nn.functional.normalize(rows, dim=1), rows)
+            rows = rows.cpu().double()
+            normalize = torch.tensor([request.normalize for request in requests])
+            return torch.where(normalize[:, None], _normalized(rows), rows)
 
     def _before_layer(self, _module: torch.nn.Module, _arguments: Any) -> None:
         self._host.beat()
@@ -259,6 +263,11 @@ def _pool_alike(hidden: torch.Tensor, lengths: torch.Tensor, pooling: Pooling) -
             return hidden.masked_fill(absent, float("-inf")).amax(dim=1)
         case "mean":
             return hidden.masked_fill(absent, 0).sum(dim=1) / lengths[:, None]
+
+
+def _normalized(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of length 1. Their 9th decimal says nothing in float32, but would double what is sent."""
+    return torch.nn.functional.normalize(rows, dim=1).round(decimals=8)
 
 
 def _non_finite() -> ServiceError:

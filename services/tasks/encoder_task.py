@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from services.engine.base import EncoderInput, EncodingEngine, EncodingRequest
 from services.errors import ServiceError
 from services.settings import TaskSettings
-from services.tasks.admission import Admission
+from services.tasks.admission import Admission, Steps
 from services.wire import Done, Frame, TaskRequest
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Row = tuple[float, ...]
 Item = str | tuple[str, str]
+
+_AT_ONCE = 64
+"""Texts that are made into tokens before another request may have its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Texts:
         if isinstance(given, list):
             return cls(given, lambda index: f"{field}[{index}]"), True
         return cls([given], lambda _index: field), False
+
+    def part(self, start: int, end: int) -> "Texts":
+        """Some of them, which keep their places."""
+        return Texts(self.items[start:end], lambda index: self.place(start + index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +65,52 @@ class EncoderTask(ABC):
         self.model = model
 
     @abstractmethod
-    def prepare(self, fields: Mapping[str, Any]) -> Prepared:
+    def prepare(self, fields: Mapping[str, Any]) -> Steps[Prepared]:
         """Raises ServiceError 422 for fields that make no request."""
 
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
-        prepared = await self._admission.read(lambda: self.prepare(request.fields))
+        prepared = await self._admission.read_in_turns(self.prepare(request.fields))
         if not prepared.request.inputs:
             return _nothing(prepared)
         return _frames(self._engine, prepared)
 
-    def encode(self, texts: Texts, fields: Mapping[str, Any]) -> tuple[tuple[EncoderInput, ...], list[dict[str, Any]]]:
+    def encode(
+        self, texts: Texts, fields: Mapping[str, Any]
+    ) -> Steps[tuple[tuple[EncoderInput, ...], list[dict[str, Any]]]]:
         """Token ids of every text, cut to `max_input_length` and to what the model reads, and warnings that say so."""
-        if not texts.items:
-            return (), []
+        inputs: list[EncoderInput] = []
+        cut: list[tuple[int, int]] = []
+        if texts.items:
+            limit = self._limit(fields, pairs=isinstance(texts.items[0], tuple))
+        for start in range(0, len(texts.items), _AT_ONCE):
+            if start:
+                yield
+            part = texts.part(start, start + _AT_ONCE)
+            more, lengths = self._encode_part(part, limit)
+            inputs += more
+            cut += [(start + index, length) for index, length in lengths.items()]
+        return tuple(inputs), _truncation(cut, limit, texts) if cut else []
+
+    def _encode_part(self, texts: Texts, limit: int | None) -> tuple[list[EncoderInput], dict[int, int]]:
+        """The inputs, and of those that were cut the number of tokens before, by their index."""
         encoded = self._tokenize(texts.items, texts)
-        limit = self._limit(fields, pairs=isinstance(texts.items[0], tuple))
-        long = [index for index, ids in enumerate(encoded["input_ids"]) if limit is not None and len(ids) > limit]
-        warnings = _truncation(
-            [len(encoded["input_ids"][index]) for index in long], len(texts.items), limit, texts, long
-        )
+        lengths = {index: len(ids) for index, ids in enumerate(encoded["input_ids"])}
+        long = {index: length for index, length in lengths.items() if limit is not None and length > limit}
         if long:
             cut = self._tokenize([texts.items[index] for index in long], texts, max_length=limit)
             for place, index in enumerate(long):
                 for name, rows in cut.items():
                     encoded[name][index] = rows[place]
-        for index, ids in enumerate(encoded["input_ids"]):
-            if not ids:
-                where = texts.place(index)
-                raise ServiceError(
-                    422, "empty_text", f'"{where}" is empty, and the model cannot read nothing.', field=where
-                )
+        if empty := [index for index, length in lengths.items() if length == 0]:
+            where = texts.place(empty[0])
+            message = f'"{where}" is empty, and the model cannot read nothing.'
+            raise ServiceError(422, "empty_text", message, field=where)
         types = encoded.get("token_type_ids")
-        inputs = tuple(
+        inputs = [
             EncoderInput(tuple(ids), None if types is None else tuple(types[index]))
             for index, ids in enumerate(encoded["input_ids"])
-        )
-        return inputs, warnings
+        ]
+        return inputs, long
 
     def _tokenize(
         self, items: Sequence[Item], texts: Texts, max_length: int | None = None
@@ -152,18 +169,16 @@ def not_unicode(where: str) -> ServiceError:
     return ServiceError(422, "invalid_text", f'"{where}" is not valid Unicode.', field=where)
 
 
-def _truncation(
-    lengths: Sequence[int], count: int, limit: int | None, texts: Texts, indices: Sequence[int]
-) -> list[dict[str, Any]]:
-    """One warning, however many texts were cut."""
-    if not lengths:
-        return []
-    where = texts.place(indices[0])
-    if len(lengths) == 1:
-        message = f"The input has {lengths[0]} tokens; only the first {limit} were read."
-    else:
-        message = f"{len(lengths)} of {count} inputs have more than {limit} tokens, which is what was read of each."
+def _truncation(cut: Sequence[tuple[int, int]], limit: int | None, texts: Texts) -> list[dict[str, Any]]:
+    """One warning, however many texts were cut; `cut` tells their indices and how many tokens they had."""
+    index, length = cut[0]
+    where = texts.place(index)
+    message = f"The input has {length} tokens; only the first {limit} were read."
+    if len(cut) > 1:
         where = where.partition("[")[0]
+        message = (
+            f"{len(cut)} of {len(texts.items)} inputs have more than {limit} tokens, which is what was read of each."
+        )
     return [{"code": "input_truncated", "message": message, "field": where}]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.engine.base import EncodingRequest
 from services.engine.failure import MODEL_UNFIT, LoadError
+from services.tasks.admission import Steps
 from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ class Task(EncoderTask):
         self._labels = labels or [str(model.config.id2label[index]) for index in range(classes)]
         self._scores = _scores_of(model)
 
-    def prepare(self, fields: Mapping[str, Any]) -> Prepared:
+    def prepare(self, fields: Mapping[str, Any]) -> Steps[Prepared]:
         texts, many = Texts.of(fields, "text", "text-classification")
-        inputs, warnings = self.encode(texts, fields)
+        inputs, warnings = yield from self.encode(texts, fields)
         probabilities = bool(fields.get("return_probabilities"))
 
         def result(rows: Any) -> Any:

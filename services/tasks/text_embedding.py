@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.engine.base import EncodingRequest
+from services.tasks.admission import Steps
 from services.tasks.encoder_task import EncoderTask, Prepared, Texts, batch_size
 
 
@@ -13,9 +14,9 @@ class Task(EncoderTask):
     The repository's own pooling unless `pooling` says otherwise; length 1 unless `normalize` is false.
     """
 
-    def prepare(self, fields: Mapping[str, Any]) -> Prepared:
+    def prepare(self, fields: Mapping[str, Any]) -> Steps[Prepared]:
         texts, many = Texts.of(fields, "text", "text-embedding")
-        inputs, warnings = self.encode(texts, fields)
+        inputs, warnings = yield from self.encode(texts, fields)
         request = EncodingRequest(
             inputs,
             pooling=fields.get("pooling") or self.model.pooling,

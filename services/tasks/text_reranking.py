@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from services.engine.base import EncodingRequest
 from services.engine.failure import MODEL_UNFIT, LoadError
 from services.errors import ServiceError
+from services.tasks.admission import Steps
 from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size, is_unicode, not_unicode
 from services.tasks.text_classification import sigmoid, softmax
 
@@ -23,7 +24,7 @@ class Task(EncoderTask):
         super().setup(model)
         self._score = self._score_of(model)
 
-    def prepare(self, fields: Mapping[str, Any]) -> Prepared:
+    def prepare(self, fields: Mapping[str, Any]) -> Steps[Prepared]:
         for name in ("query", "documents"):
             if fields.get(name) is None:
                 raise ServiceError(422, "missing_field", f'text-reranking needs "{name}".', field=name)
@@ -31,7 +32,7 @@ class Task(EncoderTask):
         if not is_unicode(query):
             raise not_unicode("query")
         texts = [_text_of(document, index, fields.get("document_field")) for index, document in enumerate(documents)]
-        inputs, warnings = self.encode(
+        inputs, warnings = yield from self.encode(
             Texts([(query, text) for text in texts], lambda index: f"documents[{index}]"), fields
         )
 

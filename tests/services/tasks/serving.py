@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from services.settings import TaskSettings
+from services.tasks.encoder_task import EncoderTask, Prepared
 
 
 class TaskProcess:
@@ -84,6 +85,17 @@ def settings_of(path: Path, task: str = "text-generation", **changes: Any) -> Ta
     """Settings as the plan would write them, for one torch thread in float32."""
     values = {"id": "tiny", "task": task, "model": f"tiny/{path.name}", "model_path": path, "threads": 1}
     return TaskSettings(**{"precision": "float32", "device": "cpu", **values, **changes})
+
+
+def prepare(task: EncoderTask, fields: dict[str, Any]) -> Prepared:
+    """What a task makes of fields, all at once."""
+    steps = task.prepare(fields)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            prepared: Prepared = end.value
+            return prepared
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.engine.failure import MODEL_UNFIT
-from tests.services.tasks.serving import TaskProcess, serve, settings_of
+from tests.services.tasks.serving import TaskProcess, prepare, serve, settings_of
 
 pytestmark = pytest.mark.server
 
@@ -97,7 +97,7 @@ def _answers(task_class: Any, folder: Path, texts: list[str]) -> list[dict[str, 
     task = task_class(settings, None)
     encoder = load_classifier(settings, read_checkpoint(folder, "m"))
     task.setup(encoder)
-    prepared = task.prepare({"text": texts, "return_probabilities": True})
+    prepared = prepare(task, {"text": texts, "return_probabilities": True})
     with torch.inference_mode():
         logits = [encoder.network(torch.tensor([item.ids])).logits[0].tolist() for item in prepared.request.inputs]
     answers: list[dict[str, Any]] = prepared.result(logits)

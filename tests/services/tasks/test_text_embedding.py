@@ -1,5 +1,6 @@
 """text-embedding over a real socket: vectors equal to plain torch's and to sentence-transformers' own."""
 
+import select
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,7 +75,7 @@ def test_real_vectors_equal_those_of_sentence_transformers(
     ]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
+@pytest.mark.parametrize("pooling", ["cls", "lasttoken"])
 def test_a_repository_in_its_layout_equals_sentence_transformers(
     tmp_path: Path, known: Callable[[Path, list[str]], list[list[float]]], pooling: str
 ) -> None:
@@ -154,6 +155,13 @@ def test_company_changes_nothing(real_task: TaskProcess) -> None:
         singles = list(pool.map(lambda text: real_task.done({"text": text})["result"], TEXTS[:12]))
     assert_close(singles, alone, 1e-5)
     assert_close(many.result()["result"][:12], alone, 1e-5)
+
+
+def test_a_single_text_does_not_wait_for_thousands(real_task: TaskProcess) -> None:
+    with ThreadPoolExecutor(1) as pool, real_task.open({"text": TEXTS * 20}) as unread:
+        one = pool.submit(real_task.done, {"text": "Hello world"})
+        assert len(one.result()["result"]) == 384
+        assert not select.select([unread], [], [], 0)[0], "the list was done first"
 
 
 def test_a_client_that_leaves_takes_its_texts_along(real_task: TaskProcess) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.engine.failure import MODEL_UNFIT, LoadError
-from tests.services.tasks.serving import TaskProcess, serve, settings_of
+from tests.services.tasks.serving import TaskProcess, prepare, serve, settings_of
 
 pytestmark = pytest.mark.server
 
@@ -156,7 +156,7 @@ def _scores(folder: Path) -> list[float]:
     task = Task(settings, engine)
     encoder = load_classifier(settings, read_checkpoint(folder, "m"))
     task.setup(encoder)
-    prepared = task.prepare({"query": QUERY, "documents": DOCUMENTS})
+    prepared = prepare(task, {"query": QUERY, "documents": DOCUMENTS})
     rows = []
     with torch.inference_mode():
         for item in prepared.request.inputs:
