@@ -19,7 +19,8 @@ CHAT_TEMPLATES = "additional_chat_templates"
 STEPS = ("[0-9]_*/config.json", "[0-9]_*/model.safetensors")
 """What sentence-transformers keeps of the steps behind a network, such as 1_Pooling."""
 
-_COMPANIONS = ("*.json", "*.model", "*.jinja", "*.tiktoken", "vocab.*", "merges.txt")
+_VOCABULARIES = ("*.model", "*.spm", "*.tiktoken")
+_COMPANIONS = ("*.json", "*.jinja", "vocab.*", "merges.txt", *_VOCABULARIES)
 _FOREIGN_WEIGHTS = {
     "*.gguf": "GGUF files",
     "*.onnx": "ONNX files",
@@ -70,7 +71,7 @@ def has_vocabulary(names: Collection[str]) -> bool:
     """Whether a tokenizer can be made of these files."""
     if "tokenizer.json" in names or "vocab.txt" in names:
         return True
-    if any(fnmatchcase(name, pattern) for name in names for pattern in ("*.model", "*.tiktoken")):
+    if any(fnmatchcase(name, pattern) for name in names for pattern in _VOCABULARIES):
         return True
     return "vocab.json" in names and "merges.txt" in names
 
