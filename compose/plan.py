@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compose.loader import Loaded
 
 STAGES_FILE: Final = ".model-compose/stages.json"
+STARTS_FOLDER: Final = ".model-compose/starts"
 
 _QUIET: Final = {
     "BENTOML_DO_NOT_TRACK": "True",
@@ -124,6 +125,7 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
         labels=component.labels,
         max_concurrent_count=component.max_concurrent_count,
         max_queue_length=component.max_queue_length,
+        start_record=observed.directory / STARTS_FOLDER / f"{component.name}.json",
     )
     runtimes = (controller.runtime, component.runtime)
     return Unit(

@@ -14,18 +14,18 @@ import os
 import re
 import sys
 import threading
-import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from services.catalog import TASKS
 from services.engine.base import AnyHost, AnyRunner
-from services.engine.checkpoint import read_checkpoint
+from services.engine.checkpoint import read_ahead, read_checkpoint
 from services.engine.machine import processors, resident_bytes
 from services.engine.threaded import ThreadEngine
 from services.metrics import Metrics
 from services.routes import Routes
 from services.settings import TaskSettings
+from services.start_record import StartRecord
 from services.tasks.base import Task
 from services.wire import Frame, Readiness, TaskRequest
 
@@ -54,21 +54,19 @@ class TaskWorker:
 
     def __init__(self, settings: TaskSettings) -> None:
         self._settings = settings
-        self._made_s = time.monotonic()
+        self._start = StartRecord(settings)
         self._engine = ThreadEngine(self._load, max_queue_length=settings.max_queue_length, on_end=end_soon)
         self.metrics = Metrics(settings.id, self._engine)
         self._task: Task = importlib.import_module(TASKS[settings.task].module).Task(settings, self._engine)
 
     @property
     def readiness(self) -> Readiness:
-        return self._engine.readiness
+        return self._start.judge(self._engine.readiness)
 
     def start(self) -> None:
         """Begin to load; a second call does nothing."""
         os.environ.update(_QUIET)
-        threads = self._settings.threads or processors()
-        if threads is not None:  # torch.set_num_threads would make a second pool, for a library that nobody uses here
-            os.environ["OMP_NUM_THREADS"] = str(threads)
+        _limit_threads(self._settings.threads)
         for name in _SECRETS:
             os.environ.pop(name, None)
         self._engine.start()
@@ -78,6 +76,7 @@ class TaskWorker:
 
     def _load(self, host: AnyHost) -> AnyRunner:
         checkpoint = read_checkpoint(self._settings.model_path, self._settings.model)  # says no before torch loads
+        threading.Thread(target=read_ahead, args=(self._settings.model_path,), name="read-ahead", daemon=True).start()
         from services.engine.libraries import import_libraries
 
         import_libraries()
@@ -86,7 +85,7 @@ class TaskWorker:
         model = load(self._settings, checkpoint)
         self._task.setup(model)
         runner = make_runner(model, self._settings, host)
-        seconds, megabytes = time.monotonic() - self._made_s, resident_bytes() / 1e6
+        seconds, megabytes = self._start.keep(), resident_bytes() / 1e6
         _log.info(
             "%s on %s, loaded in %.1f s, %.0f MB",
             self._settings.model,
@@ -97,6 +96,17 @@ class TaskWorker:
         gc.collect()
         gc.freeze()  # the libraries stay; looking through them again and again costs tens of milliseconds
         return runner
+
+
+def _limit_threads(asked: int | None) -> None:
+    """For torch, before it is imported: torch.set_num_threads would make a second pool, for a library unused here.
+
+    Where nobody says how many, no more than the container may use at once.
+    """
+    if asked is not None:
+        os.environ["OMP_NUM_THREADS"] = str(asked)
+    elif (limit := processors()) is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(limit))
 
 
 def end_soon(exit_code: int) -> None:

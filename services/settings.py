@@ -35,3 +35,5 @@ class TaskSettings(BaseModel):
     max_queue_length: int = 64
     threads: int | None = None
     """Torch's threads; None: torch decides."""
+    start_record: Path | None = None
+    """A file of the task's own: how long it took to load, for the estimate of the next start."""

@@ -11,7 +11,9 @@ import html
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 
 FIRST_QUESTION_INTERVAL_S = 0.2
 QUESTION_TIMEOUT_S = 2
+_IMPORT_NICENESS = 5
 
 ENVIRONMENT = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -87,7 +90,8 @@ class Page:
             preparing.cancel()
 
     async def _prepare(self) -> None:
-        await asyncio.to_thread(import_module, "ui.page")
+        with ThreadPoolExecutor(1, "import", initializer=_step_back) as importer:
+            await asyncio.get_running_loop().run_in_executor(importer, import_module, "ui.page")
         self._imported = True
         while self._gradio is None:
             await self._ask_router()
@@ -149,6 +153,12 @@ class Page:
     def _check_password(self, _: str, password: str) -> bool:
         token = self._settings.auth_token or ""
         return hmac.compare_digest(password.encode(), token.encode())
+
+
+def _step_back() -> None:
+    """This thread lets others go first: models load at the same time, and nobody can use the page before them."""
+    if sys.platform == "linux":  # elsewhere it would be the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IMPORT_NICENESS)
 
 
 class _Server(uvicorn.Server):

@@ -1,7 +1,9 @@
 """What a model's folder says about itself, read without any framework: config.json and safetensors headers."""
 
+import contextlib
 import json
 import math
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,9 +60,22 @@ def _foreign_code(value: Any) -> Iterator[str]:
             yield from _foreign_code(inner)
 
 
+def read_ahead(folder: Path) -> None:
+    """Have the system fetch the weights from the disk while the libraries load: they are only mapped then."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in _weights(folder):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("model*.safetensors"))
+
+
 def _tensors(folder: Path) -> Iterator[tuple[str, int]]:
     """(type, elements) of every tensor, from the headers alone."""
-    for path in sorted(folder.glob("model*.safetensors")):
+    for path in _weights(folder):
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, path.stat().st_size)))

@@ -125,6 +125,7 @@ def test_a_task_is_told_all_it_needs_and_no_secret(tmp_path: Path) -> None:
         "max_concurrent_count": 8,
         "max_queue_length": 64,
         "threads": None,
+        "start_record": "/project/.model-compose/starts/chatter.json",
     }
     assert unit.environment == {
         "OMP_NUM_THREADS": "1",
