@@ -9,6 +9,7 @@ everything once on a small model, measures nothing worth knowing, and prints ins
 import argparse
 import datetime
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,7 @@ def main() -> None:
     options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     plan = SMOKE if options.smoke else FULL
     end = time.monotonic() + options.minutes * 60 - SERVICE_S
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="mc-") as name:
         folder = Path(name)
         size = "smoke" if options.smoke else "full"

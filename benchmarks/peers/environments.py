@@ -5,6 +5,7 @@ which wants a C++ compiler and several minutes; a peer that cannot be installed 
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def make(name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     command: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--progress-bar", "off"]
-    subprocess.run([*command, "--requirement", requirements], check=True)
+    building = {**os.environ, "CMAKE_ARGS": "-DLLAVA_BUILD=OFF"}  # llama-cpp-python without what reads pictures
+    subprocess.run([*command, "--requirement", requirements], check=True, env=building)
     shutil.copyfile(requirements, folder / _MARK)
 
 

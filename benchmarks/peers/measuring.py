@@ -93,7 +93,8 @@ class Comparison:
                 checked = self._plan.checked
                 cell = running.cell(kind=kind, clients=checked, tokens=self._plan.tokens, seconds=0, first=0)
                 with self._alone(running):
-                    replies += [reply.text == expected[kind][reply.number] for reply in measure(cell).replies]
+                    found = measure(cell).replies
+                replies += [_whole(reply.text) == _whole(expected[kind][reply.number]) for reply in found]
             if running.contestant.exact:
                 self.figures.equal[running.contestant.name] = (sum(replies), len(replies))
             self._say(f"{running.contestant.name}: {sum(replies)} of {len(replies)} answers are those of generate()")
@@ -146,6 +147,11 @@ def takes_part(running: Running, workload: Workload, clients: int) -> bool:
         return False
     able = (contestant.samples or not workload.sampled) and (contestant.streams or not workload.stream)
     return able and clients <= contestant.most_clients
+
+
+def _whole(text: str) -> str:
+    """Without what is no whole character, which some show and some leave out."""
+    return text.replace("\N{REPLACEMENT CHARACTER}", "")
 
 
 def _signal(leaders: set[int], number: signal.Signals) -> None:
