@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.e2e.project import Project
 from tests.encoders import make_encoder, make_sentence_layout
 from tests.hub import FakeHub
 from tests.models import Architecture, make_model
 from tests.net import free_port
+from tests.rewriters import make_rewriter
 
 ROOT = Path(__file__).parent.parent.parent
 MODELS: dict[str, Architecture] = {
@@ -24,20 +27,21 @@ MODELS: dict[str, Architecture] = {
     "EleutherAI/gpt-neo-2.7B": "gpt_neo",
     "Salesforce/codegen-350M-mono": "codegen",
     "facebook/blenderbot-400M-distill": "blenderbot",
-    "facebook/bart-large-cnn": "blenderbot",
-    "google/flan-t5-small": "blenderbot",
-    "google/flan-t5-base": "blenderbot",
-    "google-t5/t5-small": "blenderbot",
 }
 """The documents' models under their real names: tiny and random, in the layout of their repositories."""
 
-ENCODERS: dict[str, Callable[[Path], Path]] = {
+OTHERS: dict[str, Callable[[Path], Path]] = {
+    "google/flan-t5-small": lambda folder: make_rewriter("t5", folder),
+    "google/flan-t5-base": lambda folder: make_rewriter("t5", folder),
+    "facebook/bart-large-cnn": lambda folder: make_rewriter("bart", folder),
+    "Helsinki-NLP/opus-mt-en-de": lambda folder: pickled(make_rewriter("marian", folder)),
     "sentence-transformers/all-MiniLM-L6-v2": lambda folder: make_sentence_layout(make_encoder("bert", folder)),
     "distilbert/distilbert-base-uncased-finetuned-sst-2-english": lambda folder: make_encoder(
         "distilbert", folder, labels=2
     ),
     "cross-encoder/ms-marco-MiniLM-L6-v2": lambda folder: make_encoder("bert", folder, labels=1),
 }
+"""The same for the tasks that do not go on with a text."""
 
 BIN_ONLY: set[Architecture] = {"gpt2", "codegen", "blenderbot"}
 
@@ -49,9 +53,17 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
         name: make_model(architecture, folder / architecture, safetensors=architecture not in BIN_ONLY)
         for name, architecture in MODELS.items()
     }
-    folders |= {name: make(folder / Path(name).name) for name, make in ENCODERS.items()}
+    folders |= {name: make(folder / Path(name).name) for name, make in OTHERS.items()}
     with FakeHub(folders) as hub:
         yield hub
+
+
+def pickled(folder: Path) -> Path:
+    """The model with `pytorch_model.bin` alone, as old repositories have it."""
+    weights = folder / "model.safetensors"
+    torch.save(load_file(weights), folder / "pytorch_model.bin")
+    weights.unlink()
+    return folder
 
 
 @pytest.fixture(scope="session")
