@@ -10,8 +10,10 @@ import torch
 from services.catalog import TASKS
 from services.engine.base import AnyHost, AnyRunner
 from services.engine.checkpoint import Checkpoint
+from services.engine.continuous.cache import Block
 from services.engine.continuous.memory import cache_tokens
 from services.engine.continuous.network import Network, UnfitError
+from services.engine.continuous.prefixes import Prefixes
 from services.engine.continuous.proof import prove
 from services.engine.continuous.runner import ContinuousRunner
 from services.engine.continuous.scheduler import Limits
@@ -26,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 _ROWS = 32
 """Sequences in the batch where the file does not say."""
+
+_PREFIXES = 4
+"""The cache of what prompts begin with has this part of what the rows have."""
 
 
 def load(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel | LoadedEncoder:
@@ -57,7 +62,7 @@ def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host
         _log.info("%s runs in batches of generate(): %s", settings.model, reason)
         batches.warm_up()
         return batches
-    limits = _measure(network, model, rows)
+    limits, prefix_bytes = _measure(network, model, rows)
     if model.network.device.type == "cuda":
         from services.engine.paged import start_paged
 
@@ -65,21 +70,24 @@ def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host
             return start_paged(model, host, rows=rows, tokens=limits.tokens, beams=batches)
         except UnfitError as reason:
             _log.info("%s does without transformers' paged cache: %s", settings.model, reason)
-    return ContinuousRunner(model, network, host, limits=limits, beams=batches)
+    prefixes: Prefixes[Block] = Prefixes(prefix_bytes)
+    return ContinuousRunner(model, network, host, limits=limits, beams=batches, prefixes=prefixes)
 
 
-def _measure(network: Network, model: LoadedModel, rows: int) -> Limits:
-    """Warm all layers up, see how much a token takes, and say what the cache may come to hold."""
+def _measure(network: Network, model: LoadedModel, rows: int) -> tuple[Limits, int]:
+    """Warm all layers up, see how much a token takes, and say what the cache may hold; also the bytes for prefixes."""
     with torch.inference_mode():
         network.cache.reserve(1, 2)
         network.read([[0, 0]], [0], [0])
     size = network.cache.bytes_per_token
     network.cache.reset()
     limits = Limits(rows, cache_tokens(model.network.device, size, rows=rows, context=model.room.decoder))
+    prefix_bytes = limits.tokens * size // _PREFIXES
     _log.info(
-        "up to %d rows at once, and %d tokens in a cache of up to %.0f MB",
+        "up to %d rows at once, %d tokens in a cache of up to %.0f MB, and %.0f MB for what prompts begin with",
         limits.rows,
         limits.tokens,
         limits.tokens * size / 1e6,
+        prefix_bytes / 1e6,
     )
-    return limits
+    return limits, prefix_bytes

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
+Block = list[torch.Tensor]
+"""Keys and values of some neighbouring tokens, of all layers, each [heads, tokens, size of a head]."""
+
 _SMALLEST = 64
 """Tokens a slot has room for at first."""
 
@@ -79,6 +82,16 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
             kept = buffer[one, :, :length].clone()
             buffer[one, :, :length] = buffer[other, :, :length]
             buffer[other, :, :length] = kept
+
+    def cut(self, slot: int, start: int, stop: int) -> tuple[Block, int]:
+        """A copy of the keys and values of some tokens, and how many bytes it has."""
+        block = [buffer[slot, :, start:stop].clone() for buffer in self._all()]
+        return block, sum(part.nbytes for part in block)
+
+    def paste(self, slot: int, start: int, block: Block) -> None:
+        """Put what was cut into another slot."""
+        for buffer, part in zip(self._all(), block, strict=True):
+            buffer[slot, :, start : start + part.shape[1]] = part
 
     def scrub(self, lengths: Sequence[int]) -> None:
         """Forget all but the first `lengths[i]` tokens of slot `i`.

@@ -4,7 +4,7 @@ import torch
 
 from services.engine.machine import available_memory_bytes, mapped_bytes
 
-_SHARE = 0.5
+_SHARE = 0.4
 """Of the free memory; other models start beside this one."""
 
 _UNKNOWN = 2 * 1024**3

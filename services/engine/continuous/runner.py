@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -17,7 +18,9 @@ from services.engine.base import (
     Piece,
     Prompt,
 )
+from services.engine.continuous.cache import Block
 from services.engine.continuous.network import Network
+from services.engine.continuous.prefixes import BLOCK, Prefixes
 from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chunk
 from services.engine.continuous.seats import Seat, Seats, needed
 from services.engine.loading import LoadedModel
@@ -30,6 +33,7 @@ class ContinuousRunner:
     """A Runner: one step reads a chunk of new prompts, if there are any, and gives every row that writes one token.
 
     beams: does the requests that search with beams, each in one step of its own.
+    prefixes: what prompts begin with, so that it is read once.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class ContinuousRunner:
         *,
         limits: Limits,
         beams: GenerationRunner,
+        prefixes: Prefixes[Block],
         pace: Pace | None = None,
     ) -> None:
         self._network = network
@@ -51,6 +56,7 @@ class ContinuousRunner:
         self._decode = make_decode(model.tokenizer)
         self._ends = frozenset(model.eos_token_ids)
         self._sampler = Sampler(model.network.generation_config, self._ends)
+        self._prefixes = prefixes
         self._pace = pace or Pace()
         self._works: dict[Job[GenerationRequest], _Work] = {}
         self._seats = Seats(self._cache)
@@ -106,6 +112,7 @@ class ContinuousRunner:
         self._works.clear()
         self._seats.clear()
         self._outcomes.clear()
+        self._prefixes.clear()
         self._cache.reset()
         self._beams.reset()
         self._report()
@@ -127,6 +134,9 @@ class ContinuousRunner:
         reading = self._seats.reading
         if not reading:
             return
+        for seat in reading:
+            if not seat.length:
+                self._recall(seat)
         tokens_at_once = bounded(self._pace.tokens, max(seat.length for seat in reading))
         chosen, width = next_chunk([seat.left for seat in reading], tokens_at_once)
         seats = [reading[index] for index in chosen]
@@ -144,12 +154,22 @@ class ContinuousRunner:
         places, writers = [], []
         for place, seat in enumerate(seats):
             if not seat.left and seat.row.job in self._works:
+                self._prefixes.keep(seat.row.prompt.ids, partial(self._cache.cut, seat.slot))
                 begun = self._seats.begin(seat)
                 places += [place] * len(begun)
                 writers += begun
         if writers:
             self._choose(logits[places], writers)
         self._pace.note(len(tokens) * max(map(len, tokens)), time.perf_counter() - began)
+
+    def _recall(self, seat: Seat) -> None:
+        """What other prompts began with as well need not be read again."""
+        blocks = self._prefixes.find(seat.row.prompt.ids)
+        if blocks:
+            self._cache.reserve(len(self._seats), len(blocks) * BLOCK)
+            for number, block in enumerate(blocks):
+                self._cache.paste(seat.slot, number * BLOCK, block)
+            seat.length = len(blocks) * BLOCK
 
     def _write(self) -> None:
         """One token for every row that has read its prompt."""

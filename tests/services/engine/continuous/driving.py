@@ -43,9 +43,13 @@ def request(*given: Prompt, sampling: Sampling = GREEDY, seed: int = 1, **how: A
     return GenerationRequest(given, sampling, seed, **how)
 
 
-def make(model: "LoadedModel", *, rows: int = 8, tokens: int = 4096, chunk: int | None = None) -> Make:
+def make(
+    model: "LoadedModel", *, rows: int = 8, tokens: int = 4096, chunk: int | None = None, prefix_bytes: int = 0
+) -> Make:
     """A factory of runners. chunk: tokens of a prompt that are read at once, however fast that is."""
+    from services.engine.continuous.cache import Block
     from services.engine.continuous.network import Network
+    from services.engine.continuous.prefixes import Prefixes
     from services.engine.continuous.runner import ContinuousRunner
     from services.engine.continuous.scheduler import Limits, Pace
 
@@ -57,9 +61,10 @@ def make(model: "LoadedModel", *, rows: int = 8, tokens: int = 4096, chunk: int 
         beams: Any = _NoBeams()
         pace = Fixed() if chunk else Pace()
         pace.tokens = chunk or pace.tokens
-        return ContinuousRunner(
-            model, Network(model.network), host, limits=Limits(rows, tokens), beams=beams, pace=pace
-        )
+        prefixes: Prefixes[Block] = Prefixes(prefix_bytes)
+        limits = Limits(rows, tokens)
+        network = Network(model.network)
+        return ContinuousRunner(model, network, host, limits=limits, beams=beams, prefixes=prefixes, pace=pace)
 
     return start
 

@@ -83,20 +83,40 @@ def test_a_seed_gives_the_same_text_whatever_else_runs(model: "LoadedModel", chu
     assert len({text for texts in alone.texts for text in texts}) == 6
 
 
-def test_sequences_of_one_prompt_read_it_once(model: "LoadedModel", monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens of prompts the network reads, row by row."""
     from services.engine.continuous.network import Network
 
-    read: list[int] = []
+    counts: list[int] = []
     original = Network.read
 
     def count(self: Network, tokens: Any, *where: Any) -> Any:
-        read.extend(map(len, tokens))
+        counts.extend(map(len, tokens))
         return original(self, tokens, *where)
 
     monkeypatch.setattr(Network, "read", count)
+    return counts
+
+
+def test_sequences_of_one_prompt_read_it_once(model: "LoadedModel", read: list[int]) -> None:
     sampling = replace(SAMPLED, num_return_sequences=4)
     run(make(model, rows=4, chunk=20), [request(prompt_of(50), sampling=sampling)])
     assert sum(read) == 50
+
+
+def test_what_prompts_begin_with_is_read_once(model: "LoadedModel", read: list[int]) -> None:
+    system = prompt_of(100).ids
+    asked = [Prompt((*system, *each.ids), max_new=6) for each in prompts(5, longest=20)]
+    recorder = Recorder()
+    runner = make(model, prefix_bytes=10**6)(recorder.host)
+    for prompt in asked:
+        job = Job(request(prompt))
+        assert finish(runner, recorder, [job]) == [generated(model, prompt)]
+    assert read == [len(asked[0].ids), *(len(prompt.ids) - 96 for prompt in asked[1:])]
+    runner.reset()
+    finish(runner, recorder, [Job(request(asked[0]))])
+    assert read[-1] == len(asked[0].ids)
 
 
 def test_a_list_flows_through_in_order_and_others_get_in_between(model: "LoadedModel") -> None:
@@ -217,7 +237,9 @@ def test_whoever_comes_whenever_and_leaves(
 ) -> None:
     requests = [request(*each) for each in arrivals]
     gone = [index for index in cancelled if index < len(requests)]
-    ends = staggered(make(model, rows=rows, tokens=rows * 100, chunk=chunk), requests, seed=seed, cancelled=gone)
+    ends = staggered(
+        make(model, rows=rows, tokens=rows * 100, chunk=chunk, prefix_bytes=10**5), requests, seed=seed, cancelled=gone
+    )
     for index, (each, end) in enumerate(zip(requests, ends, strict=True)):
         if end is None:
             assert index in gone
