@@ -32,7 +32,7 @@ class Network:
         unknown = set(types) - _KINDS
         if unknown:
             raise UnfitError(f"it has layers of the kind {min(unknown)}")
-        if _scales_with_longest(self._config):
+        if scales_with_longest(self._config):
             raise UnfitError("its position embeddings depend on the longest row")
         self._kinds: list[str] = sorted(set(types))
         self._head: torch.nn.Module = network.get_output_embeddings()
@@ -97,7 +97,7 @@ class Network:
         return masks if len(masks) > 1 else masks[self._kinds[0]]
 
 
-def _scales_with_longest(config: Any) -> bool:
+def scales_with_longest(config: Any) -> bool:
     """Whether one row beyond the length of the training changes the positions of all (longrope, dynamic)."""
     parameters = getattr(config, "rope_parameters", None) or {}
     for kind in [parameters, *(value for value in parameters.values() if isinstance(value, dict))]:

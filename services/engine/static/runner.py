@@ -6,6 +6,7 @@ from functools import cached_property
 
 from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Occupancy, Outcome, Piece
 from services.engine.continuous.memory import cache_tokens
+from services.engine.continuous.network import scales_with_longest
 from services.engine.failure import explain, not_finite
 from services.engine.loading import LoadedModel
 from services.engine.row import Answer, Row, make_decode
@@ -95,18 +96,22 @@ class GenerateRunner:
     def _limits(self) -> Limits:
         network, room = self._model.network, self._model.room
         together = prove(network, self._generator.pad, coarse=self._coarse)
+        config = network.config.get_text_config(decoder=True)
+        if together == "padded" and (scales_with_longest(config) or reads_padding(self._model)):
+            together = "same length"
         if together != "padded":
             what = "one at a time" if together == "alone" else "only with others of their length"
             _log.info("prompts are computed %s: a batch would change what the model says", what)
         rows = 1 if together == "alone" else self._most
-        config = network.config.get_text_config(decoder=True)
         bytes_per_token = 2 * config.num_hidden_layers * config.hidden_size * network.dtype.itemsize
+        tokens = cache_tokens(network.device, bytes_per_token, rows=rows, context=room.decoder)
+        _log.info("batches of up to %d rows and %d tokens, prompts and answers together", rows, tokens)
         return Limits(
             rows=rows,
-            tokens=cache_tokens(network.device, bytes_per_token, rows=rows, context=None),
+            tokens=tokens,
             prompt_tokens=None if self._generator.reads_in_pieces else _ENCODER_TOKENS,
             context=None if room.encoder_decoder else room.decoder,
-            padding=together == "padded" and not reads_padding(self._model),
+            padding=together == "padded",
         )
 
     def _compute(self) -> None:
