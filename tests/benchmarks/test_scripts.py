@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 SHORT = {
     "bodies": (),
     "durable": ("--seconds", "0.3", "--clients", "4", "--kills", "1"),
+    "encoding": ("--seconds", "0.1", "--rounds", "1"),
     "leaving": ("--clients", "9"),
     "memory": (),
     "overhead": ("--seconds", "0.1", "--rounds", "1"),

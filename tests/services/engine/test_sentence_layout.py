@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_refused_by_name(tmp_path: Path) -> None:
         "the/model needs the step LSTM in 3_LSTM of sentence-transformers, which is not supported"
     )
     dense = {"in_features": 4, "out_features": 2}
-    files = {"3_Dense__config": {**dense, "use_residual": True}}
+    files: dict[str, Any] = {"3_Dense__config": {**dense, "use_residual": True}}
     steps = {**STEPS, "3_Dense": "Dense"}
     assert refused(write(tmp_path, steps, **files)) == (
         "the/model wires its layer 3_Dense in a way of its own, which is not supported"
