@@ -19,14 +19,12 @@ def own_result(task: TaskType, fields: Mapping[str, Template]) -> Shape:
     """Of what the model itself answers; a list of inputs gives a list."""
     asked = with_defaults(task, dict(fields))
     read = [asked[name] for name, field in task.fields.items() if field.kind == "text-or-list" and name in asked]
-    many = [_is_list(template) for template in read]
+    many = {_is_list(template) for template in read}
     if task.result == "text":
-        return (
-            TEXT if not any(answer is not False for answer in many) and "num_return_sequences" not in asked else TEXTS
-        )
+        return TEXT if many <= {False} and "num_return_sequences" not in asked else TEXTS
     parts = {name: _part(part, asked) for name, part in task.parts.items()}
     one = parts if task.result == "object" else ListOf(parts or None)
-    return one if all(answer is False for answer in many) else listed(one, sure=all(many))
+    return one if many <= {False} else listed(one, sure=many == {True})
 
 
 def _is_list(template: Template) -> bool | None:
@@ -40,11 +38,13 @@ def _is_list(template: Template) -> bool | None:
 
 
 def _part(part: Part, fields: Mapping[str, Template]) -> Shape:
-    if part.flag is not None:
-        try:
-            asked = str(constant(fields.get(part.flag, part.by_default))).lower()
-        except LookupError:
-            asked = "unknown"
-        if asked == "false":
-            return Absent(f"write `{part.flag}: true` for it")
+    if part.flag is not None and _is_off(fields.get(part.flag, part.by_default)):
+        return Absent(f"write `{part.flag}: true` for it")
     return TEXT if part.word == "text" else None
+
+
+def _is_off(flag: Template) -> bool:
+    try:
+        return str(constant(flag)).lower() == "false"
+    except (ExpressionError, LookupError):
+        return False
