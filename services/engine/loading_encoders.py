@@ -86,6 +86,7 @@ def load_embedder(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedEncod
         layout = SentenceLayout("mean")
     place = choose_place(settings, checkpoint)
     network = load_network(_auto_class(checkpoint), settings, place, unused="pooler")
+    network.config.get_text_config().use_cache = False  # a decoder would keep what nobody goes on with
     if layout.other_prompts:
         _log.info(
             "%s knows prompts for %s; write the one you want in front of `text`",
@@ -120,6 +121,7 @@ def load_classifier(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedEnc
     layout = read_sentence_layout(settings.model_path, settings.model) or SentenceLayout("mean")
     place = choose_place(settings, checkpoint)
     network = load_network(transformers.AutoModelForSequenceClassification, settings, place)
+    network.config.get_text_config().use_cache = False
     tokenizer = load_tokenizer(settings)
     pad = _pad_token(network, tokenizer)
     if network.config.get_text_config().pad_token_id is None:
