@@ -23,6 +23,7 @@ from services.engine.continuous.network import Network
 from services.engine.continuous.prefixes import BLOCK, Prefixes
 from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chunk
 from services.engine.continuous.seats import Seat, Seats, needed
+from services.engine.failure import beyond_cache, explain, not_finite
 from services.engine.loading import LoadedModel
 from services.engine.row import Answer, Row, make_decode
 from services.engine.sampler import Sampler
@@ -88,7 +89,7 @@ class ContinuousRunner:
             return
         longest = max(request.prompts, key=needed)
         if needed(longest) > self._limits.tokens:
-            self._outcomes.append((job, _too_long(longest, self._limits.tokens)))
+            self._outcomes.append((job, beyond_cache(len(longest.ids), longest.max_new, self._limits.tokens)))
             return
         work = self._works[job] = _Work(Answer(job, decode=self._decode, ends=self._ends))
         self._seat(work, 1)
@@ -134,13 +135,29 @@ class ContinuousRunner:
         reading = self._seats.reading
         if not reading:
             return
+        seats: Sequence[Seat] = reading
+        try:
+            seats, tokens = self._next_chunk(reading)
+            logits = self._read_chunk(seats, tokens)
+        except Exception as error:  # noqa: BLE001 - too little memory for a long prompt, say; others go on
+            explained = explain(error)
+            for seat in seats:
+                self._fail(seat.row.job, explained)
+            return
+        self._begin(seats, logits)
+
+    def _next_chunk(self, reading: Sequence[Seat]) -> tuple[list[Seat], list[tuple[int, ...]]]:
+        """Who reads, and what."""
         for seat in reading:
             if not seat.length:
                 self._recall(seat)
         tokens_at_once = bounded(self._pace.tokens, max(seat.length for seat in reading))
         chosen, width = next_chunk([seat.left for seat in reading], tokens_at_once)
         seats = [reading[index] for index in chosen]
-        tokens = [seat.next_tokens(width) for seat in seats]
+        return seats, [seat.next_tokens(width) for seat in seats]
+
+    def _read_chunk(self, seats: Sequence[Seat], tokens: Sequence[tuple[int, ...]]) -> torch.Tensor:
+        """The logits behind each row's last token."""
         self._cache.reserve(
             len(self._seats), max(seat.length + len(new) for seat, new in zip(seats, tokens, strict=True))
         )
@@ -148,9 +165,14 @@ class ContinuousRunner:
         logits = self._network.read(tokens, [seat.slot for seat in seats], [seat.length for seat in seats])
         for seat, new in zip(seats, tokens, strict=True):
             seat.length += len(new)
+        self._pace.note(len(tokens) * max(map(len, tokens)), time.perf_counter() - began)
+        return logits
+
+    def _begin(self, seats: Sequence[Seat], logits: torch.Tensor) -> None:
+        """Let those write that have read all of their prompts."""
         for seat, finite in zip(seats, logits.amax(-1).isfinite().tolist(), strict=True):
             if not finite:
-                self._fail(seat.row.job)
+                self._fail(seat.row.job, not_finite())
         places, writers = [], []
         for place, seat in enumerate(seats):
             if not seat.left and seat.row.job in self._works:
@@ -160,7 +182,6 @@ class ContinuousRunner:
                 writers += begun
         if writers:
             self._choose(logits[places], writers)
-        self._pace.note(len(tokens) * max(map(len, tokens)), time.perf_counter() - began)
 
     def _recall(self, seat: Seat) -> None:
         """What other prompts began with as well need not be read again."""
@@ -190,7 +211,7 @@ class ContinuousRunner:
             if job not in self._works:  # another row of it has failed just now
                 continue
             if token is None:
-                self._fail(job)
+                self._fail(job, not_finite())
                 continue
             text = row.push(token)
             if text and job.request.stream:
@@ -207,12 +228,12 @@ class ContinuousRunner:
             del self._works[job]
             self._outcomes.append((job, work.answer.finished()))
 
-    def _fail(self, job: Job[GenerationRequest]) -> None:
-        """End a job whose numbers are not finite, if another row of it has not done so already."""
+    def _fail(self, job: Job[GenerationRequest], error: ServiceError) -> None:
+        """End a job that cannot go on, unless another row of it has done so already, and clean up behind it."""
         if job in self._works:
             self._end(job)
             self._seats.scrub()
-            self._outcomes.append((job, _not_finite()))
+            self._outcomes.append((job, error))
 
     def _end(self, job: Job[GenerationRequest]) -> None:
         """Forget a job and its rows."""
@@ -235,22 +256,3 @@ class _Work:
         self.waiting: deque[Row] = deque(answer.rows)
         self.seated = 0
         self.at_once = request.batch_size * request.sampling.num_return_sequences or len(answer.rows)
-
-
-def _too_long(prompt: Prompt, tokens: int) -> ServiceError:
-    return ServiceError(
-        422,
-        "prompt_too_long",
-        f"The prompt has {len(prompt.ids)} tokens and the answer may have {prompt.max_new}, but there is memory for"
-        f" {tokens} tokens only.",
-        hint='Shorten the prompt, or lower "max_output_length".',
-    )
-
-
-def _not_finite() -> ServiceError:
-    return ServiceError(
-        500,
-        "non_finite_output",
-        "The model computed numbers that are not finite (NaN or infinity), so there is no answer.",
-        hint="Try `precision: float32` in the file, or check the model's weights.",
-    )

@@ -181,7 +181,7 @@ def test_a_prompt_that_never_fits_is_refused_with_the_numbers(model: "LoadedMode
     assert (refused.status, refused.code, refused.message) == (
         422,
         "prompt_too_long",
-        "The prompt has 50 tokens and the answer may have 20, but there is memory for 60 tokens only.",
+        "The prompt has 50 tokens and the answer may have 20, but there is memory for 60 only.",
     )
     assert isinstance(served, Finished)
 
@@ -203,6 +203,24 @@ def test_numbers_that_are_not_finite_end_one_request_only(tiny: Tiny, chunk: int
     assert isinstance(failed, ServiceError)
     assert (failed.status, failed.code) == (500, "non_finite_output")
     assert ends == [generated(model, prompt) for prompt in healthy]
+
+
+def test_a_prompt_that_cannot_be_read_ends_alone(model: "LoadedModel", monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.engine.continuous.network import Network
+
+    original = Network.read
+
+    def lack_memory(self: Network, tokens: Any, *where: Any) -> Any:
+        if len(tokens[0]) > 50:
+            raise MemoryError
+        return original(self, tokens, *where)
+
+    monkeypatch.setattr(Network, "read", lack_memory)
+    asked = [prompt_of(9, max_new=20), prompt_of(60), prompt_of(12)]
+    first, second, third = run(make(model, chunk=100), [request(prompt) for prompt in asked])
+    assert isinstance(second, ServiceError)
+    assert (second.status, second.code) == (503, "out_of_memory")
+    assert [first, third] == [generated(model, asked[0]), generated(model, asked[2])]
 
 
 def test_after_a_reset_everything_begins_anew(model: "LoadedModel") -> None:
