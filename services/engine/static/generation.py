@@ -33,6 +33,9 @@ class Generator:
         self._encoder_decoder = model.room.encoder_decoder
         self._check = check
         self._sampler = Sampler(self._config, model.eos_token_ids, self._start() if self._encoder_decoder else None)
+        marking = self._config.watermarking_config
+        vocabulary = model.network.config.get_text_config(decoder=True).vocab_size
+        self._mark = None if marking is None else marking.construct_processor(vocabulary, model.network.device)
         stateful = getattr(model.network, "_is_stateful", False)  # transformers' word for models like Mamba
         self.reads_in_pieces = not (self._encoder_decoder or stateful)
         for module in model.network.modules():
@@ -47,7 +50,7 @@ class Generator:
         Raises what `check` and torch raise.
         """
         forced = _as_list(self._config.forced_eos_token_id)
-        chooser = _Chooser(rows, ended, self._sampler, min(forced) if forced else None)
+        chooser = _Chooser(rows, ended, self._sampler, forced=min(forced) if forced else None, mark=self._mark)
         self._generate(
             rows,
             GenerationConfig(
@@ -141,17 +144,23 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers has no ty
     """Leaves of each row's scores only the token that our sampler chose, after the processors of the repository.
 
     forced: the token that a text must end with when it is as long as it may be. `generate()` knows one length only.
+    mark: the watermark, which `generate()` would put on behind us, where nothing is left to choose.
     chosen: the tokens of this step, of the rows that had not ended.
     """
 
-    def __init__(self, rows: Sequence[Row], ended: Callable[[Row], bool], sampler: Sampler, forced: int | None) -> None:
+    def __init__(
+        self, rows: Sequence[Row], ended: Callable[[Row], bool], sampler: Sampler, *, forced: int | None, mark: Any
+    ) -> None:
         self.rows = rows
         self.ended = ended
         self.chosen: list[tuple[Row, int | None]] = []
         self._sampler = sampler
         self._forced = forced
+        self._mark = mark
 
-    def __call__(self, _input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if self._mark is not None:
+            scores = self._mark(input_ids, scores)
         going = [(place, row) for place, row in enumerate(self.rows) if not self.ended(row)]
         last = [pair for pair in going if self._must_end(pair[1])]
         free = [pair for pair in going if not self._must_end(pair[1])]

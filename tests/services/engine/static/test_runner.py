@@ -286,6 +286,25 @@ def test_a_forced_end_comes_when_each_row_is_as_long_as_it_may_be(tiny: Tiny) ->
     assert [end.finish_reasons for end in ends if isinstance(end, Finished)] == [(("stop",),)] * 3
 
 
+@pytest.mark.parametrize("asked", ["no_repeat_ngram_size", "watermarking_config", "suppress_tokens"])
+def test_what_the_repository_asks_for_is_done(tiny: Tiny, asked: str) -> None:
+    from transformers import WatermarkingConfig
+
+    model = load(tiny, "gpt2")
+    given = [Prompt(tuple(range(5, 10 + place % 3)), max_new=30) for place in range(6)]
+    plain = [generated(model, prompt, GREEDY) for prompt in given]
+    likely = model.tokenizer.encode(plain[0].texts[0][0])[:3]
+    values = {
+        "no_repeat_ngram_size": 2,
+        "watermarking_config": WatermarkingConfig(bias=20.0),
+        "suppress_tokens": likely,
+    }
+    setattr(model.network.generation_config, asked, values[asked])
+    expected = [generated(model, prompt, GREEDY) for prompt in given]
+    assert expected != plain
+    assert run(Batches(model), [request(prompt) for prompt in given]) == expected
+
+
 def test_a_model_that_a_batch_changes_is_used_alone_and_that_is_said(
     tiny: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
