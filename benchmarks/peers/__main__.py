@@ -28,8 +28,6 @@ DOCUMENT = REPOSITORY / "docs" / "performance.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 FAST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 """What a processor may have that matters here."""
-SERVICE_S = 120
-"""What is kept for the measurements that are no comparison on the model."""
 
 
 def machine() -> str:
@@ -82,21 +80,23 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     plan = SMOKE if options.smoke else FULL
-    end = time.monotonic() + options.minutes * 60 - SERVICE_S
+    end = time.monotonic() + options.minutes * 60
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="mc-") as name:
         folder = Path(name)
         size = "smoke" if options.smoke else "full"
         command = [sys.executable, "-m", "benchmarks.peers.model", str(folder / "model"), size]
         subprocess.run([*command, str(plan.tokens), str(plan.checked)], check=True)
+        print("the model is written", flush=True)
+        service = None if options.smoke else targets.measure_service(folder / "model")
+        print("the contestants start", flush=True)
         chosen = tuple(one for one in CONTESTANTS if one.name.startswith(tuple(options.only or [""])))
         with serving(folder / "model", folder, chosen) as contestants:
             comparison = Comparison(plan, contestants)
             comparison.check(folder / "model")
-            comparison.run(end)
-            figures = comparison.figures
             reuse = targets.measure_reuse(contestants, plan.tokens)
-        service = None if options.smoke else targets.measure_service(folder / "model")
+            comparison.run(end)
+    figures = comparison.figures
     picture = options.document.with_suffix(".svg")
     measured = report(figures, service, reuse, picture.name)
     if options.smoke:

@@ -19,6 +19,10 @@ class Workload:
     stream: bool = False
 
 
+def counted(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
+
+
 @dataclass(frozen=True)
 class Row:
     """One workload by one number of clients at one contestant, over all rounds."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.contestants import OURS, Running
-from benchmarks.peers.figures import Figures, Row, Workload
+from benchmarks.peers.figures import Figures, Row, Workload, counted
 from benchmarks.peers.load import RefusedError, measure
+from benchmarks.peers.prompts import CHECKED, Kind
 
 GREEDY = Workload("greedy")
 SAMPLED = Workload("sampled", sampled=True)
@@ -63,7 +64,7 @@ class Comparison:
     def __init__(self, plan: Plan, contestants: list[Running]) -> None:
         self.figures = Figures(plan.tokens)
         self._plan = plan
-        self._contestants = contestants
+        self._contestants = list(contestants)
         self._prompts = itertools.count(_MOST_PROMPTS, _MOST_PROMPTS)
         self._began = time.monotonic()
 
@@ -78,7 +79,7 @@ class Comparison:
             if time.monotonic() < end:
                 self._measure(workload, clients, plan.seconds / 2)
             else:
-                self._say(f"no time for: {workload.name}, {clients} clients")
+                self._say(f"no time for: {workload.name}, {counted(clients)}")
         for _ in range(1, plan.most_rounds):
             if time.monotonic() + round_s < end:
                 for workload, clients in plan.headline:
@@ -86,18 +87,24 @@ class Comparison:
 
     def check(self, model: Path) -> None:
         """All of a kind's prompts at once: so batches are checked, and everybody is warm afterwards."""
-        expected = json.loads((model / "answers.json").read_text(encoding="utf-8"))
-        for running in self._contestants:
-            replies = []
-            for kind in (GREEDY.kind, LONG.kind):
-                checked = self._plan.checked
-                cell = running.cell(kind=kind, clients=checked, tokens=self._plan.tokens, seconds=0, first=0)
-                with self._alone(running):
-                    found = measure(cell).replies
-                replies += [_whole(reply.text) == _whole(expected[kind][reply.number]) for reply in found]
+        expected: dict[str, list[str]] = json.loads((model / "answers.json").read_text(encoding="utf-8"))
+        for running in tuple(self._contestants):
+            name = running.contestant.name
+            try:
+                equal = [same for kind in CHECKED for same in self._compare(running, kind, expected[kind])]
+            except RefusedError as error:
+                self._say(f"{name} is left out: {error}")
+                self._contestants.remove(running)
+                continue
             if running.contestant.exact:
-                self.figures.equal[running.contestant.name] = (sum(replies), len(replies))
-            self._say(f"{running.contestant.name}: {sum(replies)} of {len(replies)} answers are those of generate()")
+                self.figures.equal[name] = (sum(equal), len(equal))
+            self._say(f"{name}: {sum(equal)} of {len(equal)} answers are those of generate()")
+
+    def _compare(self, running: Running, kind: Kind, expected: list[str]) -> list[bool]:
+        cell = running.cell(kind=kind, clients=len(expected), tokens=self._plan.tokens, seconds=0, first=0)
+        with self._alone(running):
+            replies = measure(cell).replies
+        return [_whole(reply.text) == _whole(expected[reply.number]) for reply in replies]
 
     def _measure(self, workload: Workload, clients: int, seconds: float) -> None:
         """Everybody on the same prompts, which nobody was asked before. Who fails is told, and has no figure."""
@@ -115,7 +122,7 @@ class Comparison:
                 sampled=workload.sampled,
                 stream=workload.stream,
             )
-            shown = f"{workload.name}, {clients} clients: {row.contestant}"
+            shown = f"{workload.name}, {counted(clients)}: {row.contestant}"
             try:
                 with self._alone(running):
                     load = measure(cell)

@@ -1,9 +1,9 @@
 """Writes the model that everybody serves, and what `generate()` answers with it.
 
-    python -m benchmarks.peers.model FOLDER SIZE TOKENS CHECKED
+    python -m benchmarks.peers.model FOLDER SIZE TOKENS N
 
 A process of its own, so that no measured process shares its torch. SIZE is a key of SIZES. The answers to the first
-CHECKED prompts of each kind go to FOLDER/answers.json.
+N prompts of each checked kind go to FOLDER/answers.json.
 """
 
 import json
@@ -15,7 +15,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from benchmarks.peers.prompts import KINDS, prompt, words
+from benchmarks.peers.prompts import CHECKED, prompt, words
 
 SIZES: dict[str, dict[str, int]] = {
     "full": {
@@ -84,10 +84,10 @@ def _write_tokenizer(folder: Path, vocabulary: int) -> None:
 
 
 def answers(network: Any, folder: Path, tokens: int, checked: int) -> dict[str, list[str]]:
-    """What follows the first prompts of each kind, greedily, each computed alone."""
+    """What follows the first prompts of each kind that is checked, greedily, each computed alone."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     found: dict[str, list[str]] = {}
-    for kind in KINDS:
+    for kind in CHECKED:
         found[kind] = []
         for number in range(checked):
             inputs = tokenizer(prompt(kind, number), return_tensors="pt")

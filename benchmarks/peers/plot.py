@@ -4,11 +4,23 @@ import math
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape
 
-from benchmarks.peers.figures import Figures, Row, Workload
+from benchmarks.peers.figures import Figures, Row, Workload, counted
 
 WIDTH, HEIGHT = 860, 460
 LEFT, RIGHT, TOP, BOTTOM = 70, 250, 40, 50
-COLOURS = ("#0072b2", "#009e73", "#d55e00", "#444444", "#888888", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#a6761d")
+COLOURS = (
+    "#0072b2",
+    "#009e73",
+    "#d55e00",
+    "#444444",
+    "#888888",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#7a5195",
+    "#a6761d",
+    "#b2182b",
+)
 _LABEL_HEIGHT = 16
 
 
@@ -25,7 +37,9 @@ def plot(figures: Figures, workload: Workload, names: Sequence[str]) -> str:
     shown = {name: points for name, points in lines.items() if points}
     rates = [rate for points in shown.values() for _, rate in points]
     most = max(clients for points in shown.values() for clients, _ in points)
-    low, high = 10 ** math.floor(math.log10(min(rates))), 10 ** math.ceil(math.log10(max(rates)))
+    steps = [step * 10.0**power for power in range(-3, 9) for step in (1, 2, 5)]
+    steps = [step for step in steps if min(rates) / 2.5 < step < max(rates) * 2.5]
+    low, high = steps[0], steps[-1]
 
     def x(clients: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * math.log(clients) / math.log(max(most, 2))
@@ -38,7 +52,7 @@ def plot(figures: Figures, workload: Workload, names: Sequence[str]) -> str:
         ' font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="14">New tokens a second over clients, {escape(workload.name)}</text>',
-        *_grid(x, y, sorted({clients for points in shown.values() for clients, _ in points}), low, high),
+        *_grid(x, y, sorted({clients for points in shown.values() for clients, _ in points}), steps),
     ]
     labels = _spread({name: y(points[-1][1]) for name, points in shown.items()})
     for name, colour in zip(shown, COLOURS * len(shown), strict=False):
@@ -46,26 +60,23 @@ def plot(figures: Figures, workload: Workload, names: Sequence[str]) -> str:
         end, rate = shown[name][-1]
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(c):.1f}" cy="{y(r):.1f}" r="3" fill="{colour}"/>' for c, r in shown[name]]
-        parts.append(
-            f'<text x="{x(most) + 12:.1f}" y="{labels[name] + 4:.1f}" fill="{colour}">'
-            f"{escape(name)}: {rate:.0f}{'' if end == most else f' ({end})'}</text>"
-        )
+        label = f"{name}: {rate:.0f}" + ("" if end == most else f" ({counted(end)})")
+        where = f'x="{x(most) + 12:.1f}" y="{labels[name] + 4:.1f}"'
+        parts.append(f'<text {where} fill="{colour}">{escape(label)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _grid(
-    x: Callable[[float], float], y: Callable[[float], float], clients: Sequence[int], low: float, high: float
+    x: Callable[[float], float], y: Callable[[float], float], clients: Sequence[int], rates: Sequence[float]
 ) -> list[str]:
-    """Lines and labels of both axes: the clients that were measured; 1, 2 and 5 of each power of ten."""
+    """Lines and labels of both axes."""
     parts = []
     for count in clients:
         parts.append(_line(x(count), TOP, x(count), HEIGHT - BOTTOM))
         parts.append(f'<text x="{x(count):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{count}</text>')
-    powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
-    for rate in (step * 10.0**power for power in powers for step in (1, 2, 5)):
-        if rate <= high:
-            parts.append(_line(LEFT, y(rate), WIDTH - RIGHT, y(rate)))
-            parts.append(f'<text x="{LEFT - 8}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate:g}</text>')
+    for rate in rates:
+        parts.append(_line(LEFT, y(rate), WIDTH - RIGHT, y(rate)))
+        parts.append(f'<text x="{LEFT - 8}" y="{y(rate) + 4:.1f}" text-anchor="end">{rate:g}</text>')
     return [*parts, f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">clients</text>']
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 Kind = Literal["short", "long", "shared"]
 KINDS: tuple[Kind, ...] = ("short", "long", "shared")
 """short: 6 to 14 words. long: 64 to 512 of them. shared: the same 768, and then 8 of its own."""
+CHECKED: tuple[Kind, ...] = ("short", "long")
+"""Those whose answers are compared."""
 
 _CONSONANTS = "bdfgklmnprstvz"
 _VOWELS = "aeiou"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from benchmarks.peers.contestants import BASE
-from benchmarks.peers.figures import Figures, Row, Workload
+from benchmarks.peers.figures import Figures, Row, Workload, counted
 from benchmarks.peers.measuring import GREEDY, STREAMED
 from benchmarks.peers.targets import Reuse, Service
 
@@ -52,7 +52,7 @@ def _rate_targets(figures: Figures) -> Iterable[list[str]]:
             row = Row(name, GREEDY, clients)
             if (ratio := _ratio(figures, row)) is not None:
                 shown = f"{ratio:.1f} x ({_number(figures.tokens_s(row))} tokens/s)"
-                yield [f"tokens/s, {_counted(clients)}, {name}", f"{aim:g} x", shown]
+                yield [f"tokens/s, {counted(clients)}, {name}", f"{aim:g} x", shown]
 
 
 def _latency_targets(figures: Figures) -> Iterable[list[str]]:
@@ -104,10 +104,6 @@ def _sooner(ours: float, theirs: float) -> str:
 
 def _reused(found: Reuse) -> str:
     return f"{found.first_s / found.later_s:.1f} x sooner ({_seconds(found.later_s)} after {_seconds(found.first_s)})"
-
-
-def _counted(clients: int) -> str:
-    return "1 client" if clients == 1 else f"{clients} clients"
 
 
 def _number(value: float | None) -> str:

@@ -45,7 +45,7 @@ def _ask_shared(running: Running, number: int, tokens: int) -> float:
 
 
 def measure_service(model: Path) -> Service:
-    """Everything stands still meanwhile, so stop what was measured before."""
+    """Before anything else is started, which would disturb it. The model is only one that takes memory."""
     incumbent = environments.find(BASE)
     case = memory.Case("the model", model, precision="float32")
     loaded, _, _ = memory.measure(case)

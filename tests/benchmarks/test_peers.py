@@ -99,7 +99,7 @@ def test_the_picture_has_a_line_and_a_label_for_each_contestant(figures: Figures
     tag = "{http://www.w3.org/2000/svg}"
     assert len(picture.findall(f"{tag}polyline")) == len(NAMES)
     labels = [element.text for element in picture.findall(f"{tag}text")]
-    assert labels[-3:] == ["ours, fp32: 4096", "incumbent: 107", "LitServe: 64 (1)"]
+    assert labels[-3:] == ["ours, fp32: 4096", "incumbent: 107", "LitServe: 64 (1 client)"]
 
 
 @pytest.mark.unit
