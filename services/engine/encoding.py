@@ -20,6 +20,10 @@ TOKENS_OF_A_THREAD: Final = 512
 """Of one step on a processor: up to here a batch is computed faster than its texts alone, and then hardly any more."""
 TOKENS_OF_A_GPU: Final = 16384
 
+STEP_S = 0.2
+"""How long a step of a large model may take: a single text that arrives meanwhile waits for it."""
+LEAST_TOKENS = 128
+"""Of one step, however slow the model: with fewer it would mostly wait for its weights."""
 MAX_ROWS = 128
 """Inputs of one step, and requests at work, where the settings name no number."""
 
@@ -87,6 +91,7 @@ class EncodeRunner:
         self._max_rows = 1 if encoder.pad_token_id is None else self._max_jobs
         on_processor = torch.get_num_threads() * TOKENS_OF_A_THREAD
         self._max_tokens = max_tokens or (on_processor if encoder.network.device.type == "cpu" else TOKENS_OF_A_GPU)
+        self._step_tokens: float = self._max_tokens
         self._waiting: deque[_Progress] = deque()
         self._computing: Sequence[_Item] = ()
         for module in encoder.network.modules():
@@ -112,13 +117,22 @@ class EncodeRunner:
 
     def step(self) -> None:
         self._emit_what_is_over()
-        for group in _groups(self._take()):
+        items = self._take()
+        began_s = time.monotonic()
+        for group in _groups(items):
             self._compute(group)
             self._emit_what_is_over()
+        self._adapt(sum(item.length for item in items), time.monotonic() - began_s)
 
     def reset(self) -> None:
         self._waiting.clear()
         self._computing = ()
+
+    def _adapt(self, tokens: int, took_s: float) -> None:
+        """Have the next steps take as long as they may; a step of few tokens tells nothing."""
+        if tokens >= min(LEAST_TOKENS, self._max_tokens):
+            fitting = max(LEAST_TOKENS, tokens * STEP_S / max(took_s, 1e-6))
+            self._step_tokens = min(self._max_tokens, (self._step_tokens + fitting) / 2)
 
     def _take(self) -> list[_Item]:
         """The inputs of one step: one of each request in turn, and the next step goes on with the next request."""
@@ -129,7 +143,7 @@ class EncodeRunner:
         while turns and len(taken) < self._max_rows:
             progress = turns[0]
             item = _Item(progress, progress.remaining[-1])
-            if taken and tokens + item.length > self._max_tokens:
+            if taken and tokens + item.length > self._step_tokens:
                 break
             turns.popleft()
             progress.remaining.pop()

@@ -123,6 +123,32 @@ def test_a_single_text_beside_thousands_waits_for_one_step() -> None:
     assert many not in rig.told
 
 
+def test_steps_of_a_slow_model_are_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("services.engine.encoding.time.monotonic", lambda: now_s)
+    rig = Rig(max_tokens=1024)
+    seconds_a_token = 0.001
+
+    def compute() -> None:
+        nonlocal now_s
+        now_s += seconds_a_token * sum(map(len, rig.network.batches[-1]))
+
+    rig.network.on_layer = compute
+
+    def tokens_of_a_step() -> int:
+        rig.network.batches.clear()
+        rig.runner.step()
+        return sum(len(text) for batch in rig.network.batches for text in batch)
+
+    rig.add(*([1] * 8 for _ in range(10_000)))
+    assert tokens_of_a_step() == 1024
+    assert [tokens_of_a_step() for _ in range(12)][-1] == 200
+    seconds_a_token = 1.0
+    assert [tokens_of_a_step() for _ in range(12)][-1] == 128
+    seconds_a_token = 0.0001
+    assert [tokens_of_a_step() for _ in range(12)][-1] == 1024
+
+
 def test_lists_take_turns() -> None:
     rig = Rig(max_tokens=16)
     first = rig.add(*([1] * 4 for _ in range(6)))
