@@ -1,8 +1,13 @@
-"""Runs every benchmark of this folder, one after the other: `python -m benchmarks [arguments for each]`."""
+"""Runs every benchmark of this folder, one after the other: `python -m benchmarks [arguments for each]`.
+
+Those that can are run beside the incumbent, where benchmarks/.peers has it.
+"""
 
 import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.peers import environments
 
 FOLDER = Path(__file__).parent
 MODULES = {path.stem for path in FOLDER.glob("[a-z]*.py")}
@@ -11,9 +16,11 @@ SCRIPTS = sorted((MODULES | PACKAGES) - {"incumbent", "raw"})
 
 
 def main() -> None:
+    found = environments.find("incumbent")
+    arguments = [*(["--incumbent", str(found)] if found else []), *sys.argv[1:]]
     for script in SCRIPTS:
         print(f"== {script}", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *sys.argv[1:]], check=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{script}", *arguments], check=True)
 
 
 if __name__ == "__main__":

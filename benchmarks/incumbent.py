@@ -1,7 +1,6 @@
 """Runs the incumbent, the PyPI package `model-compose` 0.4.120, from a virtual environment of its own.
 
-python3 -m venv VENV
-VENV/bin/pip install torch==2.13.0 model-compose==0.4.120 transformers accelerate gradio
+`python -m benchmarks.peers.environments incumbent` makes it, in benchmarks/.peers/incumbent.
 """
 
 import contextlib

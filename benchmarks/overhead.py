@@ -19,7 +19,6 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import incumbent
-from benchmarks.peers import environments
 from benchmarks.raw import Target, ask, percentile
 from services.wire import PREDICT_PATH, TaskRequest
 from tests.net import free_port
@@ -100,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Times a run through router and task without a model.")
     parser.add_argument("--seconds", type=float, default=3, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--incumbent", type=Path, default=environments.find("incumbent"), help="its environment")
+    parser.add_argument("--incumbent", type=Path, help="its virtual environment")
     arguments, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     print(f"{'':10}{'clients':>8}{'runs/s':>10}{'p50 ms':>10}{'p95 ms':>10}")
     found = measure_all(arguments.incumbent, arguments.rounds, arguments.seconds)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import incumbent
-from benchmarks.peers import environments
 from tests.net import free_port
 
 MODEL = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
@@ -135,7 +134,7 @@ def compare(folder: Path, environment: Path | None, rounds: int) -> dict[str, di
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time the command line and the start.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--incumbent", type=Path, default=environments.find("incumbent"), help="its environment")
+    parser.add_argument("--incumbent", type=Path, help="its virtual environment")
     options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     with tempfile.TemporaryDirectory() as temporary:
         found = compare(Path(temporary), options.incumbent, options.rounds)
