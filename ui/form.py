@@ -47,11 +47,15 @@ def make_field(item: Input) -> gr.components.Component:
             kinds = [item.type] if item.type != "file" else None
             del common["info"]  # a file field has no place for it
             return gr.File(file_types=kinds, type="filepath", **common)
-        case "json" | "object" | "list":
-            example = '["first", "second"]' if item.type == "list" else '{"key": "value"}'
+        case "list":
+            value = None if item.default is None else _json_text(item.default)
+            example = 'One a line, or JSON, such as ["first", "second"]'
+            return gr.Textbox(value=value, lines=4, max_lines=20, placeholder=example, **common)
+        case "json" | "object":
             value = None if item.default is None else _json_text(item.default)
             common["elem_classes"].append("json-field")
-            return gr.Textbox(value=value, lines=3, max_lines=20, placeholder=f"JSON, such as {example}", **common)
+            example = 'JSON, such as {"key": "value"}'
+            return gr.Textbox(value=value, lines=3, max_lines=20, placeholder=example, **common)
         case _:
             value = None if item.default is None else str(item.default)
             return gr.Textbox(value=value, lines=3, max_lines=20, **common)
@@ -77,6 +81,8 @@ def _convert(item: Input, value: Any) -> Any:
     match item.type:
         case "number" | "integer":
             return _parse_number(item, value)
+        case "list" if not value.lstrip().startswith(("[", "{")):
+            return [line.strip() for line in value.splitlines() if line.strip()]
         case "json" | "object" | "list":
             return _parse_json(item, value)
         case "image" | "audio" | "video" | "file":

@@ -14,6 +14,9 @@ from ui.text import plain, safe_markdown
 _JSON = ("json", "object", "list")
 _STEP = re.compile(r'\.?(?P<name>[^.\[\]]+)|\[(?P<index>\d{1,9})\]|\[(?P<quoted>"(?:[^"\\]|\\.)*")\]')
 
+_MOST_LABELS = 10
+"""Of a classifier with hundreds of labels only the likeliest are worth a bar."""
+
 Path = tuple[str | int, ...]
 """Where in an output a text stands: `answers[0].text` is ("answers", 0, "text")."""
 
@@ -89,9 +92,19 @@ def make_output(output: Output, *, alone: bool = True) -> gr.components.Componen
         )
     if output.type in _JSON:
         return gr.JSON(label=label, elem_classes=["output"])
+    if output.type == "label":
+        return gr.Label(label=label, num_top_classes=_MOST_LABELS, elem_classes=["output"])
+    if output.type == "ranking":
+        return gr.Dataframe(label=label, headers=["Score"], interactive=False, wrap=True, elem_classes=["output"])
     lines = 1 if output.type in ("number", "integer", "boolean") else 10 if alone else 4
+    most = 8 if output.type == "vector" else 30  # nobody reads hundreds of numbers
     return gr.Textbox(
-        label=label, lines=lines, max_lines=30, interactive=False, buttons=["copy"], elem_classes=["output"]
+        label=label,
+        lines=min(lines, most),
+        max_lines=most,
+        interactive=False,
+        buttons=["copy"],
+        elem_classes=["output"],
     )
 
 
@@ -99,7 +112,51 @@ def show(output: Output, value: Any) -> Any:
     """The value as the component of `make_output` takes it."""
     if output.type in _JSON:
         return None if value is None else json.dumps(value, ensure_ascii=False)
-    return safe_markdown(as_text(value)) if output.type == "markdown" else as_text(value)
+    match output.type:
+        case "markdown":
+            return safe_markdown(as_text(value))
+        case "label":
+            return _label(value)
+        case "ranking":
+            return _table(value)
+        case "vector":
+            return "" if value is None else json.dumps(value)
+        case _:
+            return as_text(value)
+
+
+def _label(value: Any) -> Any:
+    """With how sure it is; classes that the model did not choose have only their numbers here."""
+    match value:
+        case None:
+            return None
+        case {"label": str(label), "label_id": int(chosen), "score": int() | float() as score, **more}:
+            shares: Any = more.get("probabilities") or []
+            others = {f"label_id {number}": share for number, share in enumerate(shares) if number != chosen}
+            return {**others, label: score}
+        case _:
+            return as_text(value)
+
+
+def _table(value: Any) -> Any:
+    """A row a document, the best first; the place counts from 0, as in the answer."""
+    match value:
+        case None:
+            return None
+        case [*items] if all(_is_ranked(item) for item in items):
+            documents = any("document" in item for item in items)
+            rows = [[item["index"], f"{item['score']:.4g}", as_text(item.get("document"))] for item in items]
+            width = 3 if documents else 2
+            return {"headers": ["#", "Score", "Document"][:width], "data": [row[:width] for row in rows]}
+        case _:
+            return {"headers": ["Value"], "data": [[as_text(value)]]}
+
+
+def _is_ranked(item: Any) -> bool:
+    match item:
+        case {"index": int(), "score": int() | float()}:
+            return True
+    return False
 
 
 def as_text(value: Any) -> str:

@@ -2,10 +2,17 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 _UNNAMED = "__workflow__"
 """What the router calls the only workflow of a file that gives it no id."""
+
+_RESULTS = {
+    ("text-classification", "json"): "label",
+    ("text-embedding", "list"): "vector",
+    ("text-reranking", "list"): "ranking",
+}
+"""What a task's whole result is, where the router's word for it says less."""
 
 
 class _Schema(BaseModel):
@@ -39,7 +46,11 @@ class Input(_Schema):
 
 
 class Output(_Schema):
-    """One part of the output. name: None when the output is not a mapping."""
+    """One part of the output.
+
+    name: None when the output is not a mapping. type: a word of the expressions, or `label`, `vector` or `ranking`; no
+    more than the look of it, for another value may come all the same.
+    """
 
     name: str | None = None
     type: str = "text"
@@ -60,6 +71,14 @@ class Workflow(_Schema):
     history: bool = True
     input: tuple[Input, ...] = ()
     output: tuple[Output, ...] = (Output(),)
+
+    @field_validator("output")
+    @classmethod
+    def _as_the_task_means_it(cls, outputs: tuple[Output, ...], others: ValidationInfo) -> tuple[Output, ...]:
+        task = str(others.data.get("task"))
+        return tuple(
+            output.model_copy(update={"type": _RESULTS.get((task, output.type), output.type)}) for output in outputs
+        )
 
     @property
     def label(self) -> str:

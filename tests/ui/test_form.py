@@ -39,6 +39,7 @@ def given(value: Any, type: str = "text", **parts: Any) -> dict[str, Any]:  # no
         ("json", None, '{"a": [1]}', {"an-input": {"a": [1]}}),
         ("json", None, "", {}),
         ("list", None, "[]", {"an-input": []}),
+        ("list", None, " one, [1]\n\n  {two}\r\n", {"an-input": ["one, [1]", "{two}"]}),
         ("object", None, "{}", {"an-input": {}}),
     ],
 )
@@ -60,6 +61,7 @@ def test_fields_become_inputs(type: str, default: Any, value: Any, expected: dic
         ("json", "[NaN]", "“An input” is not valid JSON."),
         ("json", "1e999", "“An input” is not valid JSON."),
         ("list", "{}", "“An input” must be a list, [...]."),
+        ("list", " [one]", "“An input” is not valid JSON at line 1, column 3."),
         ("object", "3", "“An input” must be an object, {...}."),
     ],
 )

@@ -68,6 +68,30 @@ def test_the_finished_output_replaces_the_chunks() -> None:
         ("json", {"a": 1}, '{"a": 1}'),
         ("json", "text", '"text"'),
         ("list", None, None),
+        ("vector", [0.5, -1e-05], "[0.5, -1e-05]"),
+        ("vector", None, ""),
+        ("label", None, None),
+        ("label", {"label": "good", "label_id": 0, "score": 0.75}, {"good": 0.75}),
+        (
+            "label",
+            {"label": "good", "label_id": 1, "score": 0.75, "probabilities": [0.25, 0.75]},
+            {"label_id 0": 0.25, "good": 0.75},
+        ),
+        ("label", [], "[]"),
+        ("ranking", None, None),
+        ("ranking", [], {"headers": ["#", "Score"], "data": []}),
+        ("ranking", [{"index": 3, "score": 0.123456}], {"headers": ["#", "Score"], "data": [[3, "0.1235"]]}),
+        (
+            "ranking",
+            [{"index": 3, "score": 7, "document": {"a": 1}}],
+            {"headers": ["#", "Score", "Document"], "data": [[3, "7", '{\n  "a": 1\n}']]},
+        ),
+        ("ranking", [[]], {"headers": ["Value"], "data": [["[\n  []\n]"]]}),
+        (
+            "ranking",
+            [{"index": 3, "score": None}],
+            {"headers": ["Value"], "data": [['[\n  {\n    "index": 3,\n    "score": null\n  }\n]']]},
+        ),
     ],
 )
 def test_values_are_shown_by_type(type: str, value: Any, expected: Any) -> None:  # noqa: A002 - the schema's own word

@@ -46,3 +46,19 @@ def test_other_workflows_are_no_chats(task: str | None) -> None:
 def test_a_workflow_that_takes_no_history_is_no_chat() -> None:
     found = chat({"name": "user_prompt", "required": True}).model_copy(update={"history": False})
     assert found.message is None
+
+
+def test_a_task_says_more_of_its_whole_result_than_the_routers_word_does() -> None:
+    outputs = [{"type": "list"}, {"name": "json", "type": "json"}, {"name": "text", "type": "text"}]
+    found = {
+        task: [output.type for output in Workflow.model_validate(known).output]
+        for task in ("text-classification", "text-embedding", "text-reranking", "text-generation", None)
+        for known in [{"workflow_id": "talk", "task": task, "output": outputs}]
+    }
+    assert found == {
+        "text-classification": ["list", "label", "text"],
+        "text-embedding": ["vector", "json", "text"],
+        "text-reranking": ["ranking", "json", "text"],
+        "text-generation": ["list", "json", "text"],
+        None: ["list", "json", "text"],
+    }
