@@ -33,7 +33,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """Several prompts under one seed and one place in the queue; prompt `i` is sampled with `seed + i`.
+    """One prompt or several under one seed and one place in the queue; prompt `i` is sampled with `seed + i`.
 
     stream: whether anybody wants the pieces; the end comes in any case.
     batch_size: prompts of this request that are computed together at most; 0: the engine decides.

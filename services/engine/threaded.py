@@ -133,7 +133,15 @@ class ThreadEngine:
                 place.started_s = time.monotonic()
                 self.tally.waits.add(place.started_s - place.submitted_s)
                 self._running.add(place)
-                runner.add(place)
+                self._add(runner, place)
+
+    def _add(self, runner: AnyRunner, place: "_Place") -> None:
+        """A request that the runner cannot take ends alone."""
+        try:
+            runner.add(place)
+        except Exception as error:  # noqa: BLE001 - what was admitted before goes on
+            self._emit([(place, explain(error))])
+            place.cancelled = True  # so that the runner drops what it took in of it
 
     def _step(self, runner: AnyRunner) -> None:
         """One step; an exception in it ends the requests that run, and not the thread."""

@@ -78,6 +78,8 @@ class GenerationTask(ABC):
 
     async def predict(self, request: TaskRequest) -> AsyncGenerator[Frame, None]:
         prepared = await self._admission.read(lambda: self._prepare(request))
+        if not prepared.request.prompts:
+            return _nothing(prepared)
         return _frames(self._engine.submit(prepared.request), prepared, stream=request.stream)
 
     def _prepare(self, request: TaskRequest) -> _Prepared:
@@ -135,6 +137,11 @@ def _unique(warnings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [warning for index, warning in enumerate(warnings) if warning not in warnings[:index]]
 
 
+async def _nothing(prepared: _Prepared) -> AsyncGenerator[Frame, None]:
+    """To an empty list, an empty list."""
+    yield _done(Finished((), (), 0), prepared)
+
+
 async def _frames(
     generation: Handle[Piece | Finished], prepared: _Prepared, *, stream: bool
 ) -> AsyncGenerator[Frame, None]:
@@ -155,14 +162,19 @@ async def _frames(
                 case Piece() if stream:
                     yield Delta(event.text, path(event.prompt, event.sequence))
                 case Finished():
-                    reasons = [reason for prompt in event.finish_reasons for reason in prompt]
-                    yield Done(_result(event, prepared, several), _usage(event, request), prepared.warnings, reasons)
+                    yield _done(event, prepared)
     finally:
         generation.cancel()
         await events.aclose()
 
 
-def _result(finished: Finished, prepared: _Prepared, several: bool) -> Any:
+def _done(finished: Finished, prepared: _Prepared) -> Done:
+    reasons = [reason for prompt in finished.finish_reasons for reason in prompt]
+    return Done(_result(finished, prepared), _usage(finished, prepared.request), prepared.warnings, reasons)
+
+
+def _result(finished: Finished, prepared: _Prepared) -> Any:
+    several = prepared.request.sampling.num_return_sequences > 1
     results: list[Any] = []
     for texts, echo in zip(finished.texts, prepared.echoes, strict=True):
         whole = [echo + text for text in texts]

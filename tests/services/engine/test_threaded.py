@@ -5,6 +5,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -200,6 +201,31 @@ async def test_a_slow_reader_gets_one_piece_a_sequence_of_all_that_came() -> Non
     await asyncio.sleep(0)  # the loop hears of the last step
     assert [event async for event in events] == [Piece(0, 0, "abc"), Piece(0, 1, "ABC"), FINISHED]
     assert (engine.running, engine.tally.completion_tokens, sum(engine.tally.waits.counts)) == (0, 3, 1)
+
+
+async def test_a_request_that_the_runner_cannot_take_ends_alone() -> None:
+    class Choosy(Scripted):
+        def add(self, job: Job[Any]) -> None:
+            super().add(job)
+            if not job.request.prompts:
+                raise ZeroDivisionError
+
+        def step(self) -> None:
+            if self.jobs[0].cancelled:
+                self.reset()
+            else:
+                super().step()
+
+    engine = ThreadEngine(
+        lambda host: Choosy(host, lambda host, job: host.emit([(job, FINISHED)])),
+        max_queue_length=4,
+        on_end=lambda _code: None,
+    )
+    engine.start()
+    with pytest.raises(ServiceError, match="The model failed"):
+        _ = [event async for event in engine.submit(replace(REQUEST, prompts=())).events()]
+    assert [event async for event in engine.submit(REQUEST).events()] == [FINISHED]
+    assert engine.running == 0
 
 
 async def test_a_runner_that_breaks_outside_a_step_ends_the_process() -> None:

@@ -80,6 +80,12 @@ def test_a_list_in_gives_a_list_out(served: Served) -> None:
     assert joined == alone
 
 
+@pytest.mark.parametrize(("architecture", "task"), [("mistral", "text-generation"), ("blenderbot", "text-to-text")])
+def test_an_empty_list_gives_an_empty_list(served: Served, architecture: "Architecture", task: str) -> None:
+    (done,) = served(architecture, task).frames({"text": [], **GREEDY})
+    assert (done["type"], done["result"], done["usage"]["completion_tokens"]) == ("done", [], 0)
+
+
 def test_several_sequences_give_a_list(served: Served) -> None:
     task = served("mistral", "text-generation")
     *deltas, done = task.frames({"text": [PROMPT, "Hello"], "num_return_sequences": 3, "max_output_length": 8})
