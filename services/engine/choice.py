@@ -8,6 +8,7 @@ import logging
 import torch
 
 from services.catalog import TASKS
+from services.engine.attention import register_attention
 from services.engine.base import AnyHost, AnyRunner
 from services.engine.checkpoint import Checkpoint
 from services.engine.continuous.cache import Block
@@ -20,6 +21,7 @@ from services.engine.continuous.scheduler import Limits
 from services.engine.encoding import EncodeRunner
 from services.engine.loading import LoadedModel, load_model
 from services.engine.loading_encoders import LoadedEncoder, load_classifier, load_embedder
+from services.engine.packing import pack
 from services.engine.sampler import is_complete_for
 from services.engine.static.runner import GenerateRunner
 from services.settings import TaskSettings
@@ -53,6 +55,8 @@ def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host
     if model.room.encoder_decoder:
         batches.warm_up()
         return batches
+    register_attention()
+    pack(model.network)
     try:
         if not is_complete_for(model.network.generation_config):
             raise UnfitError("its generation_config.json asks for what only generate() does")

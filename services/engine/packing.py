@@ -1,0 +1,78 @@
+"""Lays the weights of linear layers out as oneDNN computes with them, once at load instead of at every token.
+
+Import it in the engine's thread only.
+"""
+
+from typing import Any
+
+import torch
+
+from services.engine.machine import available_memory_bytes
+
+_multiply = torch.ops.mkldnn._linear_pointwise.default
+
+_SHARE = 0.5
+"""Of the free memory, how much packed weights may take: mapped ones took none that could not be had back."""
+
+
+def pack(network: Any) -> None:
+    """Every linear layer that has its weights for itself becomes a PackedLinear, in place, one after another.
+
+    Nothing happens off the processor, in a type that oneDNN does not compute with here, or where memory is short.
+    """
+    if network.device.type != "cpu" or not _is_computed(network.dtype):
+        return
+    available = available_memory_bytes()
+    if available is not None and sum(weight.nbytes for weight in network.parameters()) > available * _SHARE:
+        return
+    shared, packed = _shared_weights(network), False
+    with torch.no_grad():
+        for parent in list(network.modules()):
+            for name, child in parent.named_children():
+                if type(child) is torch.nn.Linear and id(child.weight) not in shared:
+                    setattr(parent, name, PackedLinear(child))
+                    packed = True
+        if packed:  # what is left keeps the file mapped, whose pages would stay in memory beside their packed copies
+            for weight in network.parameters():
+                weight.data = weight.data.clone()
+
+
+class PackedLinear(torch.nn.Module):
+    """Does what a linear layer does: [..., in_features] -> [..., out_features]."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Unpacked anew, for the few networks that compute with it themselves."""
+        weight: torch.Tensor = self._packed.to_dense()
+        return weight
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = _multiply(values, self._packed, self.bias, "none", [], "")
+        return result
+
+
+def _is_computed(dtype: torch.dtype) -> bool:
+    """By oneDNN on this processor."""
+    backend: Any = torch.backends.mkldnn
+    if not backend.is_available():
+        return False
+    if dtype == torch.bfloat16:
+        supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return supported
+    return dtype == torch.float32
+
+
+def _shared_weights(network: Any) -> set[int]:
+    """The identities of weights that two modules or more have, as input and output embeddings often do."""
+    seen: set[int] = set()
+    shared: set[int] = set()
+    for module in network.modules():
+        for weight in module.parameters(recurse=False):
+            (shared if id(weight) in seen else seen).add(id(weight))
+    return shared

@@ -1,0 +1,97 @@
+"""Packed linear layers compute what plain ones do, and take no memory twice."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from services.engine import packing
+from services.engine.packing import PackedLinear, pack
+from tests.services.conftest import Tiny
+from tests.services.engine.continuous.networks import BATCHES, CONTINUOUS, load_decoder
+
+pytestmark = pytest.mark.unit
+
+TOKENS = torch.tensor([[5, 9, 2, 30, 7], [1, 2, 3, 4, 5]])
+
+
+def network(*, tied: bool) -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=64,
+        attention_bias=True,
+        tie_word_embeddings=tied,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def packed_names(model: Any) -> set[str]:
+    return {name.split(".")[-1] for name, module in model.named_modules() if isinstance(module, PackedLinear)}
+
+
+LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_a_packed_network_gives_the_same_logits(dtype: torch.dtype, tolerance: float) -> None:
+    plain = network(tied=False).to(dtype)
+    packed = copy.deepcopy(plain)
+
+    pack(packed)
+
+    assert packed_names(packed) == LAYERS | {"lm_head"}
+    with torch.inference_mode():
+        expected, actual = plain(TOKENS).logits, packed(TOKENS).logits
+    assert float((expected - actual).abs().max() / expected.std()) < tolerance
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, *BATCHES])
+def test_networks_of_other_kinds_say_the_same(tiny: Tiny, name: str) -> None:
+    model = load_decoder(tiny, name).network
+    with torch.inference_mode():
+        expected = model(TOKENS, use_cache=False).logits
+        pack(model)
+        actual = model(TOKENS, use_cache=False).logits
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_weight_that_is_also_the_embedding_stays_what_it_is() -> None:
+    model = network(tied=True)
+
+    pack(model)
+
+    assert packed_names(model) == LAYERS
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_the_weight_of_a_packed_layer_can_still_be_read() -> None:
+    linear = torch.nn.Linear(7, 5)
+
+    packed = PackedLinear(linear)
+
+    assert torch.equal(packed.weight, linear.weight)
+    assert (packed.in_features, packed.out_features) == (7, 5)
+
+
+def test_nothing_is_packed_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(tied=False)
+    size = sum(weight.nbytes for weight in model.parameters())
+    monkeypatch.setattr(packing, "available_memory_bytes", lambda: size)
+
+    pack(model)
+
+    assert packed_names(model) == set()
+
+
+def test_a_type_that_onednn_does_not_compute_with_stays_plain() -> None:
+    model = network(tied=False).to(torch.float64)
+
+    pack(model)
+
+    assert packed_names(model) == set()
