@@ -95,13 +95,21 @@ def _documents(value: Any) -> list[str | dict[str, Any]]:
             raise ValueError("must be a list of texts or of objects, not text") from None
     if not isinstance(items, list):
         raise ValueError(f"must be a list of texts or of objects, not {kind_of(items)}")
-    return [item if isinstance(item, dict) else _document(item) for item in items]
+    return [
+        item if isinstance(item, dict) else _item(item, index, "texts or objects") for index, item in enumerate(items)
+    ]
 
 
-def _document(value: Any) -> str:
-    if value is None or isinstance(value, list):
-        raise ValueError(f"must be a list of texts or of objects, and holds {kind_of(value)}")
-    return _text(value)
+def _item(value: Any, index: int, wanted: str) -> str:
+    """One text of a list of those that are wanted."""
+    try:
+        return _text(value)
+    except ValueError:
+        raise ValueError(f"must hold {wanted} only, and [{index}] is {kind_of(value)}") from None
+
+
+def _texts(values: list[Any]) -> list[str]:
+    return [_item(value, index, "texts") for index, value in enumerate(values)]
 
 
 def _message(value: Any) -> dict[str, str]:
@@ -117,11 +125,11 @@ def _message(value: Any) -> dict[str, str]:
 
 
 def _text_or_list(value: Any) -> str | list[str]:
-    return [_text(item) for item in value] if isinstance(value, list) else _text(value)
+    return _texts(value) if isinstance(value, list) else _text(value)
 
 
 def _text_list(value: Any) -> list[str]:
-    return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
+    return _texts(value) if isinstance(value, list) else [_text(value)]
 
 
 def _early_stopping(value: Any) -> bool | str:

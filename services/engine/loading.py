@@ -25,6 +25,10 @@ from services.settings import TaskSettings
 
 _log = logging.getLogger(__name__)
 
+_COUNTS_DISTANCES = 4096
+"""Tokens for each half of T5 and its like, which count distances and would read any length; what they take of memory
+grows with its square. They were trained on fewer and still read these."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -227,15 +231,22 @@ def _describe(network: Any, tokenizer: Any, placement: str) -> LoadedModel:
     # These are resolved by us; what stays in the network's own configuration is filled in by generate().
     generation.max_length = generation.max_new_tokens = generation.min_length = generation.min_new_tokens = None
     generation.stop_strings = generation.return_dict_in_generate = None
-    text = network.config.get_text_config(decoder=True)
-    positions = getattr(text, "max_position_embeddings", None)
-    encoder_decoder = bool(network.config.is_encoder_decoder)
     return LoadedModel(
         network=network,
         tokenizer=tokenizer,
         model_type=network.config.model_type,
-        room=Room(positions, positions if encoder_decoder else None, encoder_decoder),
+        room=room_of(network.config),
         eos_token_ids=eos_token_ids,
         generation_defaults=defaults,
         placement=placement,
     )
+
+
+def room_of(config: Any) -> Room:
+    """What config.json has positions for; the two halves of a Longformer encoder-decoder have numbers of their own."""
+    positions = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    if not config.is_encoder_decoder:
+        return Room(positions)
+    writes = getattr(config, "max_decoder_position_embeddings", positions)
+    reads = getattr(config, "max_encoder_position_embeddings", positions)
+    return Room(writes or _COUNTS_DISTANCES, reads or _COUNTS_DISTANCES, encoder_decoder=True)

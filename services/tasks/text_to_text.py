@@ -1,6 +1,7 @@
 """text-to-text, summarization, translation: an encoder reads a text, a decoder writes another one."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,11 @@ from services.tasks.base import GenerationTask, Input, Inputs
 
 if TYPE_CHECKING:
     from services.engine.loading import LoadedModel
+
+_log = logging.getLogger(__name__)
+
+_OF_MANY_LANGUAGES = ("m2m_100", "mbart", "nllb-moe")
+"""Types of models whose decoder is told by its first token in which language to write."""
 
 
 class Task(GenerationTask):
@@ -27,6 +33,12 @@ class Task(GenerationTask):
                 f"{self.settings.model} has no encoder, so it does not fit {self.settings.task}; use text-generation",
                 MODEL_UNFIT,
             )
+        if _lacks_language(model):
+            _log.warning(
+                "%s writes many languages, and its files do not say which one; name it with `forced_bos_token_id` in"
+                " the generation_config.json of a copy",
+                self.settings.model,
+            )
         own = dict(_own_parameters(model, self.settings.task))
         self._prefix = str(own.pop("prefix", ""))
         super().setup(dataclasses.replace(model, generation_defaults={**model.generation_defaults, **own}))
@@ -43,6 +55,16 @@ class Task(GenerationTask):
             return Input(self.model.tokenizer.encode(self._prefix + text))
         except (UnicodeEncodeError, TypeError):
             raise ServiceError(422, "invalid_text", '"text" is not valid Unicode.', field="text") from None
+
+
+def _lacks_language(model: "LoadedModel") -> bool:
+    """Whether nothing tells a decoder of many languages which one to write: it begins as every text ends."""
+    defaults = model.generation_defaults
+    return (
+        model.model_type in _OF_MANY_LANGUAGES
+        and defaults.get("forced_bos_token_id") is None
+        and defaults.get("decoder_start_token_id") in (None, *model.eos_token_ids)
+    )
 
 
 def _own_parameters(model: "LoadedModel", task: str) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """The models that the documents name are fetched by name, converted where needed, and served under their tasks."""
 
 import pytest
+from openai import OpenAI
 
 from tests.e2e.project import Project
 
@@ -43,6 +44,22 @@ def test_documented_models_that_do_not_write_are_served_beside_each_other(projec
     assert [len(vector) for vector in vectors] == [32, 32]
     assert label.keys() == {"label", "label_id", "score"}
     assert sorted(item["index"] for item in ranking) == [0, 1]
+
+
+def test_a_documented_embedder_serves_the_official_openai_client(project: Project) -> None:
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    component = f"component: {{type: model, task: text-embedding, model: {model}}}\n"
+    project.write(project.with_controller(component))
+    texts = ["The sea is calm.", "Rain again"]
+    with project.running(), OpenAI(base_url=f"http://127.0.0.1:{project.port}/v1", api_key="none") as client:
+        answer = client.embeddings.create(model=model, input=texts)
+        named = [name.id for name in client.models.list()]
+        alone = project.run({"text": texts[1]}).body["output"]
+    vectors = [item.embedding for item in answer.data]
+    assert [len(vector) for vector in vectors] == [32, 32]
+    assert vectors[1] == pytest.approx(alone, abs=1e-5)
+    assert answer.usage.prompt_tokens > len(texts)
+    assert named == ["text-embedding"]
 
 
 def test_a_model_that_does_not_exist_is_one_sentence(project: Project) -> None:

@@ -12,6 +12,10 @@ from services.router.names import closest, did_you_mean, fold, listed
 MOST_NAMED = 20
 """Inputs that are compared with the ones we know, and told of one by one."""
 
+_TEXT = '"..."'
+_EXAMPLES = {"list": f"[{_TEXT}]", "object": "{}", "integer": "1", "number": "0.5", "boolean": "true"}
+"""How a value of a type is sent; any other type as a text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -52,7 +56,7 @@ class Inputs:
 
     def check(self, given: Mapping[str, Any]) -> list[dict[str, str]]:
         """Warnings about inputs that nothing reads; raises ServiceError 422 for required ones that are missing."""
-        missing = [item.name for item in self.declared if item.required and _value(given, item.name) is None]
+        missing = [item for item in self.declared if item.required and _value(given, item.name) is None]
         folded = {fold(item.name) for item in self.declared}
         unused = [name for name in given if fold(name) not in folded]
         if missing:
@@ -71,13 +75,14 @@ def _value(given: Mapping[str, Any], name: str) -> Any:
     return given[key] if key is not None else None
 
 
-def _missing(missing: list[str], unused: list[str]) -> ServiceError:
-    sent = [(name, closest(name, unused[:MOST_NAMED])) for name in missing]
+def _missing(missing: list[Input], unused: list[str]) -> ServiceError:
+    names = [item.name for item in missing]
+    sent = [(name, closest(name, unused[:MOST_NAMED])) for name in names]
     near = [f'; did you mean "{name}" by "{other[:80]}"?' for name, other in sent if other is not None]
-    subject = f"Input {listed(missing)} is" if len(missing) == 1 else f"Inputs {listed(missing)} are"
-    example = ", ".join(f'"{name}": "..."' for name in missing)
+    subject = f"Input {listed(names)} is" if len(names) == 1 else f"Inputs {listed(names)} are"
+    example = ", ".join(f'"{item.name}": {_EXAMPLES.get(item.type, _TEXT)}' for item in missing)
     message = f"{subject} required{near[0] if near else '.'}"
-    return ServiceError(422, "missing_input", message, hint=f'Send {{"input": {{{example}}}}}.', field=missing[0])
+    return ServiceError(422, "missing_input", message, hint=f'Send {{"input": {{{example}}}}}.', field=names[0])
 
 
 def _unused(name: str, names: list[str]) -> dict[str, str]:

@@ -39,6 +39,25 @@ def test_an_encoder_decoder_has_two_limits_and_its_own_defaults(tiny: Tiny) -> N
     assert {"num_beams": 4, "min_length": 5, "max_length": 24}.items() <= model.generation_defaults.items()
 
 
+@pytest.mark.parametrize(
+    ("kind", "room"),
+    [
+        ("LlamaConfig", Room(2048)),
+        ("MambaConfig", Room(None)),
+        ("MarianConfig", Room(1024, 1024, encoder_decoder=True)),
+        ("LEDConfig", Room(1024, 16384, encoder_decoder=True)),
+        ("T5GemmaConfig", Room(8192, 8192, encoder_decoder=True)),
+        ("T5Config", Room(4096, 4096, encoder_decoder=True)),
+    ],
+)
+def test_what_counts_distances_has_an_end_all_the_same(kind: str, room: Room) -> None:
+    import transformers
+
+    from services.engine.loading import room_of
+
+    assert room_of(getattr(transformers, kind)()) == room
+
+
 def test_precision_is_the_checkpoints_own_unless_told(tiny: Tiny) -> None:
     assert str(load(tiny, "llama", precision="auto").network.dtype) == "torch.float32"
     assert str(load(tiny, "llama", precision="bfloat16").network.dtype) == "torch.bfloat16"

@@ -135,6 +135,15 @@ def test_missing_inputs_are_named_and_near_misses_shown() -> None:
     )
 
 
+def test_the_example_of_a_missing_input_is_of_its_type() -> None:
+    fields = {"query": "${input.query}", "documents": "${input.documents}", "top_k": "${input.most}"}
+    component = chat("c", task="text-reranking", action={"fields": fields})
+    graph = compile_graph(RouterSettings(components=(component,), workflows=(workflow("w", job("j", "c")),)))
+    with pytest.raises(ServiceError) as refused:
+        graph.workflows["w"].inputs.check({})
+    assert refused.value.hint == 'Send {"input": {"query": "...", "documents": ["..."]}}.'
+
+
 def test_null_is_as_good_as_missing() -> None:
     with pytest.raises(ServiceError, match='"prompt" is required'):
         inputs_of({"text": "${input.prompt}"}).check({"prompt": None})
