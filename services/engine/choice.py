@@ -6,10 +6,11 @@ Import it in the engine's thread only: it imports torch and transformers.
 import logging
 
 import torch
+import transformers
 
 from services.catalog import TASKS
 from services.engine.attention import register_attention
-from services.engine.base import AnyHost, AnyRunner
+from services.engine.base import AnyHost, AnyRunner, GenerationHost, GenerationRunner
 from services.engine.checkpoint import Checkpoint
 from services.engine.continuous.cache import Block
 from services.engine.continuous.memory import cache_tokens
@@ -68,14 +69,23 @@ def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host
         return batches
     limits, prefix_bytes = _measure(network, model, rows)
     if model.network.device.type == "cuda":
-        from services.engine.paged import start_paged
-
         try:
-            return start_paged(model, host, rows=rows, tokens=limits.tokens, beams=batches)
+            return start_on_gpu(model, host, rows=rows, tokens=limits.tokens, beams=batches)
         except UnfitError as reason:
             _log.info("%s does without transformers' paged cache: %s", settings.model, reason)
     prefixes: Prefixes[Block] = Prefixes(prefix_bytes)
     return ContinuousRunner(model, network, host, limits=limits, beams=batches, prefixes=prefixes)
+
+
+def start_on_gpu(
+    model: LoadedModel, host: GenerationHost, *, rows: int, tokens: int, beams: GenerationRunner
+) -> AnyRunner:
+    """A runner with transformers' paged cache; raises UnfitError where there is none for this model."""
+    try:
+        from services.engine.paged import start_paged
+    except ImportError as error:  # the parts of transformers that it drives may have other names in another version
+        raise UnfitError(f"transformers {transformers.__version__} has no such parts as it is made of") from error
+    return start_paged(model, host, rows=rows, tokens=tokens, beams=beams)
 
 
 def _measure(network: Network, model: LoadedModel, rows: int) -> tuple[Limits, int]:

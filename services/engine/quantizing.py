@@ -3,10 +3,12 @@
 Import it in the engine's thread only.
 """
 
+import contextlib
 import ctypes
 import gc
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,6 +33,35 @@ def quantize(network: Any) -> None:
     for config in (network.config, network.config.get_text_config()):
         config.dtype = torch.float32
     _give_back_memory()
+
+
+@contextlib.contextmanager
+def widened(network: torch.nn.Module) -> Iterator[None]:
+    """Inside the block the packed layers of this part of a network compute in float32, with the weights that they have.
+
+    Packed layers round what they are given by the largest number of the batch, so that neighbours show in the result.
+    """
+    packed = [
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, torch.ao.nn.quantized.dynamic.Linear)
+    ]
+    try:
+        for parent, name, child in packed:
+            setattr(parent, name, _unpack(child))
+        yield
+    finally:
+        for parent, name, child in packed:
+            setattr(parent, name, child)
+
+
+def _unpack(packed: Any) -> torch.nn.Module:
+    linear = torch.nn.Linear(packed.in_features, packed.out_features, packed.bias() is not None, device="meta")
+    linear.weight = torch.nn.Parameter(packed.weight().dequantize(), requires_grad=False)
+    if packed.bias() is not None:
+        linear.bias = torch.nn.Parameter(packed.bias(), requires_grad=False)
+    return linear
 
 
 def _pack(linear: torch.nn.Linear) -> torch.nn.Module:

@@ -8,6 +8,7 @@ import torch
 from transformers.cache_utils import get_layer_types_and_kwargs
 
 from services.engine.continuous.network import Network, UnfitError
+from services.engine.quantizing import widened
 
 _TEXTS = (
     (7, 3, 11, 5, 2, 13, 3, 17, 19, 5, 23, 7, 29, 31),
@@ -21,10 +22,10 @@ _WINDOW = 6
 _FAR = 1024
 """Tokens that a silent neighbour claims to have: whatever goes by the longest row instead of its own is seen here."""
 
-_TOLERANCES = {32: 1e-4, 16: 0.05, 8: 0.3}
+_TOLERANCES = {32: 1e-4, 16: 0.05, 8: 0.1}
 """How far the logits behind a token may be apart, by bits: the root of the mean square in their standard deviations.
 
-Rounding is other in another batch: weights of 8 bits go with numbers that are rounded by the largest of the batch.
+Rounding is other in another batch: a head of 8 bits is given numbers that are rounded by the largest of the batch.
 Logits that have nothing in common are 1.4 apart, and of tiny networks with a wrong mask 0.4.
 """
 
@@ -32,8 +33,9 @@ Logits that have nothing in common are 1.4 apart, and of tiny networks with a wr
 def prove(network: Network, *, context: int | None, coarse: bool = False) -> None:
     """Compare the logits behind every token of two staggered rows with those of one pass over each row alone.
 
-    Only the first layers take part, at least one of each kind, with their own weights and in their own precision.
-    context: tokens that the network can hold. coarse: weights have 8 bits, whatever the type of the other numbers.
+    Only the first layers take part, at least one of each kind, with their own weights and in their own precision; where
+    that is int8, in float32, since layers that round by the batch would hide a wrong mask.
+    context: tokens that the network can hold. coarse: its head has 8 bits, whatever the type of the other numbers.
     Raises UnfitError with the reason; whatever the network raises is such a reason, too.
     """
     far = _FAR if context is None else min(_FAR, context - len(_TEXTS[0]))
@@ -84,7 +86,7 @@ def _together(network: Network, far: int) -> tuple[dict[int, torch.Tensor], dict
 
 @contextlib.contextmanager
 def _shortened(network: Any) -> Iterator[None]:
-    """The network with its first layers only, and a small window."""
+    """The network with its first layers only, in float32 where they are packed to int8, and a small window."""
     config = network.config.get_text_config(decoder=True)
     types, _ = get_layer_types_and_kwargs(config)
     few = max(2, 1 + max(types.index(kind) for kind in set(types)))
@@ -99,11 +101,13 @@ def _shortened(network: Any) -> Iterator[None]:
     ]
     kept = {name: getattr(config, name) for name in changes}
     try:
-        for parent, name, layers in parents:
-            setattr(parent, name, layers[:few])
-        for name, value in changes.items():
-            setattr(config, name, value)
-        yield
+        with contextlib.ExitStack() as stack:
+            for parent, name, layers in parents:
+                setattr(parent, name, layers[:few])
+                stack.enter_context(widened(layers[:few]))
+            for name, value in changes.items():
+                setattr(config, name, value)
+            yield
     finally:
         for name, value in kept.items():
             setattr(config, name, value)

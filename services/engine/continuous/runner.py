@@ -135,14 +135,26 @@ class ContinuousRunner:
         reading = self._seats.reading
         if not reading:
             return
-        seats: Sequence[Seat] = reading
         try:
             seats, tokens = self._next_chunk(reading)
+        except Exception as error:  # noqa: BLE001 - too little memory for what is kept of prompts; others go on
+            explained = explain(error)
+            for seat in reading:
+                self._fail(seat.row.job, explained)
+            return
+        self._read_together(seats, tokens)
+
+    def _read_together(self, seats: Sequence[Seat], tokens: Sequence[tuple[int, ...]]) -> None:
+        """All in one pass; where that fails, one after the other, so that only those end that cannot be read."""
+        try:
             logits = self._read_chunk(seats, tokens)
         except Exception as error:  # noqa: BLE001 - too little memory for a long prompt, say; others go on
-            explained = explain(error)
-            for seat in seats:
-                self._fail(seat.row.job, explained)
+            if len(seats) == 1:
+                self._fail(seats[0].row.job, explain(error))
+                return
+            for seat, new in zip(seats, tokens, strict=True):
+                if seat.row.job in self._works:
+                    self._read_together([seat], [new])
             return
         self._begin(seats, logits)
 
@@ -197,8 +209,13 @@ class ContinuousRunner:
         seats = self._seats.writing
         if not seats:
             return
+        longest = max(seats, key=lambda seat: seat.length)
+        try:
+            self._cache.reserve(len(self._seats), longest.length + 1)
+        except Exception as error:  # noqa: BLE001 - too little memory for the longest row; without it others go on
+            self._fail(longest.row.job, explain(error))
+            return
         lengths = [seat.length for seat in seats]
-        self._cache.reserve(len(self._seats), max(lengths) + 1)
         logits = self._network.advance([seat.row.tokens[-1] for seat in seats], lengths)
         for seat in seats:
             seat.length += 1

@@ -223,6 +223,52 @@ def test_a_prompt_that_cannot_be_read_ends_alone(model: "LoadedModel", monkeypat
     assert [first, third] == [generated(model, asked[0]), generated(model, asked[2])]
 
 
+def test_of_prompts_that_are_read_together_only_those_end_that_cannot_be_read(
+    model: "LoadedModel", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.engine.continuous.network import Network
+
+    original = Network.read
+    together = []
+
+    def refuse(self: Network, tokens: Any, *where: Any) -> Any:
+        together.append(len(tokens))
+        if any(999 in row for row in tokens):
+            raise IndexError
+        return original(self, tokens, *where)
+
+    monkeypatch.setattr(Network, "read", refuse)
+    asked = [Prompt((*range(20, 30), last), max_new=6) for last in (40, 999, 41, 42)]
+    ends = run(make(model), [request(prompt) for prompt in asked])
+    assert together[0] == 4
+    failed = ends.pop(1)
+    assert isinstance(failed, ServiceError)
+    assert (failed.status, failed.code) == (500, "generation_failed")
+    assert ends == [generated(model, prompt) for prompt in (asked[0], *asked[2:])]
+
+
+def test_the_longest_row_ends_when_there_is_no_memory_for_it_to_grow(
+    model: "LoadedModel", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.engine.continuous import cache
+
+    original = cache._resized
+    calls = []
+
+    def lack_memory(buffer: Any, slots: int, capacity: int) -> Any:
+        calls.append(capacity)
+        if capacity > 64 and len(calls) % 2 == 0:  # in the middle of a layer
+            raise MemoryError
+        return original(buffer, slots, capacity)
+
+    monkeypatch.setattr(cache, "_resized", lack_memory)
+    asked = [prompt_of(20, max_new=9), Prompt(tuple(range(20, 70)), max_new=90, min_new=90), prompt_of(30, max_new=30)]
+    first, second, third = run(make(model), [request(prompt) for prompt in asked])
+    assert isinstance(second, ServiceError)
+    assert (second.status, second.code) == (503, "out_of_memory")
+    assert [first, third] == [generated(model, asked[0]), generated(model, asked[2])]
+
+
 def test_after_a_reset_everything_begins_anew(model: "LoadedModel") -> None:
     recorder = Recorder()
     runner = make(model)(recorder.host)
