@@ -32,14 +32,27 @@ class Task(EncoderTask):
         if not is_unicode(query):
             raise not_unicode("query")
         texts = [_text_of(document, index, fields.get("document_field")) for index, document in enumerate(documents)]
-        inputs, warnings = yield from self.encode(
+        query, shortened = self._shorten(query, fields)
+        inputs, cut = yield from self.encode(
             Texts([(query, text) for text in texts], lambda index: f"documents[{index}]"), fields
         )
 
         def result(rows: Sequence[Row]) -> list[dict[str, Any]]:
             return _ranking([self._score(row) for row in rows], documents, fields)
 
-        return Prepared(EncodingRequest(inputs, batch_size=batch_size(fields)), result, warnings)
+        return Prepared(EncodingRequest(inputs, batch_size=batch_size(fields)), result, shortened + cut)
+
+    def _shorten(self, query: str, fields: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+        """The query as far as a pair may hold it, and a warning: one of a book's length is read with every document."""
+        tokenizer, limit = self.model.tokenizer, self._limit(fields, pairs=True)
+        if limit is None or len(query) <= 2 * limit or not tokenizer.is_fast:
+            return query, []
+        encoded = tokenizer(query, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        places = encoded["offset_mapping"]
+        if len(places) <= 2 * limit:  # so much more than fits that a pair is cut as the whole would be
+            return query, []
+        message = f'"query" has {len(places)} tokens, and the model reads {limit} of a query and a document together.'
+        return query[: places[2 * limit][0]], [{"code": "input_truncated", "message": message, "field": "query"}]
 
     def _score_of(self, model: "LoadedEncoder") -> Callable[[Row], float]:
         """How the logits of a pair become its score, as sentence-transformers does it."""

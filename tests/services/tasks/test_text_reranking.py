@@ -108,6 +108,27 @@ def test_bad_documents_are_named(
         assert error["hint"] == 'Say with "document_field" which key holds its text.'
 
 
+def test_a_query_of_a_books_length_is_cut_once_for_all_documents(folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from services.engine.checkpoint import read_checkpoint
+    from services.engine.loading_encoders import load_classifier
+    from services.tasks.text_reranking import Task
+
+    settings = settings_of(folder, "text-reranking")
+    engine: Any = None
+    task = Task(settings, engine)
+    task.setup(load_classifier(settings, read_checkpoint(folder, settings.model)))
+    query = f"{QUERY} " * 500
+    prepared = prepare(task, {"query": query, "documents": DOCUMENTS})
+    whole = AutoTokenizer.from_pretrained(folder)(
+        [(query, text) for text in DOCUMENTS], truncation="longest_first", max_length=64
+    )
+    assert [list(item.ids) for item in prepared.request.inputs] == whole["input_ids"]
+    assert [warning["field"] for warning in prepared.warnings] == ["query", "documents"]
+    assert "and the model reads 64 of a query and a document together." in prepared.warnings[0]["message"]
+
+
 def test_a_query_is_needed(task: TaskProcess) -> None:
     status, error = task.refused({"documents": DOCUMENTS})
     assert (status, error["message"]) == (422, 'text-reranking needs "query".')
