@@ -31,7 +31,11 @@ def convert(model: str, source: Path, target: Path, progress: Progress) -> None:
     The files beside the weights are linked, or copied where the disk differs. `target` appears in one step.
     Raises UserError: exit 3 when the weights are refused, 4 when the disk is too small.
     """
+    companions = companions_of(inspect_folder(source).names)
     if inspect_folder(target).missing is None:
+        for name in companions:  # one may have come since
+            if not (target / name).is_file():
+                _link(source / name, target / name)
         return
     inputs = _pickles(source)
     total_bytes = sum(path.stat().st_size for path in inputs)
@@ -41,7 +45,7 @@ def convert(model: str, source: Path, target: Path, progress: Progress) -> None:
         shards = _unpickled(model, inputs, folder, progress)
         if len(shards) > 1:
             (folder / SAFETENSORS_INDEX).write_text(json.dumps(_index(shards), indent=2), encoding="utf-8")
-        for name in companions_of(inspect_folder(source).names):
+        for name in companions:
             _link(source / name, folder / name)
 
 

@@ -6,14 +6,16 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from builders.model_files import (
     CHAT_TEMPLATES,
     CONFIG,
+    MODULES,
     STEPS,
     has_vocabulary,
     is_index,
@@ -23,6 +25,7 @@ from builders.model_files import (
 )
 from infra.errors import ExitCode, UserError
 
+_CONFIGURED = (".Pooling", ".Dense")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -62,6 +65,19 @@ class HubCache:
     def snapshot(self, repository: str, commit: str) -> Path:
         """The folder of one commit; it may hold a part of the files, or not exist."""
         return self.storage(repository) / "snapshots" / commit
+
+    def is_absent(self, repository: str, commit: str, name: str) -> bool:
+        """Whether the hub has said that this commit has no such file."""
+        return self._absence(repository, commit, name).is_file()
+
+    def remember_absent(self, repository: str, commit: str, name: str) -> None:
+        """Write that down, where huggingface_hub does; a cache that cannot be written is asked about again."""
+        with suppress(OSError):
+            self._absence(repository, commit, name).parent.mkdir(parents=True, exist_ok=True)
+            self._absence(repository, commit, name).touch()
+
+    def _absence(self, repository: str, commit: str, name: str) -> Path:
+        return self.storage(repository) / ".no_exist" / commit / name
 
     def lock(self, repository: str) -> Path:
         """Held by the one process of ours that downloads or converts this repository."""
@@ -154,6 +170,22 @@ def inspect_folder(folder: Path) -> LocalModel:
     else:
         missing = _missing_weights(folder, weights)
     return LocalModel(config, names, weights, missing)
+
+
+def missing_step(folder: Path) -> str | None:
+    """The first file that is absent of those in which sentence-transformers says what follows a network."""
+    try:
+        modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
+        paths = [module["path"] for module in modules if module["type"].endswith(_CONFIGURED)]
+    except FileNotFoundError:
+        return MODULES
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # fetching it again would not mend it
+    names = (f"{path}/{CONFIG}" for path in paths)
+    return next(
+        (name for name in names if any(fnmatchcase(name, step) for step in STEPS) and not (folder / name).is_file()),
+        None,
+    )
 
 
 def shard_files(folder: Path) -> list[Path]:

@@ -35,10 +35,12 @@ _EXAMPLES: Mapping[Network, str] = {
 }
 
 
-def check_fit(config: Mapping[str, Any], *, model: str, task: str) -> None:
+def check_fit(config: Mapping[str, Any], *, model: str, task: str, labels: int | None = None) -> None:
     """Raise UserError (exit 3) when the model of this config.json cannot do `task`.
 
     What only the loader can know, such as a model type that transformers does not have, passes.
+
+    labels: how many classes the file gives names to; None: none.
     """
     if _mentions(config, _CHOOSES_CODE):
         raise UserError(
@@ -53,10 +55,34 @@ def check_fit(config: Mapping[str, Any], *, model: str, task: str) -> None:
         raise _misfit(f"{model} reads {reads}, not text, so it does not fit {task}", network)
     architectures = [name for name in config.get("architectures") or () if isinstance(name, str)]
     if not architectures or any(_serves(name, network) for name in architectures):
+        if architectures and network == "classification":
+            _check_classes(_classes(config), model, task, labels)
         return
     purpose = _purpose(architectures[0])
     what = f"which fits {purpose}" if purpose else "which no task here can use"
     raise _misfit(f"{model} does not fit {task}: it is a {architectures[0]}, {what}", network)
+
+
+def _check_classes(classes: int, model: str, task: str, labels: int | None) -> None:
+    if labels is not None and labels != classes:
+        raise UserError(
+            f"`labels` names {labels} classes, and {model} has {classes}",
+            hint="name every class in the order of the model's own, or leave `labels` out",
+            exit_code=ExitCode.FILE,
+        )
+    if task == "text-reranking" and classes > 2:
+        raise _misfit(
+            f"{model} tells {classes} classes apart, so it does not fit {task}, which wants one score", "classification"
+        )
+
+
+def _classes(config: Mapping[str, Any]) -> int:
+    """As transformers counts them: it writes nothing down where there are two."""
+    names = config.get("id2label")
+    if isinstance(names, Mapping):
+        return len(names)
+    number = config.get("num_labels")
+    return number if isinstance(number, int) else 2
 
 
 def _serves(architecture: str, network: Network) -> bool:

@@ -16,6 +16,9 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 CHAT_TEMPLATES = "additional_chat_templates"
 """The one folder of a repository that transformers looks into."""
 
+MODULES = "modules.json"
+"""Where sentence-transformers lists the steps from a text to its vector."""
+
 STEPS = ("[0-9]_*/config.json", "[0-9]_*/model.safetensors")
 """What sentence-transformers keeps of the steps behind a network, such as 1_Pooling."""
 

@@ -13,10 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builders.hub_cache import HubCache, LocalModel, converted_folder, hub_cache, inspect_folder, shard_files
+from builders.hub_cache import (
+    HubCache,
+    LocalModel,
+    converted_folder,
+    hub_cache,
+    inspect_folder,
+    missing_step,
+    shard_files,
+)
 from builders.model_config import check_fit
 from builders.model_files import CONFIG, is_pickle, no_weights
 from infra.errors import ExitCode, UserError
+from services.catalog import TASKS
 
 _PREPARE = ("builders.weights", "fetch")
 _HUB_VARIABLE = re.compile(
@@ -68,24 +77,46 @@ class Resolved:
         return self.prepare is not None and "--convert-into" in self.prepare
 
 
-def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str]) -> Resolved:
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a model is wanted for. labels: how many classes the file gives names to; None: none."""
+
+    task: str
+    labels: int | None
+
+    @property
+    def embeds(self) -> bool:
+        return TASKS[self.task].network == "embedding"
+
+    def check(self, config: Mapping[str, Any], model: str) -> None:
+        """Raises UserError (exit 3) for a model that does not fit."""
+        check_fit(config, model=model, task=self.task, labels=self.labels)
+
+
+def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str], labels: int | None = None) -> Resolved:
     """Find the model; ask the hub only for what the cache does not tell.
 
     A whole snapshot in the cache is used as it is, without asking whether a branch has moved on: a start is then quick,
     works without network, and runs today what ran yesterday. `hf download` or another `revision` bring what is new.
     Otherwise the commit, the sizes, config.json and an index of weights are asked for: some hundred kilobytes.
 
+    For vectors, other tools may have left out the files that say how to pool: the hub is asked once whether it has
+    them, and where it does not answer, the snapshot is used as it is.
+
+    labels: how many classes the file gives names to; None: none.
+
     Raises UserError: exit 4 for the hub (no such model, gated, no network) and the disk, exit 3 for a model that does
     not fit `task` or that we cannot load.
     """
+    use = _Use(task, labels)
     if source.path is not None:
-        return _resolve_folder(source.path, task, environ)
+        return _resolve_folder(source.path, use, environ)
     repository, revision = _checked_names(source)
     cache = hub_cache(environ, source.cache_dir)
     commit = cache.commit(repository, revision)
-    if commit is not None and (found := _in_cache(cache, repository, commit, task, environ)):
-        return found
-    return _on_hub(source, repository, revision, cache, task, environ)
+    if commit is not None and (found := _in_cache(cache, repository, commit, use, environ)):
+        return _with_steps(source, repository, commit, cache, use, environ, found) if use.embeds else found
+    return _on_hub(source, repository, revision, cache, use, environ)
 
 
 def _checked_names(source: ModelSource) -> tuple[str, str]:
@@ -107,7 +138,7 @@ def _checked_names(source: ModelSource) -> tuple[str, str]:
     return repository, revision
 
 
-def _resolve_folder(path: Path, task: str, environ: Mapping[str, str]) -> Resolved:
+def _resolve_folder(path: Path, use: _Use, environ: Mapping[str, str]) -> Resolved:
     folder = path.expanduser().absolute()
     if not folder.is_dir():
         raise UserError(
@@ -118,7 +149,7 @@ def _resolve_folder(path: Path, task: str, environ: Mapping[str, str]) -> Resolv
     model = inspect_folder(folder)
     if model.config is None or model.weights is None:
         raise no_weights(str(path), model.names)
-    check_fit(model.config, model=str(path), task=task)
+    use.check(model.config, str(path))
     if model.missing is not None:
         raise UserError(
             f"{path} is not a whole model: {model.missing} is absent or broken",
@@ -142,18 +173,18 @@ def _converted_from_folder(folder: Path, model: LocalModel, environ: Mapping[str
     return converted_folder(environ, f"local/{folder.name}", digest.hexdigest()[:40])
 
 
-def _in_cache(cache: HubCache, repository: str, commit: str, task: str, environ: Mapping[str, str]) -> Resolved | None:
+def _in_cache(cache: HubCache, repository: str, commit: str, use: _Use, environ: Mapping[str, str]) -> Resolved | None:
     """The model as far as it is on this disk; None when a part of it is missing."""
     converted = converted_folder(environ, repository, commit)
     model = inspect_folder(converted)
     if model.config is not None and model.missing is None:
-        check_fit(model.config, model=repository, task=task)
+        use.check(model.config, repository)
         return Resolved(converted, commit, model.config)
     snapshot = cache.snapshot(repository, commit)
     model = inspect_folder(snapshot)
     if model.config is None or not model.is_complete:
         return None
-    check_fit(model.config, model=repository, task=task)
+    use.check(model.config, repository)
     if not model.needs_conversion:
         return Resolved(snapshot, commit, model.config)
     return _to_convert(snapshot, model, converted, commit, environ, ("--name", repository))
@@ -174,8 +205,36 @@ def _to_convert(
     return Resolved(converted, commit, model.config or {}, prepare, _environment(environ, None), 0, weights)
 
 
+def _with_steps(
+    source: ModelSource,
+    repository: str,
+    commit: str,
+    cache: HubCache,
+    use: _Use,
+    environ: Mapping[str, str],
+    found: Resolved,
+) -> Resolved:
+    """The model that was found, or what brings its steps behind the network, which other tools do not fetch."""
+    name = missing_step(cache.snapshot(repository, commit) if found.converts else found.path)
+    if name is None or cache.is_absent(repository, commit, name):
+        return found
+    from builders.hub import hub_of, is_offline
+
+    if source.local_files_only or is_offline(environ):
+        return found
+    try:
+        if name in hub_of(environ, cache, source.token).listing(repository, commit).files:
+            return _on_hub(source, repository, commit, cache, use, environ)
+    except UserError as error:
+        if error.exit_code is ExitCode.ENVIRONMENT:  # what is here can be served without the hub
+            return found
+        raise
+    cache.remember_absent(repository, commit, name)
+    return found
+
+
 def _on_hub(
-    source: ModelSource, repository: str, revision: str, cache: HubCache, task: str, environ: Mapping[str, str]
+    source: ModelSource, repository: str, revision: str, cache: HubCache, use: _Use, environ: Mapping[str, str]
 ) -> Resolved:
     from builders.download import check_space, choose, missing_bytes
     from builders.hub import hub_of, is_offline
@@ -190,7 +249,7 @@ def _on_hub(
     hub.into_snapshot(repository, commit, CONFIG)
     snapshot = cache.snapshot(repository, commit)
     config = inspect_folder(snapshot).config or {}
-    check_fit(config, model=repository, task=task)
+    use.check(config, repository)
     size_bytes = missing_bytes(hub, repository, commit, wanted)
     check_space(cache.root, size_bytes)
     arguments = ["--repository", repository, "--commit", commit, "--revision", revision, "--cache-dir", str(cache.root)]

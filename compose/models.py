@@ -42,7 +42,12 @@ def source_of(loaded: "Loaded", component: ModelComponentSpec) -> ModelSource:
 def find(loaded: "Loaded", component: ModelComponentSpec) -> Resolved:
     """A component's model; raises UserError with the place in the file for one that cannot be had."""
     try:
-        return resolve(source_of(loaded, component), task=component.task, environ=loaded.env)
+        return resolve(
+            source_of(loaded, component),
+            task=component.task,
+            environ=loaded.env,
+            labels=None if component.labels is None else len(component.labels),
+        )
     except UserError as error:
         place = loaded.model_marks[component.name]
         raise UserError(f"{place}: {error.message}", hint=error.hint, exit_code=error.exit_code) from None

@@ -82,7 +82,10 @@ def load_embedder(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedEncod
     layout = read_sentence_layout(settings.model_path, settings.model)
     _check_embeds(settings, checkpoint, layout)
     if layout is None:
-        _log.info("%s does not say how its tokens' vectors become one; it is their mean", settings.model)
+        _log.warning(
+            "%s has no modules.json here, which would say how its tokens' vectors become one: it is their mean",
+            settings.model,
+        )
         layout = SentenceLayout("mean")
     place = choose_place(settings, checkpoint)
     network = load_network(_auto_class(checkpoint), settings, place, unused="pooler")

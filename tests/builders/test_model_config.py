@@ -100,3 +100,38 @@ def test_every_task_wants_its_kind_of_network(task: str, architecture: str, purp
         check_fit(config, model="a/b", task=task)
     assert caught.value.message == f"a/b does not fit {task}: it is a {architecture}, which fits {purpose}"
     assert caught.value.hint is not None
+
+
+@pytest.mark.parametrize(
+    ("config", "task", "labels", "message"),
+    [
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "text-classification", 3, None),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "text-classification", None, None),
+        ({}, "text-classification", 2, None),
+        ({"num_labels": 3}, "text-classification", 3, None),
+        ({}, "text-classification", 3, "`labels` names 3 classes, and a/b has 2"),
+        (
+            {"id2label": {"0": "a", "1": "b", "2": "c"}},
+            "text-classification",
+            2,
+            "`labels` names 2 classes, and a/b has 3",
+        ),
+        ({"id2label": {"0": "LABEL_0"}}, "text-reranking", None, None),
+        (
+            {"id2label": {"0": "a", "1": "b", "2": "c"}},
+            "text-reranking",
+            None,
+            "a/b tells 3 classes apart, so it does not fit text-reranking, which wants one score",
+        ),
+    ],
+)
+def test_classes_are_counted_before_anything_is_fetched(
+    config: dict[str, Any], task: str, labels: int | None, message: str | None
+) -> None:
+    config = {"architectures": ["BertForSequenceClassification"], **config}
+    if message is None:
+        check_fit(config, model="a/b", task=task, labels=labels)
+        return
+    with pytest.raises(UserError) as caught:
+        check_fit(config, model="a/b", task=task, labels=labels)
+    assert (caught.value.message, caught.value.exit_code) == (message, ExitCode.FILE)

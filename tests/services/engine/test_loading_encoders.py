@@ -85,7 +85,9 @@ def test_what_is_not_done_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     folder = make_encoder("bert", tmp_path / "bert")
     caplog.set_level(logging.INFO)
     embedder(folder)
-    assert "tiny/bert does not say how its tokens' vectors become one; it is their mean" in caplog.messages
+    assert (
+        "tiny/bert has no modules.json here, which would say how its tokens' vectors become one: it is their mean"
+    ) in caplog.messages
     make_sentence_layout(folder, config_sentence_transformers={"prompts": {"query": "query: ", "passage": "p: "}})
     embedder(folder)
     line = "tiny/bert knows prompts for passage, query; write the one you want in front of `text`"
