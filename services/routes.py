@@ -22,7 +22,9 @@ from services.wire import (
     Readiness,
     TaskRequest,
     encode,
+    encode_text,
 )
+from services.writing import write
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -154,7 +156,9 @@ async def _send_frames(frames: AsyncGenerator[Frame, None], send: Send, about: M
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", CONTENT_TYPE.encode())]})
     try:
         async for frame in frames:
-            await send({"type": "http.response.body", "body": _line(frame), "more_body": not isinstance(frame, Done)})
+            last = isinstance(frame, Done)
+            line = await _large_line(frame) if last else _line(frame)
+            await send({"type": "http.response.body", "body": line, "more_body": not last})
     except ServiceError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - a stream never ends in silence
@@ -172,6 +176,10 @@ def _unexpected(error: Exception, about: Mapping[str, str]) -> ServiceError:
 
 def _line(frame: Frame) -> bytes:
     return encode(frame.to_json()) + b"\n"
+
+
+async def _large_line(frame: Frame) -> bytes:
+    return await write(frame.to_json(), encode_text) + b"\n"
 
 
 async def _refuse(send: Send, error: ServiceError) -> None:

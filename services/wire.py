@@ -26,7 +26,12 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 def encode(value: Any) -> bytes:
     """JSON on one line, as both sides write it."""
-    return _ENCODER.encode(value).encode()
+    return encode_text(value).encode()
+
+
+def encode_text(value: Any) -> str:
+    """The same, before it is UTF-8."""
+    return _ENCODER.encode(value)
 
 
 @dataclass(frozen=True, slots=True)

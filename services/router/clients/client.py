@@ -26,6 +26,7 @@ from services.wire import (
     parse_frame,
     parse_readiness,
 )
+from services.writing import LARGE_BYTES
 
 OnDelta = Callable[[Delta], Awaitable[None]]
 
@@ -125,7 +126,7 @@ class TaskClient:
         lines = Lines()
         while chunk := await link.read():
             for line in lines.of(chunk):
-                frame = self._frame(line)
+                frame = self._frame(line) if len(line) < LARGE_BYTES else await asyncio.to_thread(self._frame, line)
                 match frame:
                     case Delta():
                         if on_delta is not None:

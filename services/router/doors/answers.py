@@ -8,10 +8,16 @@ from starlette.responses import Response
 from services.errors import ServiceError
 from services.router.messages import Run, error_json
 from services.router.values import to_json
+from services.writing import write
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(to_json(value), status, headers, media_type="application/json")
+
+
+async def large_response(value: Any, headers: Mapping[str, str]) -> Response:
+    """The answer with what may be a large result."""
+    return Response(await write(value, to_json), 200, headers, media_type="application/json")
 
 
 def error_response(error: ServiceError, request_id: str) -> Response:

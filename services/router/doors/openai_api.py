@@ -13,7 +13,7 @@ from services.errors import ServiceError
 from services.router.analysis.inputs import Inputs
 from services.router.analysis.outputs import Piped
 from services.router.core import Core
-from services.router.doors.answers import json_response
+from services.router.doors.answers import json_response, large_response
 from services.router.doors.body import read_body
 from services.router.doors.openai_answers import (
     Answer,
@@ -90,7 +90,7 @@ class OpenAIApi:
             await live.ended()
         if live.run.status is not RunStatus.COMPLETED:
             return answer.failed(live.run)
-        return json_response(answer.whole(live.run), headers={"X-Task-Id": live.run.task_id})
+        return await large_response(answer.whole(live.run), {"X-Task-Id": live.run.task_id})
 
     async def _stream(self, request: Request, workflow: Workflow, asked: RunRequest, answer: ChoiceAnswer) -> Response:
         channel = Channel()

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from services.errors import ServiceError
 from services.router.core import Core
-from services.router.doors.answers import failed_response, json_response
+from services.router.doors.answers import failed_response, json_response, large_response
 from services.router.doors.body import read_body
 from services.router.doors.sse import Channel, last_event
 from services.router.doors.waiting import RunStream, cancelled_when_gone, client_of, failed_early
@@ -56,7 +56,7 @@ class RunsApi:
         live = await self._core.runs.start(order, request_id)
         with cancelled_when_gone(request.receive, live):
             await live.ended()
-        return _answer(live.run, order.output_only)
+        return await _answer(live.run, order.output_only)
 
     def _wants_stream(self, order: RunRequest, accept: str) -> bool:
         if "text/event-stream" in accept.lower():
@@ -89,8 +89,8 @@ class RunsApi:
     async def show_task(self, request: Request) -> Response:
         run = await self._find(request)
         if not _flag(request, "output_only"):
-            return json_response(run.to_json())
-        return _answer(run, output_only=True) if run.status.finished else json_response(run.summary(), 202)
+            return await large_response(run.to_json(), {})
+        return await _answer(run, output_only=True) if run.status.finished else json_response(run.summary(), 202)
 
     async def cancel_task(self, request: Request) -> Response:
         run = await self._find(request)
@@ -155,11 +155,11 @@ def _before(text: str | None) -> str:
     return text
 
 
-def _answer(run: Run, output_only: bool) -> Response:
+async def _answer(run: Run, output_only: bool) -> Response:
     """The answer of a run that has ended."""
     if run.status is not RunStatus.COMPLETED:
         return failed_response(run)
-    return json_response(run.output if output_only else run.to_json(), headers={"X-Task-Id": run.task_id})
+    return await large_response(run.output if output_only else run.to_json(), {"X-Task-Id": run.task_id})
 
 
 def _flag(request: Request, name: str) -> bool:

@@ -8,6 +8,7 @@ from starlette.types import Send
 
 from services.router.messages import Run, RunStatus
 from services.router.values import to_json
+from services.writing import LARGE_BYTES, weight, write_in_pieces
 
 MAX_BUFFERED_BYTES = 32 * 1024
 """What waits here for a slow reader before the task behind it is held back. With what waits before and behind, in the
@@ -97,7 +98,7 @@ def last_event(run: Run) -> str:
     if run.status is not RunStatus.COMPLETED:
         return f"event: error\n{_event(to_json(value))}"
     parts = {key: value[key] for key in ("task_id", "output", "usage", "warnings") if key in value}
-    return f"event: done\n{_event(to_json(parts))}"
+    return f"event: done\n{_event(write_in_pieces(parts, to_json))}"
 
 
 def _event(data: str) -> str:
@@ -121,4 +122,5 @@ async def send_events(send: Send, channel: Channel, run: Run, last: Callable[[Ru
         events = channel.take() if await channel.wait(COMMENT_EVERY_S) else b": still working\n\n"
         if events:
             await send({"type": "http.response.body", "body": events, "more_body": True})
-    await send({"type": "http.response.body", "body": last(run).encode(), "more_body": False})
+    event = last(run) if weight(run.output) < LARGE_BYTES else await asyncio.to_thread(last, run)
+    await send({"type": "http.response.body", "body": event.encode(), "more_body": False})
