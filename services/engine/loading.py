@@ -105,7 +105,7 @@ def check_known(checkpoint: Checkpoint, settings: TaskSettings) -> None:
             if "auto_map" in checkpoint.config
             else f"is of type {checkpoint.model_type!r}, which transformers {transformers.__version__} does not know"
         )
-        raise LoadError(f"{settings.model} {reason}", MODEL_UNFIT)
+        raise LoadError(f"{settings.model} {reason}; choose a model of a type that transformers knows", MODEL_UNFIT)
 
 
 def _check_fit(checkpoint: Checkpoint, settings: TaskSettings) -> None:

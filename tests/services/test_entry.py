@@ -176,7 +176,13 @@ def foreign_kernel(folder: Path) -> None:
             78,
             "tiny/gpt2: config.json sets _attn_implementation_internal, which brings in foreign code",
         ),
-        (foreign_type, {}, 78, "tiny/gpt2 runs code from its repository, which is never done here"),
+        (
+            foreign_type,
+            {},
+            78,
+            "tiny/gpt2 runs code from its repository, which is never done here; choose a model of a type that"
+            " transformers knows",
+        ),
         pytest.param(
             lambda folder: None,
             {"device": "cuda:0"},

@@ -107,7 +107,11 @@ def test_models_of_another_purpose_are_refused(tiny: Tiny, tmp_path: Path) -> No
         "tiny/bert is a BertModel, which has no head for classification, so it does not fit text-classification"
     )
     edit(bare / "config.json", model_type="remote", auto_map={"AutoModel": "evil.Model"})
-    assert refused(bare, embedder) == "tiny/bert runs code from its repository, which is never done here"
+    for load in (embedder, classifier):
+        assert refused(bare, load) == (
+            "tiny/bert runs code from its repository, which is never done here; choose a model of a type that"
+            " transformers knows"
+        )
 
 
 def test_a_decoder_that_classifies_learns_what_padding_is(tmp_path: Path) -> None:

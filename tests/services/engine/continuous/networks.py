@@ -76,7 +76,16 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("OPT", {"ffn_dim": 64, "word_embed_proj_dim": 32, "init_std": 0.4}),
     "bloom": ("Bloom", {"n_layer": 2, "n_head": 4}),
     "mamba": ("Mamba", {"state_size": 4}),
-    "qwen3-next": ("Qwen3Next", {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "num_experts": 4}),
+    "qwen3-next": (
+        "Qwen3Next",
+        {
+            "layer_types": ["linear_attention", "full_attention"],
+            "linear_num_value_heads": 4,
+            "linear_num_key_heads": 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+    ),
 }
 """The prefix of transformers' class names, and what its configuration has beside the sizes."""
 

@@ -10,7 +10,10 @@ from tests.services.engine.test_loading import load
 if TYPE_CHECKING:
     from services.engine.loading import LoadedModel
 
-DECODERS = ("gpt_neo", "codegen", "mistral", "bloom", "mamba", "phi3 with longrope", "rwkv")
+DECODERS = ("gpt_neo", "codegen", "mistral", "bloom", "mamba", "phi3 with longrope", "qwen3-next", "rwkv")
+SAME_LENGTH = ("phi3 with longrope",)
+ALONE = ("rwkv",)
+"""Those of them that padding changes, and that any neighbour does."""
 ENCODER_DECODERS = ("blenderbot", "t5", "bart", "marian")
 
 
