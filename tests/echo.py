@@ -16,7 +16,7 @@ A user text that is a JSON object holds knobs instead of text:
 `GET /counters` tells how many requests were started, compute now and were cancelled, and how often readiness was asked
 for; `GET /requests` how often each request id came; `GET /headers` shows those of the last request; `GET /ended` when
 named work ended, on the machine's monotonic clock. The environment variable ECHO_READY_AFTER_S delays readiness,
-ECHO_FAILED makes it `failed` with this reason.
+ECHO_READY_WHEN does so until this file is there, ECHO_FAILED makes it `failed` with this reason.
 """
 
 import asyncio
@@ -66,6 +66,7 @@ class Echo:
         self.ended: dict[str, float] = {}
         self.headers: dict[str, str] = {}
         self.ready_at = time.monotonic() + float(os.environ.get("ECHO_READY_AFTER_S", "0"))
+        self.ready_when = os.environ.get("ECHO_READY_WHEN", os.curdir)
         self.failed = os.environ.get("ECHO_FAILED")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,6 +96,8 @@ class Echo:
     def readiness(self) -> Readiness:
         if self.failed:
             return Readiness("failed", message=self.failed)
+        if not os.path.exists(self.ready_when):  # noqa: PTH110 - a question for the event loop, which is quick
+            return Readiness("loading", progress=0.5)
         left = self.ready_at - time.monotonic()
         return Readiness("loading", progress=0.5, seconds_left=left) if left > 0 else Readiness("ready")
 

@@ -144,6 +144,6 @@ def test_up_warns_of_memory_that_may_run_out(
         console, selection = Console(), Selection()
         plan_for(selection.load(console), selection.run_folder, project, console)
     assert capsys.readouterr().err == (
-        "warning: memory may run out: the services need 640 MB, and 100 MB are available; `model-compose plan` tells"
+        "warning: memory may run out: the services need 540 MB, and 100 MB are available; `model-compose plan` tells"
         " more\n"
     )

@@ -248,13 +248,15 @@ def test_a_full_component_makes_kept_runs_wait_instead_of_failing(start: Start) 
 
 
 def test_kept_runs_wait_for_a_model_that_loads(folder: Path) -> None:
+    loaded = folder / "loaded"
     with (
-        echo_task(folder, "text", ECHO_READY_AFTER_S="2") as task,
+        echo_task(folder, "text", ECHO_READY_WHEN=str(loaded)) as task,
         router(folder, settings_for(folder, task.address)) as service,
     ):
         running = Stack(service, {}, service.address + "/api")
         task_id = accepted(running, "x")
         assert state(running, task_id) in ("pending", "processing")
+        loaded.touch()
         assert ended(running, task_id)["status"] == "completed"
 
 
