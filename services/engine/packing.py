@@ -9,8 +9,6 @@ import torch
 
 from services.engine.machine import available_memory_bytes
 
-_multiply = torch.ops.mkldnn._linear_pointwise.default
-
 _SHARE = 0.5
 """Of the free memory, how much packed weights may take: mapped ones took none that could not be had back."""
 
@@ -45,6 +43,7 @@ class PackedLinear(torch.nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self._multiply = torch.ops.mkldnn._linear_pointwise.default  # not at import: some builds of torch lack it
 
     @property
     def weight(self) -> torch.Tensor:
@@ -53,7 +52,7 @@ class PackedLinear(torch.nn.Module):
         return weight
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = _multiply(values, self._packed, self.bias, "none", [], "")
+        result: torch.Tensor = self._multiply(values, self._packed, self.bias, "none", [], "")
         return result
 
 
