@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from services.engine.base import Encoded, EncoderInput, EncodingHost, EncodingRequest, Job, Occupancy, Outcome, Pooling
-from services.engine.failure import explain
+from services.engine.failure import explain, not_finite
 from services.engine.loading_encoders import LoadedEncoder
 from services.errors import ServiceError
 
@@ -182,7 +182,7 @@ class EncodeRunner:
             item.progress.rows[item.index] = tuple(row)
             item.progress.missing -= 1
             if not is_finite:
-                item.progress.failure = _non_finite()
+                item.progress.failure = not_finite()
 
     def _forward(self, inputs: Sequence[EncoderInput], requests: Sequence[EncodingRequest]) -> torch.Tensor:
         """One row an input, `[inputs, width]`, on the processor; `requests[i]` says what becomes of `inputs[i]`."""
@@ -231,7 +231,7 @@ class EncodeRunner:
             _log.warning("the model loads, but does not work", exc_info=error)
             return
         if not torch.isfinite(rows).all():
-            _log.warning("the model loads, but does not work: %s", _non_finite().message)
+            _log.warning("the model loads, but does not work: %s", not_finite().message)
 
 
 def _groups(items: Iterable[_Item]) -> list[list[_Item]]:
@@ -282,12 +282,3 @@ def _pool_alike(hidden: torch.Tensor, lengths: torch.Tensor, pooling: Pooling) -
 def _normalized(rows: torch.Tensor) -> torch.Tensor:
     """Rows of length 1. Their 9th decimal says nothing in float32, but would double what is sent."""
     return torch.nn.functional.normalize(rows, dim=1).round(decimals=8)
-
-
-def _non_finite() -> ServiceError:
-    return ServiceError(
-        500,
-        "non_finite_output",
-        "The model computed numbers that are not finite (NaN or infinity), so there is no answer.",
-        hint="Try `precision: float32` in the file, or check the model's weights.",
-    )
