@@ -13,7 +13,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from tests.models import TEXT
 
 Rewriter = Literal["t5", "bart", "marian"]
-REWRITERS: tuple[Rewriter, ...] = ("t5", "bart", "marian")
 
 POSITIONS = 128
 """Tokens that Bart and Marian read and write; T5 counts distances instead, and was trained on so many."""
