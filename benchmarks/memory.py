@@ -15,8 +15,8 @@ from pathlib import Path
 from builders.estimate import SHARED_BYTES, Memory, memory_of
 from builders.headers import facts_of
 from builders.weights import ModelSource, resolve
-from services.engine.machine import this_processor
-from services.engine.precision import computing_type
+from services.engine.loading.machine import this_processor
+from services.engine.loading.precision import computing_type
 from services.settings import TaskSettings
 from tests.services.tasks.serving import serve
 

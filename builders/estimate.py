@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
-from services.engine.precision import BYTES, PACKED_BYTES
+from services.engine.loading.precision import BYTES, PACKED_BYTES
 
 FRAMEWORK_BYTES: Final = 210_000_000
 """What Python, torch and transformers hold in a process that serves the smallest model."""

@@ -45,7 +45,7 @@ def _check_needs(loaded: "Loaded", found: Mapping[str, "Resolved"], console: Con
     from compose.machine import Machine, has_gpu
     from compose.models import learn
     from compose.needs import needs_of
-    from services.engine.machine import this_processor
+    from services.engine.loading.machine import this_processor
 
     known = {component.name: learn(loaded, component, found[component.name]) for component in loaded.spec.models}
     for verdict in needs_of(loaded, known, Machine(this_processor())).verdicts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from services.engine.machine import Processor, this_processor
+from services.engine.loading.machine import Processor, this_processor
 
 _PATIENCE_S = 10.0
 

@@ -13,7 +13,7 @@ from compose.output import columns, size
 from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant
 from infra.errors import ExitCode, UserError
-from services.engine.precision import computing_type
+from services.engine.loading.precision import computing_type
 
 if TYPE_CHECKING:
     from compose.loader import Loaded

@@ -20,8 +20,8 @@ from typing import Any
 
 from services.catalog import TASKS
 from services.engine.base import AnyHost, AnyRunner
-from services.engine.checkpoint import read_ahead, read_checkpoint
-from services.engine.machine import processors, resident_bytes
+from services.engine.loading.checkpoint import read_ahead, read_checkpoint
+from services.engine.loading.machine import processors, resident_bytes
 from services.engine.threaded import ThreadEngine
 from services.metrics import Metrics
 from services.routes import Routes
@@ -82,7 +82,7 @@ class TaskWorker:
         checkpoint = read_checkpoint(self._settings.model_path, self._settings.model)  # says no before torch loads
         threading.Thread(target=read_ahead, args=(self._settings.model_path,), name="read-ahead", daemon=True).start()
         with _what_is_made_stays():
-            from services.engine.libraries import import_libraries
+            from services.engine.loading.libraries import import_libraries
 
             import_libraries()
             from services.engine.choice import load, make_runner

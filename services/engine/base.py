@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from services.errors import ServiceError
 from services.wire import FinishReason, Readiness
 

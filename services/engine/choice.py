@@ -9,9 +9,7 @@ import torch
 import transformers
 
 from services.catalog import TASKS
-from services.engine.attention import register_attention
 from services.engine.base import AnyHost, AnyRunner, GenerationHost, GenerationRunner
-from services.engine.checkpoint import Checkpoint
 from services.engine.continuous.cache import Block
 from services.engine.continuous.memory import cache_tokens
 from services.engine.continuous.network import Network, UnfitError
@@ -19,12 +17,14 @@ from services.engine.continuous.prefixes import Prefixes
 from services.engine.continuous.proof import prove
 from services.engine.continuous.runner import ContinuousRunner
 from services.engine.continuous.scheduler import Limits
-from services.engine.encoding import EncodeRunner
-from services.engine.loading import LoadedModel, load_model
-from services.engine.loading_encoders import LoadedEncoder, load_classifier, load_embedder
-from services.engine.packing import pack
-from services.engine.sampler import is_complete_for
-from services.engine.static.runner import GenerateRunner
+from services.engine.encoding import EncoderRunner
+from services.engine.loading.attention import register_attention
+from services.engine.loading.checkpoint import Checkpoint
+from services.engine.loading.encoders import LoadedEncoder, load_classifier, load_embedder
+from services.engine.loading.generators import LoadedModel, load_model
+from services.engine.loading.packing import pack
+from services.engine.sampling.sampler import is_complete_for
+from services.engine.static.runner import StaticRunner
 from services.settings import TaskSettings
 
 _log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ def load(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel | Loaded
 def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host: AnyHost) -> AnyRunner:
     """A runner that is warm. A decoder whose rows can join and leave at any token gets the one that lets them."""
     if isinstance(model, LoadedEncoder):
-        return EncodeRunner(model, host, max_rows=settings.max_concurrent_count)
+        return EncoderRunner(model, host, max_rows=settings.max_concurrent_count)
     rows, coarse = settings.max_concurrent_count or _ROWS, settings.quantization is not None
-    batches = GenerateRunner(model, host, rows=rows, coarse=coarse)
+    batches = StaticRunner(model, host, rows=rows, coarse=coarse)
     if model.room.encoder_decoder:
         batches.warm_up()
         return batches

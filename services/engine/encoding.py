@@ -11,7 +11,7 @@ import torch
 
 from services.engine.base import Encoded, EncoderInput, EncodingHost, EncodingRequest, Job, Occupancy, Outcome, Pooling
 from services.engine.failure import explain, not_finite
-from services.engine.loading_encoders import LoadedEncoder
+from services.engine.loading.encoders import LoadedEncoder
 from services.errors import ServiceError
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class _Item:
         return len(self.input.ids)
 
 
-class EncodeRunner:
+class EncoderRunner:
     """Computes inputs of all requests together; a Runner.
 
     A step takes inputs of the waiting requests in turn, so that a long list does not hold up a single text, and

@@ -31,10 +31,10 @@ from services.engine.base import (
 )
 from services.engine.continuous.network import UnfitError
 from services.engine.failure import beyond_cache, not_finite
-from services.engine.loading import LoadedModel
+from services.engine.loading.generators import LoadedModel
 from services.engine.row import Answer, Row, make_decode
-from services.engine.sampler import Sampler
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
+from services.engine.sampling.sampler import Sampler
 from services.engine.static.proof import FORCED, TEXTS, alike, tolerance_of
 
 _log = logging.getLogger(__name__)

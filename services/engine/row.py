@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from services.engine.base import Finished, GenerationRequest, Job, Piece
-from services.engine.randomness import row_seed
+from services.engine.sampling.randomness import row_seed
 from services.engine.text import Decode, TextStream, whole_text
 from services.wire import FinishReason
 

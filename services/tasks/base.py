@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from services.engine.base import Finished, GenerationEngine, GenerationRequest, Handle, Piece, Prompt
-from services.engine.sampling import Length, Room, resolve_length, resolve_sampling
+from services.engine.sampling.parameters import Length, Room, resolve_length, resolve_sampling
 from services.settings import TaskSettings
 from services.tasks.admission import Admission
 from services.wire import Delta, Done, Frame, TaskRequest
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 
 class Task(Protocol):

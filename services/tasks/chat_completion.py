@@ -9,7 +9,7 @@ from services.errors import ServiceError
 from services.tasks.base import GenerationTask, Input, Inputs
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 _log = logging.getLogger(__name__)
 

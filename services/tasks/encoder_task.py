@@ -12,7 +12,7 @@ from services.tasks.admission import Admission, Steps
 from services.wire import Done, Frame, TaskRequest
 
 if TYPE_CHECKING:
-    from services.engine.loading_encoders import LoadedEncoder
+    from services.engine.loading.encoders import LoadedEncoder
 
 Row = tuple[float, ...]
 Item = str | tuple[str, str]

@@ -10,7 +10,7 @@ from services.tasks.admission import Steps
 from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size
 
 if TYPE_CHECKING:
-    from services.engine.loading_encoders import LoadedEncoder
+    from services.engine.loading.encoders import LoadedEncoder
 
 
 class Task(EncoderTask):

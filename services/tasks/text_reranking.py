@@ -12,7 +12,7 @@ from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch
 from services.tasks.text_classification import sigmoid, softmax
 
 if TYPE_CHECKING:
-    from services.engine.loading_encoders import LoadedEncoder
+    from services.engine.loading.encoders import LoadedEncoder
 
 _ACTIVATIONS: dict[str, Callable[[float], float]] = {"Sigmoid": sigmoid, "Identity": float, "Tanh": math.tanh}
 

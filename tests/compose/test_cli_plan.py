@@ -136,9 +136,9 @@ def test_up_warns_of_memory_that_may_run_out(
     from compose.execute import plan_for
     from compose.output import Console
     from compose.state import Selection
-    from services.engine.machine import Processor
+    from services.engine.loading.machine import Processor
 
-    monkeypatch.setattr("services.engine.machine.this_processor", lambda: Processor(True, 10**8))
+    monkeypatch.setattr("services.engine.loading.machine.this_processor", lambda: Processor(True, 10**8))
     with FakeHub({NAME: model}) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         console, selection = Console(), Selection()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compose.machine import Gpu, Machine, has_gpu, parse_gpu, this_machine
-from services.engine.machine import Processor
+from services.engine.loading.machine import Processor
 
 pytestmark = pytest.mark.unit
 

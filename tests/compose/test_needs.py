@@ -12,7 +12,7 @@ from compose.machine import Disk, Gpu, Machine
 from compose.models import Known
 from compose.needs import Needs, longest, needs_of
 from infra.errors import ExitCode, UserError
-from services.engine.machine import Processor
+from services.engine.loading.machine import Processor
 from tests.compose.loading import load
 
 pytestmark = pytest.mark.unit

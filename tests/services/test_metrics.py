@@ -3,7 +3,7 @@
 import pytest
 
 from services.engine.base import Encoded, EncoderInput, EncodingRequest, Finished, GenerationRequest, Occupancy, Prompt
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from services.engine.tally import Distribution, Tally
 from services.metrics import Metrics
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from services.engine.machine import available_memory_bytes, mapped_bytes
+from services.engine.loading.machine import available_memory_bytes, mapped_bytes
 
 _SHARE = 0.4
 """Of the free memory; other models start beside this one."""

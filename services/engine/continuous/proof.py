@@ -8,7 +8,7 @@ import torch
 from transformers.cache_utils import get_layer_types_and_kwargs
 
 from services.engine.continuous.network import Network, UnfitError
-from services.engine.quantizing import widened
+from services.engine.loading.quantizing import widened
 
 _TEXTS = (
     (7, 3, 11, 5, 2, 13, 3, 17, 19, 5, 23, 7, 29, 31),

@@ -24,9 +24,9 @@ from services.engine.continuous.prefixes import BLOCK, Prefixes
 from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chunk
 from services.engine.continuous.seats import Seat, Seats, needed
 from services.engine.failure import beyond_cache, explain, not_finite
-from services.engine.loading import LoadedModel
+from services.engine.loading.generators import LoadedModel
 from services.engine.row import Answer, Row, make_decode
-from services.engine.sampler import Sampler
+from services.engine.sampling.sampler import Sampler
 from services.errors import ServiceError
 
 

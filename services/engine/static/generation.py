@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from services.engine.loading import LoadedModel
+from services.engine.loading.generators import LoadedModel
 from services.engine.row import Row
-from services.engine.sampler import Sampler, is_complete_for
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
+from services.engine.sampling.sampler import Sampler, is_complete_for
 from services.engine.static.batch import Unit
 
 PREFILL_CHUNK = 1024

@@ -8,7 +8,7 @@ from services.engine.base import Finished, GenerationHost, GenerationRequest, Jo
 from services.engine.continuous.memory import cache_tokens
 from services.engine.continuous.network import scales_with_longest
 from services.engine.failure import explain, not_finite
-from services.engine.loading import LoadedModel
+from services.engine.loading.generators import LoadedModel
 from services.engine.row import Answer, Row, make_decode
 from services.engine.static.batch import Limits, Unit, next_batch, units_of
 from services.engine.static.generation import Generator, reads_padding
@@ -25,7 +25,7 @@ class NobodyWaitsError(Exception):
     """Ends a computation that nobody waits for any more."""
 
 
-class GenerateRunner:
+class StaticRunner:
     """A Runner: one step is one batch, from the first token to the last.
 
     rows: sequences computed together at most. coarse: the model's weights have 8 bits.

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from services.catalog import GENERATION, Field
 from services.engine.base import Finished, GenerationRequest, Prompt
-from services.engine.sampling import Room, resolve_length, resolve_sampling
+from services.engine.sampling.parameters import Room, resolve_length, resolve_sampling
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
+from tests.services.engine.loading.test_generators import load
 from tests.services.engine.running import run
-from tests.services.engine.test_loading import load
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 pytestmark = pytest.mark.unit
 
@@ -56,7 +56,7 @@ FIELDS = st.fixed_dictionaries(
 @settings(max_examples=60)
 @given(sent=FIELDS)
 def test_what_the_catalog_accepts_the_model_honours(model: "LoadedModel", sent: dict[str, Any]) -> None:
-    from services.engine.static.runner import GenerateRunner
+    from services.engine.static.runner import StaticRunner
 
     fields = {name: GENERATION[name].coerce(value) for name, value in sent.items()}
     assume(fields.get("num_beams", 1) * fields.get("num_return_sequences", 1) < 200)
@@ -69,7 +69,7 @@ def test_what_the_catalog_accepts_the_model_honours(model: "LoadedModel", sent: 
         return
     prompt = Prompt(IDS, length.max_new, length.min_new)
     request = GenerationRequest((prompt,), sampling, fields.get("seed", 1))
-    first, second = run(lambda host: GenerateRunner(model, host), [request, request])
+    first, second = run(lambda host: StaticRunner(model, host), [request, request])
     assert isinstance(first, Finished)
     assert first == second
     (texts,) = first.texts

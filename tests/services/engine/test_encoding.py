@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.engine.base import Encoded, EncoderInput, EncodingRequest, Host, Job, Pooling
-from services.engine.checkpoint import read_checkpoint
-from services.engine.encoding import EncodeRunner
-from services.engine.loading_encoders import LoadedEncoder, load_classifier, load_embedder
+from services.engine.encoding import EncoderRunner
+from services.engine.loading.checkpoint import read_checkpoint
+from services.engine.loading.encoders import LoadedEncoder, load_classifier, load_embedder
 from services.errors import ServiceError
 from tests.encoders import ENCODERS, POSITIONS, Encoder, make_encoder, make_sentence_layout
 from tests.services.tasks.serving import settings_of
@@ -57,7 +57,7 @@ class Rig:
         self.told: dict[Job[EncodingRequest], Encoded | ServiceError] = {}
         self.beats = 0
         encoder = LoadedEncoder(self.network, lambda _text: {"input_ids": [0]}, None, options.pop("pad", 0), "mean", "")
-        self.runner = EncodeRunner(encoder, Host(self._emit, self._beat), **options)
+        self.runner = EncoderRunner(encoder, Host(self._emit, self._beat), **options)
         self.network.batches.clear()
 
     def _emit(self, outcomes: Sequence[Any]) -> None:
@@ -352,7 +352,7 @@ def _mixed(encoder: LoadedEncoder, second: str | None = None) -> list[EncoderInp
 
 def _run(encoder: LoadedEncoder, requests: list[EncodingRequest]) -> list[tuple[float, ...]]:
     told: dict[Job[EncodingRequest], Any] = {}
-    runner = EncodeRunner(encoder, Host(told.update, lambda: None))
+    runner = EncoderRunner(encoder, Host(told.update, lambda: None))
     jobs = [Job(request) for request in requests]
     for job in jobs:
         runner.add(job)

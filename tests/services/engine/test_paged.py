@@ -10,13 +10,13 @@ import pytest
 from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Prompt
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
+from tests.services.engine.loading.test_generators import load
 from tests.services.engine.running import Recorder, finish, run
 from tests.services.engine.static.networks import load_any
 from tests.services.engine.static.test_runner import BEAMS, GREEDY, SAMPLED, generated, prompts, request
-from tests.services.engine.test_loading import load
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
     from services.engine.paged import PagedRunner
 
 pytestmark = pytest.mark.unit
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.unit
 def make(model: "LoadedModel", *, rows: int = 5, tokens: int = 1024) -> Callable[[GenerationHost], "PagedRunner"]:
     def start(host: GenerationHost) -> "PagedRunner":
         from services.engine.paged import start_paged
-        from services.engine.static.runner import GenerateRunner
+        from services.engine.static.runner import StaticRunner
 
-        return start_paged(model, host, rows=rows, tokens=tokens, beams=GenerateRunner(model, host), page=16)
+        return start_paged(model, host, rows=rows, tokens=tokens, beams=StaticRunner(model, host), page=16)
 
     return start
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from services.engine.base import Finished, GenerationRequest, Job, Prompt
 from services.engine.row import Answer, Row, make_decode
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from services.engine.text import Decode
 from tests.services.conftest import Tiny
-from tests.services.engine.test_loading import load
+from tests.services.engine.loading.test_generators import load
 from tests.services.engine.test_text import decode_bytes, decode_words
 
 if TYPE_CHECKING:

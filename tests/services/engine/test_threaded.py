@@ -13,11 +13,11 @@ import pytest
 from services.engine import threaded
 from services.engine.base import AnyHost, AnyRunner, Finished, GenerationRequest, Job, Occupancy, Piece, Prompt
 from services.engine.failure import UNEXPECTED
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from services.engine.threaded import ThreadEngine
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
-from tests.services.engine.test_loading import load
+from tests.services.engine.loading.test_generators import load
 
 pytestmark = pytest.mark.unit
 
@@ -34,9 +34,9 @@ class Rig:
         self.engine = ThreadEngine(self._make, max_queue_length=4, on_end=self.ended.put)
 
     def _make(self, host: AnyHost) -> AnyRunner:
-        from services.engine.static.runner import GenerateRunner
+        from services.engine.static.runner import StaticRunner
 
-        runner = GenerateRunner(self.model, host)
+        runner = StaticRunner(self.model, host)
         runner.warm_up()
         return runner
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from services.engine.base import GenerationEngine
-from services.engine.sampling import Room
+from services.engine.sampling.parameters import Room
 from services.settings import TaskSettings
 from services.tasks.text_to_text import Task
 
@@ -32,7 +32,7 @@ def test_a_language_that_nothing_names_is_one_warning(
 ) -> None:
     from transformers import M2M100Config
 
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
     class Network:
         config = M2M100Config()

@@ -90,8 +90,8 @@ def _answers(task_class: Any, folder: Path, texts: list[str]) -> list[dict[str, 
     """The task's answers, computed in this process."""
     import torch
 
-    from services.engine.checkpoint import read_checkpoint
-    from services.engine.loading_encoders import load_classifier
+    from services.engine.loading.checkpoint import read_checkpoint
+    from services.engine.loading.encoders import load_classifier
 
     settings = settings_of(folder, "text-classification")
     task = task_class(settings, None)

@@ -111,8 +111,8 @@ def test_bad_documents_are_named(
 def test_a_query_of_a_books_length_is_cut_once_for_all_documents(folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    from services.engine.checkpoint import read_checkpoint
-    from services.engine.loading_encoders import load_classifier
+    from services.engine.loading.checkpoint import read_checkpoint
+    from services.engine.loading.encoders import load_classifier
     from services.tasks.text_reranking import Task
 
     settings = settings_of(folder, "text-reranking")
@@ -168,8 +168,8 @@ def _scores(folder: Path) -> list[float]:
     """The scores of the documents in their order, computed in this process."""
     import torch
 
-    from services.engine.checkpoint import read_checkpoint
-    from services.engine.loading_encoders import load_classifier
+    from services.engine.loading.checkpoint import read_checkpoint
+    from services.engine.loading.encoders import load_classifier
     from services.tasks.text_reranking import Task
 
     settings = settings_of(folder, "text-reranking")

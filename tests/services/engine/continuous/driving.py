@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Prompt
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from tests.services.engine.running import MOST_STEPS, End, Recorder
 
 if TYPE_CHECKING:
     from services.engine.continuous.runner import ContinuousRunner
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 GREEDY = Sampling(do_sample=False)
 SAMPLED = Sampling(do_sample=True, temperature=0.9, top_p=0.95, top_k=50)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from tests.models import ARCHITECTURES
 from tests.services.conftest import Tiny
-from tests.services.engine.test_loading import load
+from tests.services.engine.loading.test_generators import load
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 CONTINUOUS = (
     "llama",

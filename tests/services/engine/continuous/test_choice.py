@@ -11,8 +11,8 @@ from services.engine.base import Finished
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.driving import generated, prompts, request
 from tests.services.engine.continuous.networks import BATCHES, load_decoder
+from tests.services.engine.loading.test_generators import load
 from tests.services.engine.running import Recorder, run
-from tests.services.engine.test_loading import load
 from tests.services.tasks.serving import settings_of
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def test_without_the_parts_of_transformers_a_gpu_does_without_its_paged_cache(
 ) -> None:
     from services.engine.choice import start_on_gpu
     from services.engine.continuous.network import UnfitError
-    from services.engine.static.runner import GenerateRunner
+    from services.engine.static.runner import StaticRunner
 
     model, host = load(tiny, "llama"), Recorder().host
-    beams = GenerateRunner(model, host)
+    beams = StaticRunner(model, host)
     monkeypatch.delitem(sys.modules, "services.engine.paged", raising=False)
     module = "transformers.generation.continuous_batching.model_runner"
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
@@ -73,7 +73,7 @@ def test_without_the_parts_of_transformers_a_gpu_does_without_its_paged_cache(
 
 def test_a_search_with_beams_runs_between_the_steps(tiny: Tiny) -> None:
     from services.engine.choice import make_runner
-    from services.engine.sampling import Sampling
+    from services.engine.sampling.parameters import Sampling
 
     model = load_decoder(tiny, "llama")
     settings = settings_of(tiny("llama"))

@@ -44,7 +44,7 @@ def test_an_architecture_whose_rows_do_not_is_told_why(tiny: Tiny, name: str) ->
 def test_rounded_networks_are_proven_as_well(tiny: Tiny, changes: dict[str, str]) -> None:
     from services.engine.continuous.network import Network
     from services.engine.continuous.proof import prove
-    from tests.services.engine.test_loading import load
+    from tests.services.engine.loading.test_generators import load
 
     model = load(tiny, "gpt2", **changes)
     prove(Network(model.network), context=model.room.decoder, coarse="quantization" in changes)

@@ -11,12 +11,12 @@ from services.engine.base import Finished, Job, Prompt
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.driving import SAMPLED, generated, make, prompts, request, staggered
+from tests.services.engine.loading.test_generators import load
 from tests.services.engine.running import Recorder, finish, run
-from tests.services.engine.test_loading import load
 
 if TYPE_CHECKING:
     from services.engine.continuous.runner import ContinuousRunner
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 pytestmark = pytest.mark.unit
 

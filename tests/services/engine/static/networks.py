@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.networks import load_decoder
-from tests.services.engine.test_loading import load
+from tests.services.engine.loading.test_generators import load
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
 
 DECODERS = ("gpt_neo", "codegen", "mistral", "bloom", "mamba", "phi3 with longrope", "qwen3-next", "rwkv")
 SAME_LENGTH = ("phi3 with longrope",)

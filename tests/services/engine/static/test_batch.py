@@ -4,7 +4,7 @@ import pytest
 
 from services.engine.base import GenerationRequest, Job, Prompt
 from services.engine.row import Answer
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from services.engine.static.batch import Limits, Unit, next_batch, units_of
 
 pytestmark = pytest.mark.unit

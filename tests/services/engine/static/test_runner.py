@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Prompt
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 from services.engine.text import whole_text
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
+from tests.services.engine.loading.test_generators import load
 from tests.services.engine.running import Recorder, finish, run
 from tests.services.engine.static.networks import DECODERS, ENCODER_DECODERS, load_any
-from tests.services.engine.test_loading import load
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
-    from services.engine.static.runner import GenerateRunner
+    from services.engine.loading.generators import LoadedModel
+    from services.engine.static.runner import StaticRunner
 
 pytestmark = pytest.mark.unit
 
@@ -83,10 +83,10 @@ class Batches:
         self.how = how
         self.rows: list[int] = []
 
-    def __call__(self, host: GenerationHost) -> "GenerateRunner":
-        from services.engine.static.runner import GenerateRunner
+    def __call__(self, host: GenerationHost) -> "StaticRunner":
+        from services.engine.static.runner import StaticRunner
 
-        runner = GenerateRunner(self.model, host, **self.how)
+        runner = StaticRunner(self.model, host, **self.how)
         runner.warm_up()
         generate: Any = self.model.network.generate
 

@@ -8,7 +8,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from services.engine.attention import attend
+from services.engine.loading.attention import attend
 
 pytestmark = pytest.mark.unit
 
@@ -60,7 +60,7 @@ def test_everything_else_is_left_to_transformers(dtype: torch.dtype, tokens: int
 
 
 def test_networks_find_it_under_the_name_of_torchs_kernel() -> None:
-    from services.engine.attention import register_attention
+    from services.engine.loading.attention import register_attention
 
     before = AttentionInterface()["sdpa"]
     try:

@@ -14,13 +14,13 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from services.engine.checkpoint import Checkpoint
 from services.engine.failure import DEVICE_ABSENT, MODEL_UNFIT, NO_MEMORY, LoadError
-from services.engine.libraries import plain_construction
-from services.engine.machine import this_processor
-from services.engine.precision import PACKED_BYTES, computing_type
-from services.engine.quantizing import quantize
-from services.engine.sampling import Room
+from services.engine.loading.checkpoint import Checkpoint
+from services.engine.loading.libraries import plain_construction
+from services.engine.loading.machine import this_processor
+from services.engine.loading.precision import PACKED_BYTES, computing_type
+from services.engine.loading.quantizing import quantize
+from services.engine.sampling.parameters import Room
 from services.settings import TaskSettings
 
 _log = logging.getLogger(__name__)

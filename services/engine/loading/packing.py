@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from services.engine.machine import available_memory_bytes
+from services.engine.loading.machine import available_memory_bytes
 
 _SHARE = 0.5
 """Of the free memory, how much packed weights may take: mapped ones took none that could not be had back."""

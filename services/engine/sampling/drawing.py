@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList
 
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 
 _CHUNK = 64
 """Neighbouring tokens whose best stands for them while the first best token of all is looked for."""

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from services.engine import packing
-from services.engine.packing import PackedLinear, pack
+from services.engine.loading import packing
+from services.engine.loading.packing import PackedLinear, pack
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.networks import CONTINUOUS, load_decoder
 

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.unit
 LOAD = """
 import json, sys
 from pathlib import Path
-from services.engine.libraries import import_libraries
+from services.engine.loading.libraries import import_libraries
 import_libraries()
-from services.engine.checkpoint import read_checkpoint
-from services.engine.loading import load_model
+from services.engine.loading.checkpoint import read_checkpoint
+from services.engine.loading.generators import load_model
 from services.settings import TaskSettings
 
 settings = TaskSettings.model_validate_json(sys.argv[1])

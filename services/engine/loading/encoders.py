@@ -18,9 +18,9 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from services.engine.base import Pooling
-from services.engine.checkpoint import Checkpoint
 from services.engine.failure import MODEL_UNFIT, LoadError
-from services.engine.loading import (
+from services.engine.loading.checkpoint import Checkpoint
+from services.engine.loading.generators import (
     Place,
     check_known,
     choose_place,
@@ -29,7 +29,7 @@ from services.engine.loading import (
     load_tokenizer,
     prepare_libraries,
 )
-from services.engine.sentence_layout import DenseLayer, SentenceLayout, class_name, read_sentence_layout
+from services.engine.loading.sentence_layout import DenseLayer, SentenceLayout, class_name, read_sentence_layout
 from services.settings import TaskSettings
 
 _log = logging.getLogger(__name__)

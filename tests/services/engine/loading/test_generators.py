@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.engine.checkpoint import Checkpoint, read_checkpoint
 from services.engine.failure import MODEL_UNFIT, NO_MEMORY, LoadError
-from services.engine.sampling import Room
+from services.engine.loading.checkpoint import Checkpoint, read_checkpoint
+from services.engine.sampling.parameters import Room
 from tests.services.conftest import Tiny
 from tests.services.tasks.serving import settings_of
 
 if TYPE_CHECKING:
-    from services.engine.loading import LoadedModel
+    from services.engine.loading.generators import LoadedModel
     from tests.models import Architecture
 
 pytestmark = pytest.mark.unit
 
 
 def load(tiny: Tiny, architecture: "Architecture", **changes: Any) -> "LoadedModel":
-    from services.engine.loading import load_model
+    from services.engine.loading.generators import load_model
 
     settings = settings_of(tiny(architecture), **changes)
     return load_model(settings, read_checkpoint(settings.model_path, settings.model))
@@ -53,7 +53,7 @@ def test_an_encoder_decoder_has_two_limits_and_its_own_defaults(tiny: Tiny) -> N
 def test_what_counts_distances_has_an_end_all_the_same(kind: str, room: Room) -> None:
     import transformers
 
-    from services.engine.loading import room_of
+    from services.engine.loading.generators import room_of
 
     assert room_of(getattr(transformers, kind)()) == room
 
@@ -105,7 +105,7 @@ def test_a_model_that_lacks_weights_is_refused(tiny: Tiny, tmp_path: Path) -> No
 
 
 def test_a_model_larger_than_the_free_memory_is_refused_before_it_is_read(tiny: Tiny) -> None:
-    from services.engine.loading import load_model
+    from services.engine.loading.generators import load_model
 
     settings = settings_of(tiny("llama"))
     huge = Checkpoint({"architectures": ["LlamaForCausalLM"]}, "llama", 10**15, "bfloat16")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from services.engine.checkpoint import read_checkpoint
 from services.engine.failure import MODEL_UNFIT, LoadError
-from services.engine.loading_encoders import LoadedEncoder, load_classifier, load_embedder
+from services.engine.loading.checkpoint import read_checkpoint
+from services.engine.loading.encoders import LoadedEncoder, load_classifier, load_embedder
 from tests.encoders import POSITIONS, Encoder, make_encoder, make_sentence_layout
 from tests.services.conftest import Tiny
 from tests.services.tasks.serving import settings_of

@@ -20,9 +20,9 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from services.engine.drawing import Spread, best_tokens, draw_tokens
-from services.engine.randomness import uniforms
 from services.engine.row import Row
+from services.engine.sampling.drawing import Spread, best_tokens, draw_tokens
+from services.engine.sampling.randomness import uniforms
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "guidance_scale": (1,),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.engine.failure import MODEL_UNFIT, LoadError
-from services.engine.sentence_layout import DenseLayer, SentenceLayout, read_sentence_layout
+from services.engine.loading.sentence_layout import DenseLayer, SentenceLayout, read_sentence_layout
 
 pytestmark = pytest.mark.unit
 

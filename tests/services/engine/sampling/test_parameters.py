@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.engine.sampling import Length, Room, Sampling, resolve_length, resolve_sampling
+from services.engine.sampling.parameters import Length, Room, Sampling, resolve_length, resolve_sampling
 from services.errors import ServiceError
 
 pytestmark = pytest.mark.unit

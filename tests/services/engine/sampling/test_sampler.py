@@ -8,12 +8,12 @@ import pytest
 
 from services.engine.base import GenerationRequest, Job, Prompt
 from services.engine.row import Row
-from services.engine.sampling import Sampling
+from services.engine.sampling.parameters import Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from services.engine.sampler import Sampler
+    from services.engine.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.unit
 
@@ -51,7 +51,7 @@ def make_row(
 def make_sampler(start: Sequence[int] | None = None, **config: Any) -> "Sampler":
     from transformers import GenerationConfig
 
-    from services.engine.sampler import Sampler
+    from services.engine.sampling.sampler import Sampler
 
     return Sampler(GenerationConfig(**config), ends={2, 9}, start=start)
 
@@ -87,8 +87,8 @@ def test_tokens_come_as_often_as_transformers_has_them_come(name: str, config: d
     import torch
     from transformers import GenerationConfig
 
-    from services.engine.drawing import Spread, draw_tokens
-    from services.engine.sampler import make_warpers
+    from services.engine.sampling.drawing import Spread, draw_tokens
+    from services.engine.sampling.sampler import make_warpers
 
     steps = 800
     spread, generation_config = SPREADS[name], GenerationConfig(**config)
@@ -174,7 +174,7 @@ def test_seeds_and_positions_choose_independently() -> None:
     """Over many seeds and positions the numbers fill [0, 1) evenly, and neighbours have nothing in common."""
     import numpy as np
 
-    from services.engine.randomness import row_seed, uniforms
+    from services.engine.sampling.randomness import row_seed, uniforms
 
     seeds = np.array([row_seed(seed, 0, 0) for seed in range(200)], np.uint64)
     numbers = np.stack([uniforms(seeds, [position] * 200) for position in range(200)])
@@ -206,7 +206,7 @@ def test_tokens_that_the_network_forbids_are_never_chosen() -> None:
 def test_what_only_generate_can_do_is_told_from_the_models_generation_config() -> None:
     from transformers import GenerationConfig
 
-    from services.engine.sampler import is_complete_for
+    from services.engine.sampling.sampler import is_complete_for
 
     done = {"temperature": 0.6, "top_k": 20, "repetition_penalty": 1.05, "min_p": 0.1, "num_beams": 1, "max_length": 9}
     assert is_complete_for(GenerationConfig(**done))

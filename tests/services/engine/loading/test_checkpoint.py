@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.engine.checkpoint import Checkpoint, read_checkpoint
 from services.engine.failure import MODEL_UNFIT, LoadError
-from services.engine.machine import available_memory_bytes, has_fast_bfloat16, processors, resident_bytes
+from services.engine.loading.checkpoint import Checkpoint, read_checkpoint
+from services.engine.loading.machine import available_memory_bytes, has_fast_bfloat16, processors, resident_bytes
 
 pytestmark = pytest.mark.unit
 

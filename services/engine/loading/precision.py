@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from services.engine.machine import Processor
+from services.engine.loading.machine import Processor
 
 BYTES: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Of one weight, by torch's names."""

@@ -1,0 +1,1 @@
+"""From a local folder to a network in memory, laid out for the machine that it runs on."""

@@ -1,0 +1,1 @@
+"""From what an action asks for to the next token of every row."""
