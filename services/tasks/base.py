@@ -9,6 +9,7 @@ from services.engine.base import Finished, GenerationEngine, GenerationRequest, 
 from services.engine.sampling.parameters import Length, Room, resolve_length, resolve_sampling
 from services.settings import TaskSettings
 from services.tasks.admission import Admission
+from services.tasks.fields import batch_size
 from services.wire import Delta, Done, Frame, TaskRequest
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class GenerationTask(ABC):
                 replace(sampling, stop=sampling.stop + inputs.stop),
                 seed if isinstance(seed, int) else request.seed,
                 stream=request.stream,
-                batch_size=int(fields.get("batch_size") or 0),
+                batch_size=batch_size(fields),
             ),
             echoes,
             inputs.many,

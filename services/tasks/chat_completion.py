@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from services.engine.failure import MODEL_UNFIT, LoadError
 from services.errors import ServiceError
 from services.tasks.base import GenerationTask, Input, Inputs
+from services.tasks.fields import missing
 
 if TYPE_CHECKING:
     from services.engine.loading.generators import LoadedModel
@@ -45,7 +46,7 @@ class Task(GenerationTask):
     def read(self, fields: Mapping[str, Any]) -> Inputs:
         messages: Messages | None = fields.get("messages")
         if not messages:
-            raise ServiceError(422, "missing_field", 'chat-completion needs "messages".', field="messages")
+            raise missing("chat-completion", "messages")
         ids = self._encode(messages, reasoning=bool(fields.get("reasoning")))
         return Inputs([Input(ids)], many=False, field="messages", stop=self._stop)
 

@@ -9,6 +9,7 @@ from services.engine.base import EncoderInput, EncodingEngine, EncodingRequest
 from services.errors import ServiceError
 from services.settings import TaskSettings
 from services.tasks.admission import Admission, Steps
+from services.tasks.fields import missing, not_unicode
 from services.wire import Done, Frame, TaskRequest
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Texts:
         """The text or texts of a field, and whether they were a list; raises ServiceError 422 when it is absent."""
         given = fields.get(field)
         if given is None:
-            raise ServiceError(422, "missing_field", f'{task} needs "{field}".', field=field)
+            raise missing(task, field)
         if isinstance(given, list):
             return cls(given, lambda index: f"{field}[{index}]"), True
         return cls([given], lambda _index: field), False
@@ -150,11 +151,6 @@ class EncoderTask(ABC):
         return min((limit for limit in (wanted, self.model.limit) if limit is not None), default=None)
 
 
-def batch_size(fields: Mapping[str, Any]) -> int:
-    """Inputs of one request that are computed together at most; 0: the engine decides."""
-    return int(fields.get("batch_size") or 0)
-
-
 def is_unicode(item: Item) -> bool:
     """False for texts with half a character, which JSON can write and no tokenizer reads."""
     try:
@@ -162,11 +158,6 @@ def is_unicode(item: Item) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def not_unicode(where: str) -> ServiceError:
-    """The refusal of such a text; `where` is as the user would name it."""
-    return ServiceError(422, "invalid_text", f'"{where}" is not valid Unicode.', field=where)
 
 
 def _truncation(cut: Sequence[tuple[int, int]], limit: int | None, texts: Texts) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from services.engine.base import EncodingRequest
 from services.engine.failure import MODEL_UNFIT, LoadError
 from services.tasks.admission import Steps
-from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size
+from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts
+from services.tasks.fields import batch_size
 
 if TYPE_CHECKING:
     from services.engine.loading.encoders import LoadedEncoder

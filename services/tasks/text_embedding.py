@@ -5,7 +5,8 @@ from typing import Any
 
 from services.engine.base import EncodingRequest
 from services.tasks.admission import Steps
-from services.tasks.encoder_task import EncoderTask, Prepared, Texts, batch_size
+from services.tasks.encoder_task import EncoderTask, Prepared, Texts
+from services.tasks.fields import batch_size
 
 
 class Task(EncoderTask):

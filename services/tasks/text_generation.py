@@ -5,6 +5,7 @@ from typing import Any
 
 from services.errors import ServiceError
 from services.tasks.base import GenerationTask, Input, Inputs
+from services.tasks.fields import missing, not_unicode
 
 
 class Task(GenerationTask):
@@ -14,7 +15,7 @@ class Task(GenerationTask):
         field = "text" if fields.get("text") is not None else "prompt"
         given = fields.get(field)
         if given is None:
-            raise ServiceError(422, "missing_field", 'text-generation needs "text" or "prompt".', field="text")
+            raise missing("text-generation", "text", or_else="prompt")
         echo = fields.get("return_full_text")
         if echo is None:  # an encoder-decoder's answer is a text of its own, not a continuation
             echo = field == "text" and not self.model.room.encoder_decoder
@@ -26,7 +27,7 @@ class Task(GenerationTask):
         try:
             ids: list[int] = tokenizer.encode(text)
         except (UnicodeEncodeError, TypeError):
-            raise ServiceError(422, "invalid_text", f'"{field}" is not valid Unicode.', field=field) from None
+            raise not_unicode(field) from None
         if not ids and tokenizer.bos_token_id is not None:
             ids = [tokenizer.bos_token_id]
         if not ids:

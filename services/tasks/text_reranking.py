@@ -8,7 +8,8 @@ from services.engine.base import EncodingRequest
 from services.engine.failure import MODEL_UNFIT, LoadError
 from services.errors import ServiceError
 from services.tasks.admission import Steps
-from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, batch_size, is_unicode, not_unicode
+from services.tasks.encoder_task import EncoderTask, Prepared, Row, Texts, is_unicode
+from services.tasks.fields import batch_size, missing, not_unicode
 from services.tasks.text_classification import sigmoid, softmax
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Task(EncoderTask):
     def prepare(self, fields: Mapping[str, Any]) -> Steps[Prepared]:
         for name in ("query", "documents"):
             if fields.get(name) is None:
-                raise ServiceError(422, "missing_field", f'text-reranking needs "{name}".', field=name)
+                raise missing("text-reranking", name)
         query, documents = fields["query"], fields["documents"]
         if not is_unicode(query):
             raise not_unicode("query")

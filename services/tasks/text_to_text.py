@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from services.engine.failure import MODEL_UNFIT, LoadError
-from services.errors import ServiceError
 from services.tasks.base import GenerationTask, Input, Inputs
+from services.tasks.fields import missing, not_unicode
 
 if TYPE_CHECKING:
     from services.engine.loading.generators import LoadedModel
@@ -46,7 +46,7 @@ class Task(GenerationTask):
     def read(self, fields: Mapping[str, Any]) -> Inputs:
         given = fields.get("text")
         if given is None:
-            raise ServiceError(422, "missing_field", f'{self.settings.task} needs "text".', field="text")
+            raise missing(self.settings.task, "text")
         many = isinstance(given, list)
         return Inputs([self._read_one(text) for text in (given if many else [given])], many, "text")
 
@@ -54,7 +54,7 @@ class Task(GenerationTask):
         try:
             return Input(self.model.tokenizer.encode(self._prefix + text))
         except (UnicodeEncodeError, TypeError):
-            raise ServiceError(422, "invalid_text", '"text" is not valid Unicode.', field="text") from None
+            raise not_unicode("text") from None
 
 
 def _lacks_language(model: "LoadedModel") -> bool:

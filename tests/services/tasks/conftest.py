@@ -1,7 +1,6 @@
 """One process per model and task, and the same model through `generate()` to compare with."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.services.conftest import Tiny
-from tests.services.tasks.serving import TaskProcess, serve, settings_of
+from tests.services.tasks.serving import TaskProcess, serve_each
 
 if TYPE_CHECKING:
     from tests.models import Architecture
@@ -20,15 +19,7 @@ Known = Callable[["Architecture"], "Reference"]
 
 @pytest.fixture(scope="package")
 def served(tiny: Tiny) -> Iterator[Served]:
-    """A ready process; the same one for every test that asks for it."""
-    with ExitStack() as stack:
-
-        @cache
-        def start(architecture: "Architecture", task: str) -> TaskProcess:
-            process = stack.enter_context(serve(settings_of(tiny(architecture), task)))
-            process.wait_ready()
-            return process
-
+    with serve_each(tiny) as start:
         yield start
 
 
@@ -39,7 +30,8 @@ class Reference:
         import torch
         import transformers
 
-        encoder_decoder = path.name == "blenderbot"
+        torch.set_num_threads(1)
+        encoder_decoder = transformers.AutoConfig.from_pretrained(path).is_encoder_decoder
         auto = transformers.AutoModelForSeq2SeqLM if encoder_decoder else transformers.AutoModelForCausalLM
         self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(path)
         self.network: Any = auto.from_pretrained(path, dtype=torch.float32).eval()

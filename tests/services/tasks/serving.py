@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from services.settings import TaskSettings
 from services.tasks.encoder_task import EncoderTask, Prepared
@@ -96,6 +97,23 @@ def prepare(task: EncoderTask, fields: dict[str, Any]) -> Prepared:
         except StopIteration as end:
             prepared: Prepared = end.value
             return prepared
+
+
+Kind = TypeVar("Kind", bound=str)
+
+
+@contextlib.contextmanager
+def serve_each(folder: Callable[[Kind], Path]) -> Iterator[Callable[[Kind, str], TaskProcess]]:
+    """Makes a ready process of a model's kind and a task; the same one for everybody who asks for it."""
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def start(kind: Kind, task: str) -> TaskProcess:
+            process = stack.enter_context(serve(settings_of(folder(kind), task)))
+            process.wait_ready()
+            return process
+
+        yield start
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """text-to-text, summarization and translation over a real socket say what `generate()` says."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.services.conftest import Tiny
-from tests.services.tasks.serving import TaskProcess, serve, settings_of
+from tests.services.tasks.conftest import Reference
+from tests.services.tasks.serving import TaskProcess, serve, serve_each, settings_of
 
 if TYPE_CHECKING:
     from tests.rewriters import Rewriter
@@ -25,7 +25,7 @@ TASKS: "dict[Rewriter, str]" = {"t5": "text-to-text", "bart": "summarization", "
 
 Folders = Callable[["Rewriter"], Path]
 Served = Callable[["Rewriter", str], TaskProcess]
-Known = Callable[["Rewriter"], "Reference"]
+Known = Callable[["Rewriter"], "Rewriting"]
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +39,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 @pytest.fixture(scope="module")
 def served(folders: Folders) -> Iterator[Served]:
-    with ExitStack() as stack:
-
-        @cache
-        def start(kind: "Rewriter", task: str) -> TaskProcess:
-            process = stack.enter_context(serve(settings_of(folders(kind), task)))
-            process.wait_ready()
-            return process
-
+    with serve_each(folders) as start:
         yield start
 
 
-class Reference:
-    """The same model through `generate()`, in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        import torch
-        import transformers
-
-        torch.set_num_threads(1)
-        self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-        self.network: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+class Rewriting(Reference):
+    """What the same model makes of a text through `generate()`."""
 
     def rewrite(self, text: str, **options: Any) -> str:
-        inputs = self.tokenizer(text, return_tensors="pt")
-        output = self.network.generate(inputs.input_ids, attention_mask=inputs.attention_mask, **options)
-        return str(self.tokenizer.decode(output[0], skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self.generate(self.tokenizer.encode(text), **options)
 
 
 @pytest.fixture(scope="module")
 def known(folders: Folders) -> Known:
-    return cache(lambda kind: Reference(folders(kind)))
+    return cache(lambda kind: Rewriting(folders(kind)))
 
 
 @pytest.mark.parametrize(("kind", "task"), TASKS.items())
