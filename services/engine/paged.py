@@ -6,7 +6,6 @@ chooses every token; so each request gets what it asks for.
 """
 
 import logging
-from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from queue import Empty
@@ -19,23 +18,21 @@ from transformers.generation.continuous_batching.model_runner import ModelRunner
 from transformers.generation.continuous_batching.requests import RequestState
 
 from services.engine.base import (
-    Finished,
     GenerationHost,
     GenerationRequest,
     GenerationRunner,
     Job,
     Occupancy,
-    Outcome,
-    Piece,
     Prompt,
 )
 from services.engine.continuous.network import UnfitError
 from services.engine.failure import beyond_cache, not_finite
 from services.engine.loading.generators import LoadedModel
-from services.engine.row import Answer, Row, make_decode
+from services.engine.row import Row, make_decode
 from services.engine.sampling.parameters import Sampling
 from services.engine.sampling.sampler import Sampler
 from services.engine.static.proof import FORCED, TEXTS, alike, tolerance_of
+from services.engine.works import Work, Works
 
 _log = logging.getLogger(__name__)
 
@@ -81,13 +78,12 @@ class PagedRunner:
         beams: GenerationRunner,
         page: int = PAGE,
     ) -> None:
-        self._host = host
         self._network = model.network
         self._most = rows
         self._tokens = tokens // page * page
         self._beams = beams
-        self._decode = make_decode(model.tokenizer)
         self._ends = frozenset(model.eos_token_ids)
+        self._works = Works(host, decode=make_decode(model.tokenizer), ends=self._ends)
         self._manager = ContinuousBatchingManager(
             model.network,
             GenerationConfig(do_sample=False, eos_token_id=list(model.eos_token_ids)),
@@ -104,13 +100,13 @@ class PagedRunner:
         sampler = Sampler(model.network.generation_config, self._ends)
         self._scorer = self._processor.model_runner = _Scorer(self._processor, sampler, rows)
         self._processor.warmup(model.network)
-        self._works: dict[Job[GenerationRequest], _Work] = {}
+        self._names: dict[Row, str] = {}
+        """Of the rows in the batch, as the scheduler knows them."""
         self._count = 0
-        self._outcomes: list[Outcome[GenerationRequest, Piece | Finished]] = []
 
     @property
     def busy(self) -> bool:
-        return bool(self._works or self._outcomes or self._beams.busy)
+        return bool(self._works) or self._beams.busy
 
     @property
     def occupancy(self) -> Occupancy:
@@ -119,7 +115,7 @@ class PagedRunner:
 
     def accepts(self, request: GenerationRequest) -> bool:
         """Every earlier request has all its rows in the batch, and there is a place for one more."""
-        if any(work.waiting for work in self._works.values()):
+        if any(work.waiting for work in self._works.unfinished):
             return False
         return self._beams.accepts(request) if request.sampling.num_beams > 1 else len(self._scorer.rows) < self._most
 
@@ -130,15 +126,15 @@ class PagedRunner:
             return
         longest = max(request.prompts, key=lambda prompt: len(prompt.ids) + prompt.max_new)
         if len(longest.ids) + longest.max_new > self._tokens:
-            self._outcomes.append((job, beyond_cache(len(longest.ids), longest.max_new, self._tokens)))
+            self._works.fail(job, beyond_cache(len(longest.ids), longest.max_new, self._tokens))
             return
-        work = self._works[job] = _Work(Answer(job, decode=self._decode, ends=self._ends))
-        self._seat(work)
+        self._seat(self._works.add(job))
 
     def step(self) -> None:
-        for job in [job for job in self._works if job.cancelled]:
-            self._forget(job)
-        for work in self._works.values():
+        for job in self._works.cancelled:
+            self._works.drop(job)
+            self._dismiss(job)
+        for work in self._works.unfinished:
             self._seat(work)
         try:
             if self._processor.prepare_next_batch():
@@ -152,8 +148,8 @@ class PagedRunner:
 
     def reset(self) -> None:
         self._works.clear()
+        self._names.clear()
         self._scorer.rows.clear()
-        self._outcomes.clear()
         self._processor.reset()
         self._beams.reset()
 
@@ -173,13 +169,14 @@ class PagedRunner:
                 for ids, scores in witness.seen
             )
 
-    def _seat(self, work: "_Work") -> None:
+    def _seat(self, work: Work) -> None:
         """Hand the request's next rows to the scheduler, as many as may be computed together."""
-        while work.waiting and len(work.seated) < work.at_once and len(self._scorer.rows) < self._most:
+        while work.waiting and work.seated < work.at_once and len(self._scorer.rows) < self._most:
             row = work.waiting.popleft()
             name = str(self._count)
             self._count += 1
-            work.seated[row] = name
+            work.seated += 1
+            self._names[row] = name
             self._scorer.rows[name] = row
             self._processor.scheduler.add_waiting_request(
                 RequestState(
@@ -196,28 +193,22 @@ class PagedRunner:
             if job not in self._works:  # another row of it has failed just now
                 continue
             if token is None:
-                self._forget(job)
-                self._outcomes.append((job, not_finite()))
+                self._works.fail(job, not_finite())
+                self._dismiss(job)
                 continue
-            text = row.push(token)
-            if text and job.request.stream:
-                self._outcomes.append((job, row.piece(text)))
+            self._works.push(row, token)
             if row.done:
-                self._finish(row)
+                self._leave(row)
+                self._works.leave(row)
 
-    def _finish(self, row: Row) -> None:
-        work = self._works[row.job]
-        self._leave(work.seated.pop(row))
-        if not work.seated and not work.waiting:
-            del self._works[row.job]
-            self._outcomes.append((row.job, work.answer.finished()))
+    def _dismiss(self, job: Job[GenerationRequest]) -> None:
+        """Take all rows of a job out."""
+        for row in [row for row in self._names if row.job is job]:
+            self._leave(row)
 
-    def _forget(self, job: Job[GenerationRequest]) -> None:
-        for name in self._works.pop(job).seated.values():
-            self._leave(name)
-
-    def _leave(self, name: str) -> None:
+    def _leave(self, row: Row) -> None:
         """Free a row's pages; transformers sees ends and lengths by itself, but neither stop texts nor cancels."""
+        name = self._names.pop(row)
         del self._scorer.rows[name]
         self._processor.scheduler.set_request_cancellation(name)
 
@@ -227,9 +218,7 @@ class PagedRunner:
                 self._manager.output_router.output_queue.get_nowait()
         except Empty:
             pass
-        if self._outcomes:
-            outcomes, self._outcomes = self._outcomes, []
-            self._host.emit(outcomes)
+        self._works.report()
 
 
 class _Witness:
@@ -243,17 +232,6 @@ class _Witness:
             ([*row.prompt.ids, *row.tokens], scores.clone()) for row, scores in zip(rows, logits, strict=True)
         ]
         return [FORCED] * len(rows)
-
-
-class _Work:
-    """What is left to do of one job. seated: its rows in the batch and their names there."""
-
-    def __init__(self, answer: Answer) -> None:
-        request = answer.job.request
-        self.answer = answer
-        self.waiting: deque[Row] = deque(answer.rows)
-        self.seated: dict[Row, str] = {}
-        self.at_once = request.batch_size * request.sampling.num_return_sequences or len(answer.rows)
 
 
 class _Scorer(ModelRunner):  # type: ignore[misc]  # transformers has no types

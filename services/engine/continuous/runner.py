@@ -1,21 +1,17 @@
 """Generates for many requests at once: each joins the batch at the next token and leaves it when it is done."""
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
 import torch
 
 from services.engine.base import (
-    Finished,
     GenerationHost,
     GenerationRequest,
     GenerationRunner,
     Job,
     Occupancy,
-    Outcome,
-    Piece,
     Prompt,
 )
 from services.engine.continuous.cache import Block
@@ -25,8 +21,9 @@ from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chu
 from services.engine.continuous.seats import Seat, Seats, needed
 from services.engine.failure import beyond_cache, explain, not_finite
 from services.engine.loading.generators import LoadedModel
-from services.engine.row import Answer, Row, make_decode
+from services.engine.row import make_decode
 from services.engine.sampling.sampler import Sampler
+from services.engine.works import Work, Works
 from services.errors import ServiceError
 
 
@@ -51,22 +48,19 @@ class ContinuousRunner:
         self._network = network
         self._cache = network.cache
         self._cache.limit = limits.tokens
-        self._host = host
         self._limits = limits
         self._beams = beams
-        self._decode = make_decode(model.tokenizer)
-        self._ends = frozenset(model.eos_token_ids)
-        self._sampler = Sampler(model.network.generation_config, self._ends)
+        ends = frozenset(model.eos_token_ids)
+        self._works = Works(host, decode=make_decode(model.tokenizer), ends=ends)
+        self._sampler = Sampler(model.network.generation_config, ends)
         self._prefixes = prefixes
         self._pace = pace or Pace()
-        self._works: dict[Job[GenerationRequest], _Work] = {}
         self._seats = Seats(self._cache)
-        self._outcomes: list[Outcome[GenerationRequest, Piece | Finished]] = []
         self._occupancy = Occupancy(cache_tokens=limits.tokens)
 
     @property
     def busy(self) -> bool:
-        return bool(self._works or self._outcomes or self._beams.busy)
+        return bool(self._works) or self._beams.busy
 
     @property
     def occupancy(self) -> Occupancy:
@@ -76,7 +70,7 @@ class ContinuousRunner:
         """Every earlier request has a row in the batch, and the first row of this one fits beside them."""
         if not self.busy:
             return True
-        if any(not work.seated for work in self._works.values()):
+        if any(not work.seated for work in self._works.unfinished):
             return False
         if request.sampling.num_beams > 1:
             return self._beams.accepts(request)
@@ -89,16 +83,16 @@ class ContinuousRunner:
             return
         longest = max(request.prompts, key=needed)
         if needed(longest) > self._limits.tokens:
-            self._outcomes.append((job, beyond_cache(len(longest.ids), longest.max_new, self._limits.tokens)))
+            self._works.fail(job, beyond_cache(len(longest.ids), longest.max_new, self._limits.tokens))
             return
-        work = self._works[job] = _Work(Answer(job, decode=self._decode, ends=self._ends))
-        self._seat(work, 1)
+        self._seat(self._works.add(job), 1)
 
     @torch.inference_mode()
     def step(self) -> None:
-        for job in [job for job in self._works if job.cancelled]:
-            self._end(job)
-        for work in self._works.values():
+        for job in self._works.cancelled:
+            self._works.drop(job)
+            self._seats.dismiss(job)
+        for work in self._works.unfinished:
             if not self._seat(work, work.at_once):
                 break
         try:
@@ -112,7 +106,6 @@ class ContinuousRunner:
     def reset(self) -> None:
         self._works.clear()
         self._seats.clear()
-        self._outcomes.clear()
         self._prefixes.clear()
         self._cache.reset()
         self._beams.reset()
@@ -121,7 +114,7 @@ class ContinuousRunner:
     def _fits(self, prompt: Prompt) -> bool:
         return self._limits.hold(len(self._seats) + 1, max(self._seats.longest, needed(prompt)))
 
-    def _seat(self, work: "_Work", at_once: int) -> bool:
+    def _seat(self, work: Work, at_once: int) -> bool:
         """Let the request's next rows into the batch, up to `at_once` together; False when one of them does not fit."""
         while work.waiting and work.seated < at_once:
             if not self._fits(work.waiting[0].prompt):
@@ -230,46 +223,18 @@ class ContinuousRunner:
             if token is None:
                 self._fail(job, not_finite())
                 continue
-            text = row.push(token)
-            if text and job.request.stream:
-                self._outcomes.append((job, row.piece(text)))
+            self._works.push(row, token)
             if row.done:
-                self._finish(seat)
-
-    def _finish(self, seat: Seat) -> None:
-        self._seats.leave(seat)
-        job = seat.row.job
-        work = self._works[job]
-        work.seated -= 1
-        if not work.seated and not work.waiting:
-            del self._works[job]
-            self._outcomes.append((job, work.answer.finished()))
+                self._seats.leave(seat)
+                self._works.leave(row)
 
     def _fail(self, job: Job[GenerationRequest], error: ServiceError) -> None:
         """End a job that cannot go on, unless another row of it has done so already, and clean up behind it."""
         if job in self._works:
-            self._end(job)
+            self._works.fail(job, error)
+            self._seats.dismiss(job)
             self._seats.scrub()
-            self._outcomes.append((job, error))
-
-    def _end(self, job: Job[GenerationRequest]) -> None:
-        """Forget a job and its rows."""
-        del self._works[job]
-        self._seats.dismiss(job)
 
     def _report(self) -> None:
         self._occupancy = Occupancy(len(self._seats), self._seats.tokens, self._limits.tokens)
-        if self._outcomes:
-            outcomes, self._outcomes = self._outcomes, []
-            self._host.emit(outcomes)
-
-
-class _Work:
-    """What is left to do of one job. seated: its rows in the batch. at_once: rows of it that may be."""
-
-    def __init__(self, answer: Answer) -> None:
-        request = answer.job.request
-        self.answer = answer
-        self.waiting: deque[Row] = deque(answer.rows)
-        self.seated = 0
-        self.at_once = request.batch_size * request.sampling.num_return_sequences or len(answer.rows)
+        self._works.report()
