@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
+from services.closing import Closing
 from services.engine.base import AnyHost, AnyRunner, Host, Job, Occupancy, Outcome, Piece
 from services.engine.failure import NO_MEMORY, UNEXPECTED, LoadError, explain, lacks_memory
 from services.engine.tally import Tally
@@ -215,7 +216,10 @@ class _Place(Job[Any]):
             self.cancelled = True
             self._engine.cancel(self)
 
-    async def events(self) -> AsyncGenerator[Any, None]:
+    def events(self) -> AsyncGenerator[Any, None]:
+        return Closing(self._events(), self.cancel)
+
+    async def _events(self) -> AsyncGenerator[Any, None]:
         try:
             while self._end is None or self._texts:
                 await self._news.wait()

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from services.engine.base import Finished, GenerationEngine, GenerationRequest, Handle, Piece, Prompt
+from services.closing import Closing
+from services.engine.base import Finished, GenerationEngine, GenerationRequest, Piece, Prompt
 from services.engine.sampling.parameters import Length, Room, resolve_length, resolve_sampling
 from services.settings import TaskSettings
 from services.tasks.admission import Admission
@@ -81,7 +82,8 @@ class GenerationTask(ABC):
         prepared = await self._admission.read(lambda: self._prepare(request))
         if not prepared.request.prompts:
             return _nothing(prepared)
-        return _frames(self._engine.submit(prepared.request), prepared, stream=request.stream)
+        handle = self._engine.submit(prepared.request)
+        return Closing(_frames(handle.events(), prepared, stream=request.stream), handle.cancel)
 
     def _prepare(self, request: TaskRequest) -> _Prepared:
         fields, model = request.fields, self.model
@@ -144,11 +146,10 @@ async def _nothing(prepared: _Prepared) -> AsyncGenerator[Frame, None]:
 
 
 async def _frames(
-    generation: Handle[Piece | Finished], prepared: _Prepared, *, stream: bool
+    events: AsyncGenerator[Piece | Finished, None], prepared: _Prepared, *, stream: bool
 ) -> AsyncGenerator[Frame, None]:
     request = prepared.request
     several = request.sampling.num_return_sequences > 1
-    events = generation.events()
 
     def path(prompt: int, sequence: int) -> tuple[int, ...]:
         return (prompt,) * prepared.many + (sequence,) * several
@@ -165,7 +166,6 @@ async def _frames(
                 case Finished():
                     yield _done(event, prepared)
     finally:
-        generation.cancel()
         await events.aclose()
 
 

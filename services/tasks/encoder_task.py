@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.engine.base import EncoderInput, EncodingEngine, EncodingRequest
+from services.closing import Closing
+from services.engine.base import Encoded, EncoderInput, EncodingEngine, EncodingRequest
 from services.errors import ServiceError
 from services.settings import TaskSettings
 from services.tasks.admission import Admission, Steps
@@ -73,7 +74,8 @@ class EncoderTask(ABC):
         prepared = await self._admission.read_in_turns(self.prepare(request.fields))
         if not prepared.request.inputs:
             return _nothing(prepared)
-        return _frames(self._engine, prepared)
+        handle = self._engine.submit(prepared.request)
+        return Closing(_frames(handle.events(), prepared), handle.cancel)
 
     def encode(
         self, texts: Texts, fields: Mapping[str, Any]
@@ -177,19 +179,12 @@ async def _nothing(prepared: Prepared) -> AsyncGenerator[Frame, None]:
     yield Done(prepared.result(()), _usage(prepared), prepared.warnings)
 
 
-def _frames(engine: EncodingEngine, prepared: Prepared) -> AsyncGenerator[Frame, None]:
-    handle = engine.submit(prepared.request)
-
-    async def frames() -> AsyncGenerator[Frame, None]:
-        events = handle.events()
-        try:
-            async for event in events:
-                yield Done(prepared.result(event.rows), _usage(prepared), prepared.warnings)
-        finally:
-            handle.cancel()
-            await events.aclose()
-
-    return frames()
+async def _frames(events: AsyncGenerator[Encoded, None], prepared: Prepared) -> AsyncGenerator[Frame, None]:
+    try:
+        async for event in events:
+            yield Done(prepared.result(event.rows), _usage(prepared), prepared.warnings)
+    finally:
+        await events.aclose()
 
 
 def _usage(prepared: Prepared) -> dict[str, int]:

@@ -102,6 +102,12 @@ async def test_a_cancelled_request_stops_and_one_that_waits_is_forgotten(rig: Ri
     assert (await answer(rig)).completion_tokens == 4
 
 
+async def test_a_request_that_is_left_before_anything_is_read_of_it_is_forgotten(rig: Rig) -> None:
+    await rig.engine.submit(ENDLESS).events().aclose()
+    await answer(rig)
+    assert (rig.engine.tally.completion_tokens, rig.engine.running, rig.engine.waiting) == (4, 0, 0)
+
+
 async def test_a_full_queue_refuses_and_counts_what_comes(rig: Rig) -> None:
     rig.engine.check_queue(4)
     with pytest.raises(ServiceError) as refused:
