@@ -11,7 +11,7 @@ import transformers
 from services.catalog import TASKS
 from services.engine.base import AnyHost, AnyRunner, GenerationHost, GenerationRunner
 from services.engine.continuous.cache import Block
-from services.engine.continuous.memory import cache_tokens
+from services.engine.continuous.memory import PREFIX_PART, ROWS, cache_tokens
 from services.engine.continuous.network import Network, UnfitError
 from services.engine.continuous.prefixes import Prefixes
 from services.engine.continuous.proof import prove
@@ -29,12 +29,6 @@ from services.settings import TaskSettings
 
 _log = logging.getLogger(__name__)
 
-_ROWS = 32
-"""Sequences in the batch where the file does not say."""
-
-_PREFIXES = 4
-"""The cache of what prompts begin with has this part of what the rows have."""
-
 
 def load(settings: TaskSettings, checkpoint: Checkpoint) -> LoadedModel | LoadedEncoder:
     """The kind of network that the task needs; raises LoadError with a sentence for the user."""
@@ -51,7 +45,7 @@ def make_runner(model: LoadedModel | LoadedEncoder, settings: TaskSettings, host
     """A runner that is warm. A decoder whose rows can join and leave at any token gets the one that lets them."""
     if isinstance(model, LoadedEncoder):
         return EncoderRunner(model, host, max_rows=settings.max_concurrent_count)
-    rows, coarse = settings.max_concurrent_count or _ROWS, settings.quantization is not None
+    rows, coarse = settings.max_concurrent_count or ROWS, settings.quantization is not None
     batches = StaticRunner(model, host, rows=rows, coarse=coarse)
     if model.room.encoder_decoder:
         batches.warm_up()
@@ -89,14 +83,17 @@ def start_on_gpu(
 
 
 def _measure(network: Network, model: LoadedModel, rows: int) -> tuple[Limits, int]:
-    """Warm all layers up, see how much a token takes, and say what the cache may hold; also the bytes for prefixes."""
+    """Warm all layers up, see how much a token takes, and say what the cache may hold; also the bytes for prefixes.
+
+    Raises LoadError when there is no memory for a cache.
+    """
     with torch.inference_mode():
         network.cache.reserve(1, 2)
         network.read([[0, 0]], [0], [0])
     size = network.cache.bytes_per_token
     network.cache.reset()
     limits = Limits(rows, cache_tokens(model.network.device, size, rows=rows, context=model.room.decoder))
-    prefix_bytes = limits.tokens * size // _PREFIXES
+    prefix_bytes = limits.tokens * size // PREFIX_PART
     _log.info(
         "up to %d rows at once, %d tokens in a cache of up to %.0f MB, and %.0f MB for what prompts begin with",
         limits.rows,

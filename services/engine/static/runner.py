@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from services.engine.base import Finished, GenerationHost, GenerationRequest, Job, Occupancy, Outcome, Piece
-from services.engine.continuous.memory import cache_tokens
+from services.engine.continuous.memory import ROWS, affordable_tokens
 from services.engine.continuous.network import scales_with_longest
 from services.engine.failure import explain, not_finite
 from services.engine.loading.generators import LoadedModel
@@ -31,7 +31,7 @@ class StaticRunner:
     rows: sequences computed together at most. coarse: the model's weights have 8 bits.
     """
 
-    def __init__(self, model: LoadedModel, host: GenerationHost, *, rows: int = 32, coarse: bool = False) -> None:
+    def __init__(self, model: LoadedModel, host: GenerationHost, *, rows: int = ROWS, coarse: bool = False) -> None:
         self._model = model
         self._host = host
         self._most = rows
@@ -104,7 +104,7 @@ class StaticRunner:
             _log.info("prompts are computed %s: a batch would change what the model says", what)
         rows = 1 if together == "alone" else self._most
         bytes_per_token = 2 * config.num_hidden_layers * config.hidden_size * network.dtype.itemsize
-        tokens = cache_tokens(network.device, bytes_per_token, rows=rows, context=room.decoder)
+        tokens = affordable_tokens(network.device, bytes_per_token, rows=rows, context=room.decoder)
         _log.info("batches of up to %d rows and %d tokens, prompts and answers together", rows, tokens)
         return Limits(
             rows=rows,
