@@ -1,7 +1,8 @@
 """Compares the estimated memory of a task with what its process really holds: `python -m benchmarks.memory`.
 
-The real figure is the resident size of one task, shared code included, after it has loaded and after a request over
-half of the model's context. The models are the bundled one and random ones of several sizes, types and precisions.
+The real figure is the resident size of one task, shared code included, after it has loaded and with a full cache: two
+requests, which is as many as it may compute together, each as long as the model's context. The models are the bundled
+one and random ones of several sizes, types and precisions.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from builders.weights import ModelSource, resolve
 from services.engine.loading.machine import this_processor
 from services.engine.loading.precision import computing_type
 from services.settings import TaskSettings
-from tests.services.tasks.serving import serve
+from tests.services.tasks.serving import TaskProcess, serve
 
 BUNDLED = Path(__file__).parent.parent / "examples" / "quickstart" / "model"
 
@@ -48,6 +50,10 @@ MIDDLE = {
 LARGE = {**MIDDLE, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "vocab_size": 49_152}
 
 
+ROWS = 2
+"""Sequences computed together at most; the engine's own number would take long to fill."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One model served in one way."""
@@ -67,21 +73,32 @@ class Case:
                 "device": "cpu",
                 "precision": self.precision,
                 "quantization": self.quantization,
+                "max_concurrent_count": ROWS,
             }
         )
 
 
-def estimate(case: Case, tokens: int) -> Memory:
+def estimate(case: Case) -> Memory:
     source = ModelSource(path=case.folder)
     facts = facts_of(source, resolve(source, task="text-generation", environ={}), {})
+    processor = this_processor()
     dtype = computing_type(
         case.precision,
         case.quantization,
         stored=facts.stored,
         parameters=facts.parameters,
-        processor=this_processor(),
+        processor=processor,
     )
-    return memory_of(facts, dtype=dtype, quantization=case.quantization, tokens=tokens, on_processor=True)
+    memory = memory_of(
+        facts,
+        dtype=dtype,
+        quantization=case.quantization,
+        longest=context(case.folder),
+        on_processor=True,
+        rows=ROWS,
+    )
+    available = processor.available_bytes
+    return memory.with_cache(None if available is None else available - memory.least - SHARED_BYTES)
 
 
 def context(folder: Path) -> int:
@@ -95,20 +112,20 @@ def resident_bytes(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(case: Case) -> tuple[int, int, int]:
-    """Bytes after loading and after a long request, and the tokens of that request."""
-    with serve(case.settings()) as task:
+def measure(case: Case) -> tuple[int, int]:
+    """Bytes after loading, and with a full cache."""
+    longest = context(case.folder)
+
+    def fill(task: TaskProcess, word: str) -> None:
+        fields = {"prompt": f"def {word} " * longest, "max_input_length": longest - 32, "min_output_length": 32}
+        usage = task.done({**fields, "max_output_length": 32, "do_sample": False}, stream=False)["usage"]
+        assert usage["total_tokens"] == longest
+
+    with serve(case.settings()) as task, ThreadPoolExecutor(ROWS) as readers:
         task.wait_ready()
         loaded = resident_bytes(task.process.pid)
-        fields = {
-            "prompt": "def hello " * (context(case.folder) // 8),
-            "max_input_length": context(case.folder) // 2 - 32,
-            "max_output_length": 32,
-            "min_output_length": 32,
-            "do_sample": False,
-        }
-        usage = task.done(fields, stream=False)["usage"]
-        return loaded, resident_bytes(task.process.pid), usage["total_tokens"]
+        list(readers.map(fill, [task] * ROWS, ("hello", "return")))
+        return loaded, resident_bytes(task.process.pid)
 
 
 def make(folder: Path, wide: dict[str, int], dtype: str) -> Path:
@@ -137,16 +154,16 @@ def main() -> None:
             Case("295 M in bfloat16", large, quantization="int8"),
         ]
         head = f"{'model':<20}{'served in':<12}{'tokens':>7}"
-        print(head + f"{'loaded, MB':>24}{'after a request, MB':>26}")
-        print(f"{'':<39}" + f"{'estimate':>10}{'real':>6}{'error':>8}" + f"{'estimate':>12}{'real':>6}{'error':>8}")
+        print(head + f"{'loaded, MB':>24}{'with a full cache, MB':>28}")
+        print(f"{'':<39}" + f"{'estimate':>10}{'real':>6}{'error':>8}" + f"{'estimate':>14}{'real':>6}{'error':>8}")
         for case in cases:
-            loaded, used, tokens = measure(case)
-            memory = estimate(case, tokens)
-            row = f"{case.name:<20}{case.quantization or case.precision:<12}{tokens:>7}"
+            memory = estimate(case)
+            loaded, full = measure(case)
+            row = f"{case.name:<20}{case.quantization or case.precision:<12}{memory.tokens:>7}"
             print(
                 row
-                + _compared(memory.framework + memory.weights + SHARED_BYTES, loaded, 10)
-                + _compared(memory.framework + memory.weights + memory.cache + memory.working + SHARED_BYTES, used, 12),
+                + _compared(memory.least + SHARED_BYTES, loaded, 10)
+                + _compared(memory.total + SHARED_BYTES, full, 14),
                 flush=True,
             )
 

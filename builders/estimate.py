@@ -4,10 +4,11 @@ The constants were measured with `python -m benchmarks.memory`, which also tells
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Final
 
+from services.engine.continuous.memory import PREFIX_PART, ROWS, SHARE, bounded_tokens
 from services.engine.loading.precision import BYTES, PACKED_BYTES
 
 FRAMEWORK_BYTES: Final = 210_000_000
@@ -69,15 +70,24 @@ class Facts:
 class Memory:
     """Bytes that serving takes at once, where the network runs.
 
-    weights: in the type it computes in. cache: keys and values of `tokens` tokens. working: what reading a chunk of a
-    prompt takes. framework: of the process itself.
+    weights: in the type it computes in. working: what reading a chunk of a prompt takes. framework: of the process.
+    cache: what the engine lets the keys and values of `tokens` tokens take at most, and beginnings of prompts besides.
+
+    token: keys and values of one token; 0 for a model that keeps none. longest: tokens of the longest request.
+    rows: sequences computed together at most. context: tokens that one of them may have, None: any number.
+    prefixes: whether beginnings of prompts are kept.
     """
 
     weights: int
-    cache: int
     working: int
     framework: int
-    tokens: int
+    token: int
+    longest: int
+    rows: int
+    context: int | None
+    prefixes: bool
+    cache: int = 0
+    tokens: int = 0
 
     @property
     def least(self) -> int:
@@ -86,12 +96,34 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """With a conversation as long as `tokens`."""
-        return self.framework + self.weights + self.cache + self.working
+        """With a full cache, which must hold the longest request: the engine gives it a share of what is free only."""
+        held = not self.token or self.longest <= self.tokens
+        return self.least + self.working + (self.cache if held else round(self.longest * self.token / SHARE))
+
+    def with_cache(self, free: int | None) -> "Memory":
+        """As the engine will take it that finds so many bytes free with the model loaded; None: nobody can tell."""
+        if not self.token:
+            return self
+        tokens = bounded_tokens(free, self.token, rows=self.rows, context=self.context)
+        cache = tokens * self.token
+        return replace(self, tokens=tokens, cache=cache + (cache // PREFIX_PART if self.prefixes else 0))
 
 
-def memory_of(facts: Facts, *, dtype: str, quantization: str | None, tokens: int, on_processor: bool) -> Memory:
-    """What one process with this model takes; dtype: the type it computes in, in torch's words."""
+def memory_of(
+    facts: Facts,
+    *,
+    dtype: str,
+    quantization: str | None,
+    longest: int,
+    on_processor: bool,
+    rows: int = 0,
+    writes: bool = True,
+) -> Memory:
+    """What one process with this model takes, before it has a cache.
+
+    dtype: the type it computes in, in torch's words. rows: 0 for the engine's own number.
+    writes: whether it answers with text, which takes a cache.
+    """
     size = BYTES[dtype]
     whole = facts.parameters * size
     weights = whole
@@ -101,26 +133,26 @@ def memory_of(facts: Facts, *, dtype: str, quantization: str | None, tokens: int
         weights = kept + (linear + _head_elements(facts)) * PACKED_BYTES
     return Memory(
         weights=weights,
-        cache=tokens_bytes(facts.config, size, tokens),
-        working=_working_bytes(facts, size, tokens),
+        working=_working_bytes(facts, size, longest),
         framework=FRAMEWORK_BYTES if on_processor else GPU_CONTEXT_BYTES,
-        tokens=tokens,
+        token=token_bytes(facts.config, size) if writes else 0,
+        longest=longest,
+        rows=rows or ROWS,
+        context=facts.context,
+        prefixes=on_processor,
     )
 
 
-def tokens_bytes(config: Mapping[str, Any], size: int, tokens: int) -> int:
-    """What the keys and values of so many tokens take; 0 for a model that keeps none."""
+def token_bytes(config: Mapping[str, Any], size: int) -> int:
+    """What the keys and values of one token take, in layers with a window too; 0 for a model that keeps none."""
     text = _text(config)
     layers = _first(text, "num_hidden_layers", "n_layer", "num_layers", "decoder_layers")
     heads = _first(text, "num_attention_heads", "n_head", "num_heads", "decoder_attention_heads")
     width = _first(text, "hidden_size", "n_embd", "d_model")
     if not (layers and heads and width):
         return 0
-    a_token = 2 * (_first(text, "num_key_value_heads") or heads) * (_first(text, "head_dim") or width // heads) * size
-    window = _first(text, "sliding_window") if text.get("use_sliding_window", True) else 0
-    kinds = text.get("layer_types") or ["sliding_attention" if window else "full_attention"] * layers
-    short = sum(kind == "sliding_attention" for kind in kinds) if window else 0
-    return a_token * ((layers - short) * tokens + short * min(tokens, window or tokens))
+    head = _first(text, "head_dim") or width // heads
+    return 2 * layers * (_first(text, "num_key_value_heads") or heads) * head * size
 
 
 def _working_bytes(facts: Facts, size: int, tokens: int) -> int:

@@ -1,7 +1,7 @@
 """What the models of a file need of this machine, and whether it has that: told before anything is fetched."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,6 +13,7 @@ from compose.output import columns, size
 from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant
 from infra.errors import ExitCode, UserError
+from services.catalog import TASKS
 from services.engine.loading.precision import computing_type
 
 if TYPE_CHECKING:
@@ -120,9 +121,27 @@ class Needs:
 
 def needs_of(loaded: "Loaded", known: Mapping[str, Known | UserError], machine: Machine) -> Needs:
     """What the models need, by what is known of each component's; a model with a problem keeps it."""
-    needs = tuple(_need(loaded, component, known[component.name], machine) for component in loaded.spec.models)
+    before = [_need(loaded, component, known[component.name], machine) for component in loaded.spec.models]
     others = ["router", *(["page"] if loaded.spec.controller.webui else [])]
+    needs = tuple(
+        need if need.memory is None else replace(need, memory=need.memory.with_cache(left))
+        for need in before
+        for left in [_left(need.gpu, before, others, machine)]
+    )
     return Needs(needs, tuple(_verdicts(needs, others, machine)))
+
+
+def _left(gpu: int | None, needs: Sequence[ModelNeed], others: Sequence[str], machine: Machine) -> int | None:
+    """Bytes that are free on a device once everything is loaded, which the caches may share; None when unknown."""
+    available = _available(gpu, machine)
+    loaded = sum(need.memory.least for need in needs if need.memory is not None and need.gpu == gpu)
+    return None if available is None else max(0, available - loaded - (_base(needs, others) if gpu is None else 0))
+
+
+def _base(needs: Sequence[ModelNeed], others: Sequence[str]) -> int:
+    """Bytes of the processor's memory that are taken beside its own models; those on GPUs have a process here, too."""
+    elsewhere = sum(need.memory is not None and need.gpu is not None for need in needs)
+    return SHARED_BYTES + sum(_OTHERS[name] for name in others) + elsewhere * FRAMEWORK_BYTES
 
 
 def _need(loaded: "Loaded", component: ModelComponentSpec, known: Known | UserError, machine: Machine) -> ModelNeed:
@@ -144,8 +163,15 @@ def _need(loaded: "Loaded", component: ModelComponentSpec, known: Known | UserEr
         parameters=facts.parameters,
         processor=machine.processor if gpu is None else None,
     )
-    tokens = longest(component.actions, facts)
-    memory = memory_of(facts, dtype=dtype, quantization=component.quantization, tokens=tokens, on_processor=gpu is None)
+    memory = memory_of(
+        facts,
+        dtype=dtype,
+        quantization=component.quantization,
+        longest=longest(component.actions, facts),
+        on_processor=gpu is None,
+        rows=component.max_concurrent_count,
+        writes=TASKS[component.task].network in ("text", "sequence-to-sequence"),
+    )
     return ModelNeed(
         service, model, found.bytes_to_fetch, disk, gpu, dtype, facts.parameters, rough=facts.rough, memory=memory
     )
@@ -159,7 +185,7 @@ def _gpu(device: str, machine: Machine) -> int | None:
 
 
 def longest(actions: Sequence[ActionSpec], facts: Facts) -> int:
-    """Tokens that one request may hold at most, all its sequences together."""
+    """Tokens that must fit at once: of one sequence, or of all beams of a search. Other sequences wait for room."""
     return max((_action_tokens(action, facts.context or _CONTEXT) for action in actions), default=_CONTEXT)
 
 
@@ -169,8 +195,7 @@ def _action_tokens(action: ActionSpec, context: int) -> int:
     if prompt is not None:
         room = prompt + (_number(action, "max_output_length") or _OUTPUT)
         most = min(most or room, room)
-    sequences = max(_number(action, "num_return_sequences") or 1, _number(action, "num_beams") or 1)
-    return min(most or context, context) * sequences
+    return min(most or context, context) * (_number(action, "num_beams") or 1)
 
 
 def _number(action: ActionSpec, name: str) -> int | None:
@@ -195,8 +220,7 @@ def _verdicts(needs: Sequence[ModelNeed], others: Sequence[str], machine: Machin
         least, total = sum(memory.least for memory in there), sum(memory.total for memory in there)
         yield Verdict(None, f"memory of GPU {index}", total, least, _free(index, machine))
     on_processor = [memory for need, memory in loaded if need.gpu is None]
-    elsewhere = len(loaded) - len(on_processor)  # their processes are here all the same
-    base = SHARED_BYTES + sum(_OTHERS[name] for name in others) + elsewhere * FRAMEWORK_BYTES
+    base = _base(needs, others)
     yield Verdict(
         None,
         "memory",
@@ -211,13 +235,18 @@ def _memory_verdict(need: ModelNeed, memory: Memory, machine: Machine) -> Verdic
     shared = SHARED_BYTES if need.gpu is None else 0
     parts = [
         f"weights {size(memory.weights)} in {need.dtype}",
-        f"{memory.tokens} tokens {size(memory.cache + memory.working)}",
+        f"up to {size(memory.cache + memory.working)} for {memory.tokens or memory.longest} tokens",
         f"framework {size(memory.framework + shared)}",
     ]
     detail = ("roughly: " if need.rough else "") + ", ".join(parts)
     what = "memory" if need.gpu is None else f"memory of GPU {need.gpu}"
-    available = machine.processor.available_bytes if need.gpu is None else _free(need.gpu, machine)
+    available = _available(need.gpu, machine)
     return Verdict(need.service, what, memory.total + shared, memory.least + shared, available, detail)
+
+
+def _available(gpu: int | None, machine: Machine) -> int | None:
+    """Memory of the processor or of a GPU that can be had now."""
+    return machine.processor.available_bytes if gpu is None else _free(gpu, machine)
 
 
 def _free(gpu: int, machine: Machine) -> int:
@@ -246,15 +275,16 @@ def _model_json(need: ModelNeed) -> dict[str, Any]:
         "dtype": need.dtype,
         "parameters": need.parameters,
         "rough": need.rough,
-        "tokens": need.memory.tokens if need.memory else None,
+        "longest_tokens": need.memory.longest if need.memory else None,
+        "cache_tokens": need.memory.tokens if need.memory else None,
         "memory": _memory_json(need.memory) if need.memory else None,
         "problem": need.problem.message if need.problem else None,
     }
 
 
 def _memory_json(memory: Memory) -> dict[str, int]:
-    parts = {f"{name}_bytes": value for name, value in asdict(memory).items() if name != "tokens"}
-    return {**parts, "least_bytes": memory.least, "total_bytes": memory.total}
+    names = ("weights", "cache", "working", "framework", "least", "total")
+    return {f"{name}_bytes": getattr(memory, name) for name in names}
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:

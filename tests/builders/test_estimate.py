@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from builders.estimate import FRAMEWORK_BYTES, Facts, Tensor, memory_of, tokens_bytes
+from builders.estimate import FRAMEWORK_BYTES, Facts, Memory, Tensor, memory_of, token_bytes
 
 pytestmark = pytest.mark.unit
 
@@ -34,51 +34,60 @@ def test_facts_name_the_type_of_most_weights() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "tokens", "size"),
+    ("config", "size"),
     [
-        (SMOLLM3, 4096, 2 * 36 * 4 * 128 * 2 * 4096),
-        ({"n_layer": 12, "n_head": 12, "n_embd": 768}, 1000, 2 * 12 * 768 * 2 * 1000),
-        ({**SMOLLM3, "head_dim": 64}, 10, 2 * 36 * 4 * 64 * 2 * 10),
-        ({**SMOLLM3, "sliding_window": 512}, 4096, 2 * 36 * 4 * 128 * 2 * 512),
-        ({**SMOLLM3, "sliding_window": 512, "use_sliding_window": False}, 4096, 2 * 36 * 4 * 128 * 2 * 4096),
-        (
-            {**SMOLLM3, "sliding_window": 512, "layer_types": ["sliding_attention"] * 30 + ["full_attention"] * 6},
-            4096,
-            2 * 4 * 128 * 2 * (30 * 512 + 6 * 4096),
-        ),
-        ({"text_config": SMOLLM3}, 4096, 2 * 36 * 4 * 128 * 2 * 4096),
-        ({"model_type": "mamba", "hidden_size": 768, "num_hidden_layers": 24}, 4096, 0),
+        (SMOLLM3, 2 * 36 * 4 * 128 * 2),
+        ({"n_layer": 12, "n_head": 12, "n_embd": 768}, 2 * 12 * 768 * 2),
+        ({**SMOLLM3, "head_dim": 64}, 2 * 36 * 4 * 64 * 2),
+        ({**SMOLLM3, "sliding_window": 512}, 2 * 36 * 4 * 128 * 2),
+        ({"text_config": SMOLLM3}, 2 * 36 * 4 * 128 * 2),
+        ({"model_type": "mamba", "hidden_size": 768, "num_hidden_layers": 24}, 0),
     ],
-    ids=[
-        "grouped heads",
-        "names of GPT-2",
-        "own head size",
-        "window",
-        "unused window",
-        "mixed",
-        "composed",
-        "stateful",
-    ],
+    ids=["grouped heads", "names of GPT-2", "own head size", "window", "composed", "stateful"],
 )
-def test_the_cache_is_counted_from_the_layers_that_keep_one(config: dict[str, Any], tokens: int, size: int) -> None:
-    assert tokens_bytes(config, 2, tokens) == size
+def test_keys_and_values_are_counted_from_the_heads_that_have_them(config: dict[str, Any], size: int) -> None:
+    assert token_bytes(config, 2) == size
 
 
 def test_weights_count_in_the_type_that_they_are_computed_in() -> None:
-    as_stored = memory_of(LLAMA, dtype="bfloat16", quantization=None, tokens=0, on_processor=True)
-    widened = memory_of(LLAMA, dtype="float32", quantization=None, tokens=0, on_processor=True)
+    as_stored = memory_of(LLAMA, dtype="bfloat16", quantization=None, longest=0, on_processor=True)
+    widened = memory_of(LLAMA, dtype="float32", quantization=None, longest=0, on_processor=True)
     assert (as_stored.weights, widened.weights) == (280_200, 560_400)
     assert as_stored.least == FRAMEWORK_BYTES + 280_200
 
 
 def test_int8_packs_matrices_and_the_tied_head() -> None:
-    packed = memory_of(LLAMA, dtype="float32", quantization="int8", tokens=0, on_processor=True)
+    packed = memory_of(LLAMA, dtype="float32", quantization="int8", longest=0, on_processor=True)
     assert packed.weights == 560_400 - 40_000 * 4 + 140_000
     assert packed.least == FRAMEWORK_BYTES + packed.weights
 
 
-def test_a_longer_conversation_takes_more() -> None:
-    def total(tokens: int) -> int:
-        return memory_of(LLAMA, dtype="bfloat16", quantization=None, tokens=tokens, on_processor=True).total
+def bare(*, longest: int = 1000, **how: Any) -> Memory:
+    return memory_of(LLAMA, dtype="bfloat16", quantization=None, longest=longest, **{"on_processor": True, **how})
 
-    assert total(10) < total(100) < total(10_000)
+
+TOKEN = 2 * 36 * 4 * (100 // 16) * 2
+"""Bytes of one token of LLAMA."""
+
+
+def test_the_cache_has_its_share_of_what_is_free_and_beginnings_a_quarter_of_it() -> None:
+    memory = bare().with_cache(10_000 * TOKEN)
+    assert (memory.tokens, memory.cache) == (4000, 5000 * TOKEN)
+    assert memory.total == memory.least + memory.working + 5000 * TOKEN
+    on_gpu = bare(on_processor=False).with_cache(10_000 * TOKEN)
+    assert (on_gpu.tokens, on_gpu.cache) == (4000, 4000 * TOKEN)
+
+
+def test_the_cache_is_no_larger_than_all_rows_can_fill() -> None:
+    assert [bare(rows=rows).with_cache(10**12).tokens for rows in (0, 1, 3)] == [32 * 65536, 65536, 3 * 65536]
+    assert bare().with_cache(None).tokens == int(2 * 1024**3 * 0.4) // TOKEN
+
+
+def test_a_longest_request_that_the_cache_cannot_hold_needs_more_memory() -> None:
+    memory = bare(longest=5000).with_cache(10_000 * TOKEN)
+    assert memory.total == memory.least + memory.working + 12_500 * TOKEN
+
+
+def test_a_model_that_only_reads_has_no_cache() -> None:
+    memory = bare(writes=False).with_cache(10**9)
+    assert (memory.tokens, memory.total) == (0, memory.least + memory.working)

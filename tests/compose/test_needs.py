@@ -61,11 +61,11 @@ def test_what_fits_is_said_with_all_figures(tmp_path: Path) -> None:
     needs = judged(tmp_path, machine(20 * GB), big())
     assert str(needs) == (
         "text-generation  download  6.0 GB\n"
-        "text-generation  memory    fits: needs 6.7 GB, 20.0 GB available\n"
-        "                           weights 6.0 GB in bfloat16, 8192 tokens 355 MB, framework 325 MB\n"
+        "text-generation  memory    fits: needs 13.1 GB, 20.0 GB available\n"
+        "                           weights 6.0 GB in bfloat16, up to 6.8 GB for 134600 tokens, framework 325 MB\n"
         "in all           disk      fits: needs 6.0 GB, 100 GB available\n"
         "                           of /hf/hub\n"
-        "in all           memory    fits: needs 6.9 GB, 20.0 GB available\n"
+        "in all           memory    fits: needs 13.3 GB, 20.0 GB available\n"
         "                           with router and page"
     )
     assert needs.exit_code == ExitCode.OK
@@ -85,14 +85,14 @@ def test_a_model_that_has_no_room_for_its_longest_text_may_still_serve_short_one
     needs = judged(tmp_path, machine(int(6.8 * GB)), big())
     assert needs.verdicts[-1].answer == "short"
     assert str(needs.verdicts[-1]) == (
-        "fits while texts are short: needs 6.5 GB, with the longest 6.9 GB, 6.8 GB available"
+        "fits while texts are short: needs 6.5 GB, with the longest 7.4 GB, 6.8 GB available"
     )
     assert needs.exit_code == ExitCode.OK
 
 
 def test_unknown_memory_is_no_failure(tmp_path: Path) -> None:
     needs = judged(tmp_path, machine(None), big())
-    assert str(needs.verdicts[0]) == "needs 6.7 GB; what is available cannot be told"
+    assert str(needs.verdicts[0]) == "needs 7.4 GB; what is available cannot be told"
     assert needs.exit_code == ExitCode.OK
 
 
@@ -104,6 +104,16 @@ def test_models_share_the_memory_of_their_code_and_the_disk(tmp_path: Path) -> N
     (_, _, both_on_disk, both_in_memory) = two.verdicts
     assert both_on_disk.needs_bytes == 2 * disk.needs_bytes
     assert both_in_memory.needs_bytes - memory.needs_bytes == one.verdicts[0].needs_bytes - SHARED_BYTES
+
+
+def test_each_model_has_its_cache_of_what_all_of_them_leave(tmp_path: Path) -> None:
+    components = ", ".join(f"{{id: {name}, {MODEL}}}" for name in "abc")
+    text = f"components: [{components}]\nworkflow: {{component: a}}\n"
+    needs = judged(tmp_path, machine(20 * GB), big(GB // 2), text)
+    assert [verdict.answer for verdict in needs.verdicts] == ["fits", "fits", "fits", "fits", "short"]
+    caches = [need.memory.cache for need in needs.models if need.memory is not None]
+    left = 20 * GB - needs.verdicts[-1].least_bytes
+    assert caches == pytest.approx([left // 2] * 3, rel=1e-3)
 
 
 def test_a_model_on_a_gpu_needs_its_memory_there_and_a_process_here(tmp_path: Path) -> None:
@@ -162,7 +172,8 @@ def test_a_model_that_cannot_be_found_is_unknown_and_the_others_are_judged(tmp_p
         ("{max_output_length: 10}", 8192),
         ("{max_length: '${input.length}'}", 8192),
         ("{max_length: '${env.LENGTH}'}", 70),
-        ("{max_length: 100, num_return_sequences: 3}", 300),
+        ("{max_length: 100, num_return_sequences: 3}", 100),
+        ("{max_length: 100, num_beams: 3}", 300),
     ],
 )
 def test_the_longest_request_is_told_from_what_the_file_fixes(tmp_path: Path, action: str, tokens: int) -> None:
