@@ -14,6 +14,14 @@ BlockT = TypeVar("BlockT")
 _ROOT = 0
 
 
+def shared(ids: Sequence[int], others: Sequence[int]) -> int:
+    """Tokens of the whole blocks that both begin with, so that one at least of `ids` is left, as `find` leaves it."""
+    count = 0
+    while count + BLOCK < len(ids) and ids[count : count + BLOCK] == others[count : count + BLOCK]:
+        count += BLOCK
+    return count
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept(Generic[BlockT]):
     """number: stands for these tokens and all before them. size: in bytes."""

@@ -16,7 +16,7 @@ from services.engine.base import (
 )
 from services.engine.continuous.cache import Block
 from services.engine.continuous.network import Network
-from services.engine.continuous.prefixes import BLOCK, Prefixes
+from services.engine.continuous.prefixes import BLOCK, Prefixes, shared
 from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chunk
 from services.engine.continuous.seats import Seat, Seats, needed
 from services.engine.failure import beyond_cache, explain, not_finite
@@ -153,12 +153,10 @@ class ContinuousRunner:
 
     def _next_chunk(self, reading: Sequence[Seat]) -> tuple[list[Seat], list[tuple[int, ...]]]:
         """Who reads, and what."""
-        for seat in reading:
-            if not seat.length:
-                self._recall(seat)
-        tokens_at_once = bounded(self._pace.tokens, max(seat.length for seat in reading))
-        chosen, width = next_chunk([seat.left for seat in reading], tokens_at_once)
-        seats = [reading[index] for index in chosen]
+        ready = [seat for seat in reading if seat.begun or not self._awaits(seat)]
+        tokens_at_once = bounded(self._pace.tokens, max(seat.length for seat in ready))
+        chosen, width = next_chunk([seat.left for seat in ready], tokens_at_once)
+        seats = [ready[index] for index in chosen]
         return seats, [seat.next_tokens(width) for seat in seats]
 
     def _read_chunk(self, seats: Sequence[Seat], tokens: Sequence[tuple[int, ...]]) -> torch.Tensor:
@@ -170,6 +168,7 @@ class ContinuousRunner:
         logits = self._network.read(tokens, [seat.slot for seat in seats], [seat.length for seat in seats])
         for seat, new in zip(seats, tokens, strict=True):
             seat.length += len(new)
+            seat.begun = True
         self._pace.note(len(tokens) * max(map(len, tokens)), time.perf_counter() - began)
         return logits
 
@@ -188,14 +187,25 @@ class ContinuousRunner:
         if writers:
             self._choose(logits[places], writers)
 
+    def _awaits(self, seat: Seat) -> bool:
+        """Whether an earlier row is about to read what this one begins with; what has been read it gets at once."""
+        self._recall(seat)
+        ids = seat.row.prompt.ids
+        alike = [(shared(ids, other.row.prompt.ids), other) for other in self._seats.before(seat)]
+        for common, other in alike:
+            if other.length >= common > seat.length:
+                self._cache.reserve(len(self._seats), common)
+                self._cache.copy(other.slot, seat.slot, common)
+                seat.length = common
+        return any(common > seat.length for common, _ in alike)
+
     def _recall(self, seat: Seat) -> None:
         """What other prompts began with as well need not be read again."""
         blocks = self._prefixes.find(seat.row.prompt.ids)
-        if blocks:
+        for number, block in enumerate(blocks[seat.length // BLOCK :], seat.length // BLOCK):
             self._cache.reserve(len(self._seats), len(blocks) * BLOCK)
-            for number, block in enumerate(blocks):
-                self._cache.paste(seat.slot, number * BLOCK, block)
-            seat.length = len(blocks) * BLOCK
+            self._cache.paste(seat.slot, number * BLOCK, block)
+            seat.length = (number + 1) * BLOCK
 
     def _write(self) -> None:
         """One token for every row that has read its prompt."""

@@ -12,7 +12,7 @@ class Seat:
     """One row in the batch.
 
     slot: where its keys and values are. turn: its place in the order of arrival. length: tokens that the cache holds.
-    leader: the row that reads the same prompt for this one, too.
+    leader: the row that reads the same prompt for this one, too. begun: whether it has read something itself.
     """
 
     row: Row
@@ -20,6 +20,7 @@ class Seat:
     turn: int
     leader: "Seat | None" = None
     length: int = 0
+    begun: bool = False
 
     @property
     def left(self) -> int:
@@ -62,6 +63,10 @@ class Seats:
     def tokens(self) -> int:
         """Held by the cache."""
         return sum(seat.length for seat in self._seats)
+
+    def before(self, seat: Seat) -> list[Seat]:
+        """Those that came earlier and read for themselves, or have done so."""
+        return [other for other in self._seats if other.turn < seat.turn and other.leader is None]
 
     def take(self, row: Row) -> None:
         """Add a row that has its prompt to read, unless another one of its job reads the same prompt just now."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.engine.continuous.prefixes import BLOCK, Prefixes
+from services.engine.continuous.prefixes import BLOCK, Prefixes, shared
 
 pytestmark = pytest.mark.unit
 
@@ -47,6 +47,22 @@ def test_the_last_token_is_always_left_to_read() -> None:
     keep(prefixes, prompt(1, 2, rest=0))
     assert prefixes.find(prompt(1, 2, rest=0)) == [prompt(1, rest=0)]
     assert prefixes.find(prompt(1, 2)) == [prompt(1, rest=0), prompt(1, 2, rest=0)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "others", "count"),
+    [
+        (prompt(1, 2, 3), prompt(1, 2, 4), 2),
+        (prompt(1, 2), prompt(1, 2), 2),
+        (prompt(1, 2, rest=0), prompt(1, 2, 3), 1),
+        (prompt(1, 2), prompt(1, 2, rest=0), 2),
+        (prompt(1), prompt(2), 0),
+        (prompt(1), prompt(), 0),
+        (prompt(), prompt(1), 0),
+    ],
+)
+def test_two_prompts_share_whole_blocks_and_leave_a_token_to_read(ids: Ids, others: Ids, count: int) -> None:
+    assert shared(ids, others) == count * BLOCK
 
 
 def test_a_block_is_dropped_before_those_that_lead_to_it() -> None:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.engine.base import Finished, Job, Prompt
+from services.engine.continuous.prefixes import shared
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.driving import SAMPLED, generated, make, prompts, request, staggered
@@ -119,6 +120,41 @@ def test_what_prompts_begin_with_is_read_once(model: "LoadedModel", read: list[i
     assert read[-1] == len(asked[0].ids)
 
 
+@pytest.mark.parametrize("prefix_bytes", [0, 10**6])
+def test_what_prompts_that_come_together_begin_with_is_read_once(
+    model: "LoadedModel", read: list[int], prefix_bytes: int
+) -> None:
+    asked = [Prompt((*prompt_of(100).ids, *each.ids), max_new=6) for each in prompts(8, longest=20)]
+    ends = run(make(model, chunk=40, prefix_bytes=prefix_bytes), [request(prompt) for prompt in asked])
+    assert sum(read) == len(asked[0].ids) + sum(len(prompt.ids) - 96 for prompt in asked[1:])
+    assert ends == [generated(model, prompt) for prompt in asked]
+
+
+def test_whoever_waits_for_a_row_that_leaves_reads_for_itself(model: "LoadedModel", read: list[int]) -> None:
+    first, second, third = (Prompt((*prompt_of(100).ids, last), max_new=6) for last in (7, 8, 9))
+    recorder = Recorder()
+    runner = make(model, chunk=40)(recorder.host)
+    left, *others = [Job(request(prompt)) for prompt in (first, second, third)]
+    for job in (left, *others):
+        runner.add(job)
+    runner.step()
+    assert read == [40]
+    left.cancelled = True
+    assert finish(runner, recorder, []) == []
+    assert [recorder.ends[job] for job in others] == [generated(model, second), generated(model, third)]
+    assert sum(read) == 40 + 101 + 5
+
+
+def test_numbers_that_are_not_finite_stay_out_of_what_others_get_of_a_prompt(tiny: Tiny) -> None:
+    model = with_bad_token(load(tiny, "llama"))
+    system = tuple(5 + place % 60 for place in range(64))
+    bad, good = Prompt((*system, 400), max_new=6), Prompt((*system, 7, 8), max_new=6)
+    failed, end = run(make(model, chunk=200), [request(bad), request(good)])
+    assert isinstance(failed, ServiceError)
+    assert failed.code == "non_finite_output"
+    assert end == generated(model, good)
+
+
 def test_a_list_flows_through_in_order_and_others_get_in_between(model: "LoadedModel") -> None:
     recorder = Recorder()
     runner = make(model, rows=4)(recorder.host)
@@ -186,15 +222,20 @@ def test_a_prompt_that_never_fits_is_refused_with_the_numbers(model: "LoadedMode
     assert isinstance(served, Finished)
 
 
-@pytest.mark.parametrize("chunk", [2, 64])
-def test_numbers_that_are_not_finite_end_one_request_only(tiny: Tiny, chunk: int) -> None:
+def with_bad_token(model: "LoadedModel") -> "LoadedModel":
+    """The model with an embedding that is not a number, of token 400."""
     import torch
 
-    model = load(tiny, "llama")
     embeddings = model.network.get_input_embeddings()
     with torch.no_grad():
         embeddings.weight = torch.nn.Parameter(embeddings.weight.clone())
         embeddings.weight[400] = torch.nan
+    return model
+
+
+@pytest.mark.parametrize("chunk", [2, 64])
+def test_numbers_that_are_not_finite_end_one_request_only(tiny: Tiny, chunk: int) -> None:
+    model = with_bad_token(load(tiny, "llama"))
     healthy = [Prompt(tuple(5 + place % 60 for place in range(length)), max_new=9) for length in (4, 30, 11, 40, 22)]
     bad = Prompt((5, 400, 6), max_new=9)
     requests = [request(prompt) for prompt in (*healthy[:2], bad, *healthy[2:])]
@@ -309,3 +350,46 @@ def test_whoever_comes_whenever_and_leaves(
             assert index in gone
         else:
             assert end == joined([generated(model, prompt) for prompt in each.prompts])
+
+
+_SYSTEMS = (*(prompt_of(length).ids for length in (20, 40, 64, 100)), tuple(range(9, 79)))
+
+_TASKS = st.builds(
+    lambda system, cut, rest, most: Prompt((*system[:cut], *rest), max_new=most),
+    st.sampled_from(_SYSTEMS),
+    st.integers(20, 100),
+    st.lists(st.integers(5, 250), min_size=1, max_size=20).map(tuple),
+    st.integers(1, 8),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    asked=st.lists(_TASKS, min_size=2, max_size=9),
+    rows=st.integers(1, 6),
+    chunk=st.integers(1, 100),
+    seed=st.integers(0, 1000),
+    prefix_bytes=st.sampled_from((0, 10**4, 10**7)),
+    cancelled=st.sets(st.integers(0, 8)),
+)
+def test_prompts_that_begin_alike_come_whenever_and_leave(
+    model: "LoadedModel",
+    read: list[int],
+    asked: list[Prompt],
+    rows: int,
+    chunk: int,
+    seed: int,
+    prefix_bytes: int,
+    cancelled: set[int],
+) -> None:
+    read.clear()
+    gone = [index for index in cancelled if index < len(asked)]
+    start = make(model, rows=rows, tokens=rows * 130, chunk=chunk, prefix_bytes=prefix_bytes)
+    ends = staggered(start, [request(prompt) for prompt in asked], seed=seed, cancelled=gone)
+    for index, (prompt, end) in enumerate(zip(asked, ends, strict=True)):
+        assert end == generated(model, prompt) or (end is None and index in gone)
+    if not gone and prefix_bytes == 10**7:
+        seen = [
+            max((shared(each.ids, other.ids) for other in asked[:place]), default=0) for place, each in enumerate(asked)
+        ]
+        assert sum(read) == sum(len(each.ids) for each in asked) - sum(seen)
