@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
+from services.engine.loading.one_token import PAGE
+
 Block = list[torch.Tensor]
 """Keys and values of some neighbouring tokens, of all layers, each [heads, tokens, size of a head]."""
-
-_SMALLEST = 64
-"""Tokens a slot has room for at first."""
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
@@ -49,11 +48,12 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
         if slots <= self._slots and length <= self._capacity:
             return
         wide = max(_power_of_two(slots), self._slots)
-        long = max(_power_of_two(max(length, _SMALLEST)), self._capacity)
+        long = max(_power_of_two(max(length, PAGE)), self._capacity)
         if wide * long > self.limit:
             wide, long = slots, max(length, min(long, self.limit // slots))
         for layer, (keys, values) in self._buffers.items():
-            self._buffers[layer] = _resized(keys, wide, long), _resized(values, wide, long)
+            larger = _room_for_keys(keys, wide, long), _room_for_values(values, wide, long)
+            self._buffers[layer] = _moved(keys, larger[0]), _moved(values, larger[1])
         self._slots, self._capacity = wide, long
 
     def aim(self, slots: Sequence[int], starts: Sequence[int], counts: Sequence[int]) -> None:
@@ -65,7 +65,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Keep the new keys and values, both [rows, heads, tokens, size of a head]; return those of all tokens."""
         if layer_idx not in self._buffers:
-            self._buffers[layer_idx] = self._new(key_states), self._new(value_states)
+            room = self._slots, self._capacity
+            self._buffers[layer_idx] = _room_for_keys(key_states, *room), _room_for_values(value_states, *room)
         keys, values = self._buffers[layer_idx]
         return self._where.store(keys, key_states), self._where.store(values, value_states)
 
@@ -119,9 +120,6 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
         for pair in self._buffers.values():
             yield from pair
 
-    def _new(self, states: torch.Tensor) -> torch.Tensor:
-        return states.new_zeros(self._slots, states.shape[1], self._capacity, states.shape[3])
-
 
 class _Where:
     """Which slots and positions one forward writes and reads."""
@@ -151,11 +149,22 @@ class _Where:
         return buffer[:, :, : self._length][self._rows]
 
 
-def _resized(buffer: torch.Tensor, slots: int, capacity: int) -> torch.Tensor:
-    larger = buffer.new_zeros(slots, buffer.shape[1], capacity, buffer.shape[3])
-    kept, length = min(slots, buffer.shape[0]), min(capacity, buffer.shape[2])
-    larger[:kept, :, :length] = buffer[:kept, :, :length]
-    return larger
+def _room_for_keys(states: torch.Tensor, slots: int, capacity: int) -> torch.Tensor:
+    """Tokens lie side by side in whole pages, as `attend_one` reads them; the shape says nothing of it."""
+    _, heads, _, size = states.shape
+    return states.new_zeros(slots, heads, size, -(-capacity // PAGE) * PAGE).transpose(2, 3)[:, :, :capacity]
+
+
+def _room_for_values(states: torch.Tensor, slots: int, capacity: int) -> torch.Tensor:
+    _, heads, _, size = states.shape
+    return states.new_zeros(slots, heads, capacity, size)
+
+
+def _moved(buffer: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The target with all of the buffer that it has room for."""
+    slots, length = min(buffer.shape[0], target.shape[0]), min(buffer.shape[2], target.shape[2])
+    target[:slots, :, :length] = buffer[:slots, :, :length]
+    return target
 
 
 def _power_of_two(number: int) -> int:

@@ -7,6 +7,7 @@ import torch
 from transformers.cache_utils import get_layer_types_and_kwargs
 
 from services.engine.continuous.cache import SlotCache
+from services.engine.loading.one_token import tell_lengths
 
 _KINDS = {"full_attention", "sliding_attention"}
 
@@ -66,11 +67,11 @@ class Network:
         self.cache.aim(slots, starts, counts)
         width = len(tokens[0])
         positions = self._tensor(starts)[:, None] + torch.arange(width, device=self.network.device)
-        length = max(start + count for start, count in zip(starts, counts, strict=True))
+        lengths = tuple(start + count for start, count in zip(starts, counts, strict=True))
         alike = min(starts) == max(starts)
         output = self.network(
             input_ids=self._tensor(tokens),
-            attention_mask=None if alike else self._mask(positions, length),
+            attention_mask=None if alike else self._mask(positions, lengths),
             position_ids=positions,
             past_key_values=self.cache,
             use_cache=True,
@@ -81,18 +82,19 @@ class Network:
     def _tensor(self, numbers: Any) -> torch.Tensor:
         return torch.tensor(numbers, device=self.network.device)
 
-    def _mask(self, positions: torch.Tensor, length: int) -> torch.Tensor | dict[str, torch.Tensor]:
+    def _mask(self, positions: torch.Tensor, lengths: tuple[int, ...]) -> torch.Tensor | dict[str, torch.Tensor]:
         """What is added to the attention of [rows, 1, queries, keys]: 0 for what a query sees, else the lowest number.
 
         Networks with several kinds of layers take a mask for each kind. `positions` is [rows, queries].
         """
-        behind = positions[:, None, :, None] - torch.arange(length, device=positions.device)
+        behind = positions[:, None, :, None] - torch.arange(max(lengths), device=positions.device)
         masks = {}
         for kind in self._kinds:
             hidden = behind < 0
             if kind == "sliding_attention":
                 hidden |= behind >= self._config.sliding_window
             mask = torch.zeros(hidden.shape, dtype=self.network.dtype, device=positions.device)
+            tell_lengths(mask, lengths)
             masks[kind] = mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)
         return masks if len(masks) > 1 else masks[self._kinds[0]]
 

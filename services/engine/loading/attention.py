@@ -1,4 +1,4 @@
-"""Attention of one new token in bfloat16, where torch's own kernel for processors takes twice as long as two products.
+"""Attention of one new token, for which torch's own kernel for processors takes longer than it must.
 
 Import it in the engine's thread only.
 """
@@ -8,6 +8,11 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from services.engine.loading.one_token import attend_one, fits
+
+_SPECIAL = ("position_bias", "cache", "softcap")
+"""Options that only transformers' own function knows, or refuses."""
 
 
 def register_attention() -> None:
@@ -29,21 +34,17 @@ def attend(
 
     attention_mask: what is added, or what is seen (True); it broadcasts to [rows, heads, queries, keys].
     """
-    special = options.get("position_bias") is not None or options.get("cache") is not None
-    if special or options.get("dropout") or not _is_slow_in_torch(query, key):
-        result: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, **options
-        )
-        return result
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    # A query is a column here: products with a single row are slower.
-    scores = torch.matmul(key, query.transpose(2, 3)).transpose(2, 3).float().mul_(scale)
-    if attention_mask is not None:
-        if attention_mask.dtype == torch.bool:
-            scores.masked_fill_(~attention_mask, torch.finfo(scores.dtype).min)
-        else:
-            scores.add_(attention_mask)
-    return torch.matmul(scores.softmax(-1).to(value.dtype), value).transpose(1, 2), None
+    special = any(options.get(name) is not None for name in _SPECIAL)
+    if not special and not options.get("dropout") and not options.get("output_attentions"):
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        if fits(query, key, value):
+            return attend_one(query, key, value, attention_mask, scale), None
+        if _is_slow_in_torch(query, key):
+            return _two_products(query, key, value, attention_mask, scale), None
+    result: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        module, query, _side_by_side(key), value, attention_mask, scaling=scaling, **options
+    )
+    return result
 
 
 def _is_slow_in_torch(query: torch.Tensor, key: torch.Tensor) -> bool:
@@ -54,3 +55,21 @@ def _is_slow_in_torch(query: torch.Tensor, key: torch.Tensor) -> bool:
         and query.dtype == torch.bfloat16
         and query.device.type == "cpu"
     )
+
+
+def _two_products(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
+) -> torch.Tensor:
+    # A query is a column here: products with a single row are slower.
+    scores = torch.matmul(key, query.transpose(2, 3)).transpose(2, 3).float().mul_(scale)
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
+        else:
+            scores.add_(mask)
+    return torch.matmul(scores.softmax(-1).to(value.dtype), value).transpose(1, 2)
+
+
+def _side_by_side(key: torch.Tensor) -> torch.Tensor:
+    """torch's fast kernel wants the numbers of one token next to each other."""
+    return key if key.stride(3) == 1 else key.contiguous()

@@ -3,6 +3,7 @@
 Import it in the engine's thread only.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -14,20 +15,21 @@ _SHARE = 0.5
 
 
 def pack(network: Any) -> None:
-    """Every linear layer that has its weights for itself becomes a PackedLinear, in place, one after another.
+    """Every linear layer becomes a PackedLinear, in place, one after another.
 
-    Nothing happens off the processor, in a type that oneDNN does not compute with here, or where memory is short.
+    Nothing happens off the processor, in a type that oneDNN does not compute with here, or where memory is short. The
+    weights of a head that are those of the input embeddings, too, are in memory twice afterwards.
     """
     if network.device.type != "cpu" or not _is_computed(network.dtype):
         return
-    available = available_memory_bytes()
-    if available is not None and sum(weight.nbytes for weight in network.parameters()) > available * _SHARE:
+    available, shared = available_memory_bytes(), _shared_weights(network)
+    if available is not None and _bytes(network.parameters()) + _bytes(shared.values()) > available * _SHARE:
         return
-    shared, packed = _shared_weights(network), False
+    packed = False
     with torch.no_grad():
         for parent in list(network.modules()):
             for name, child in parent.named_children():
-                if type(child) is torch.nn.Linear and id(child.weight) not in shared:
+                if type(child) is torch.nn.Linear:
                     setattr(parent, name, PackedLinear(child))
                     packed = True
         if packed:  # what is left keeps the file mapped, whose pages would stay in memory beside their packed copies
@@ -67,11 +69,17 @@ def _is_computed(dtype: torch.dtype) -> bool:
     return dtype == torch.float32
 
 
-def _shared_weights(network: Any) -> set[int]:
-    """The identities of weights that two modules or more have, as input and output embeddings often do."""
+def _shared_weights(network: Any) -> dict[int, torch.Tensor]:
+    """Weights that two modules or more have, as input and output embeddings often do, by their identities."""
     seen: set[int] = set()
-    shared: set[int] = set()
+    shared: dict[int, torch.Tensor] = {}
     for module in network.modules():
         for weight in module.parameters(recurse=False):
-            (shared if id(weight) in seen else seen).add(id(weight))
+            if id(weight) in seen:
+                shared[id(weight)] = weight
+            seen.add(id(weight))
     return shared
+
+
+def _bytes(weights: Iterable[torch.Tensor]) -> int:
+    return sum(weight.nbytes for weight in weights)

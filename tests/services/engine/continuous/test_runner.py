@@ -292,17 +292,16 @@ def test_the_longest_row_ends_when_there_is_no_memory_for_it_to_grow(
     model: "LoadedModel", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from services.engine.continuous import cache
+    from services.engine.loading.one_token import PAGE
 
-    original = cache._resized
-    calls = []
+    original = cache._room_for_values
 
-    def lack_memory(buffer: Any, slots: int, capacity: int) -> Any:
-        calls.append(capacity)
-        if capacity > 64 and len(calls) % 2 == 0:  # in the middle of a layer
+    def lack_memory(states: Any, slots: int, capacity: int) -> Any:
+        if capacity > PAGE:  # in the middle of a layer
             raise MemoryError
-        return original(buffer, slots, capacity)
+        return original(states, slots, capacity)
 
-    monkeypatch.setattr(cache, "_resized", lack_memory)
+    monkeypatch.setattr(cache, "_room_for_values", lack_memory)
     asked = [prompt_of(20, max_new=9), Prompt(tuple(range(20, 70)), max_new=90, min_new=90), prompt_of(30, max_new=30)]
     first, second, third = run(make(model), [request(prompt) for prompt in asked])
     assert isinstance(second, ServiceError)

@@ -61,13 +61,15 @@ def test_networks_of_other_kinds_say_the_same(tiny: Tiny, name: str) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_weight_that_is_also_the_embedding_stays_what_it_is() -> None:
+def test_a_head_that_shares_its_weight_with_the_embedding_is_packed_beside_it() -> None:
     model = network(tied=True)
+    embedding = model.model.embed_tokens.weight.clone()
 
     pack(model)
 
-    assert packed_names(model) == LAYERS
-    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert packed_names(model) == LAYERS | {"lm_head"}
+    assert torch.equal(model.lm_head.weight, embedding)
+    assert torch.equal(model.model.embed_tokens.weight, embedding)
 
 
 def test_the_weight_of_a_packed_layer_can_still_be_read() -> None:
