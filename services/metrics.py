@@ -83,6 +83,7 @@ class Metrics:
         for key, description, values in (
             ("queue_wait", "How long requests waited for the model.", engine.tally.waits),
             ("time_to_first_token", "From a request to its first token or row.", engine.tally.first_tokens),
+            ("time_per_output_token", "Between two tokens of a sequence, a request's mean.", engine.tally.later_tokens),
             ("step_duration", "One step: a token of every sequence, or a batch.", engine.tally.steps),
         ):
             histogram = HistogramMetricFamily(f"model_compose_task_{key}_seconds", description, labels=["component"])

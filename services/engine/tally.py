@@ -26,7 +26,8 @@ class Tally:
     """Written in the engine's thread alone; read from any.
 
     prompt_tokens, completion_tokens: of requests that have ended well. waits, first_tokens: seconds since the request
-    took its place in the queue. steps: seconds that each step of the runner took, which is one token of every row.
+    took its place in the queue. later_tokens: seconds between two tokens of one sequence, a request's mean.
+    steps: seconds that each step of the runner took, which is one token of every row.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class Tally:
         self.completion_tokens = 0
         self.waits = Distribution(_WAITS_S)
         self.first_tokens = Distribution(_WAITS_S)
+        self.later_tokens = Distribution(_STEPS_S)
         self.steps = Distribution(_STEPS_S)
 
     def finished(self, request: object, end: object) -> None:
@@ -44,3 +46,10 @@ class Tally:
             self.prompt_tokens += sum(len(item.ids) for item in request.inputs)
         if isinstance(end, Finished):
             self.completion_tokens += end.completion_tokens
+
+    def wrote(self, request: object, end: object, seconds: float) -> None:
+        """A request has ended well so many seconds after its first token; what beams write comes at once."""
+        if isinstance(request, GenerationRequest) and isinstance(end, Finished) and request.sampling.num_beams == 1:
+            sequences = sum(map(len, end.texts))
+            if end.completion_tokens > sequences:
+                self.later_tokens.add(seconds * sequences / (end.completion_tokens - sequences))

@@ -170,12 +170,14 @@ class ThreadEngine:
                 heard[0][0].loop.call_soon_threadsafe(_receive, heard)
 
     def _note_end(self, place: "_Place", end: Any) -> None:
+        now_s = time.monotonic()
         self._running.discard(place)
-        self._service_s += (time.monotonic() - place.started_s - self._service_s) / 8
+        self._service_s += (now_s - place.started_s - self._service_s) / 8
         if not isinstance(end, ServiceError):
             self.tally.finished(place.request, end)
             if place.first_token_s is not None:
                 self.tally.first_tokens.add(place.first_token_s - place.submitted_s)
+                self.tally.wrote(place.request, end, now_s - place.first_token_s)
 
 
 def _receive(outcomes: Sequence[tuple["_Place", Any]]) -> None:

@@ -34,6 +34,8 @@ model_compose_task_queue_wait_seconds_count{component="chat"} 1.0
 model_compose_task_queue_wait_seconds_sum{component="chat"} 0.02
 model_compose_task_time_to_first_token_seconds_count{component="chat"} 0.0
 model_compose_task_time_to_first_token_seconds_sum{component="chat"} 0.0
+model_compose_task_time_per_output_token_seconds_count{component="chat"} 1.0
+model_compose_task_time_per_output_token_seconds_sum{component="chat"} 0.8
 model_compose_task_step_duration_seconds_count{component="chat"} 0.0
 model_compose_task_step_duration_seconds_sum{component="chat"} 0.0
 """
@@ -47,7 +49,9 @@ def test_the_page_shows_what_was_counted() -> None:
     engine.tally.waits.add(0.02)
     prompts = (Prompt((1, 2, 3), max_new=9), Prompt((1, 2), max_new=9))
     finished = Finished((("a",), ("b",)), (("stop",), ("stop",)), completion_tokens=7)
-    engine.tally.finished(GenerationRequest(prompts, Sampling(do_sample=False), seed=1), finished)
+    request = GenerationRequest(prompts, Sampling(do_sample=False), seed=1)
+    engine.tally.finished(request, finished)
+    engine.tally.wrote(request, finished, 2.0)
     engine.tally.finished(EncodingRequest((EncoderInput((1, 2, 3)),)), Encoded(((0.5,),)))
     page = metrics.render().decode()
     lines = [line for line in page.splitlines(keepends=True) if line.startswith("model_compose_") and "le=" not in line]
@@ -55,6 +59,21 @@ def test_the_page_shows_what_was_counted() -> None:
     assert 'queue_wait_seconds_bucket{component="chat",le="0.005"} 0.0' in page
     assert 'queue_wait_seconds_bucket{component="chat",le="0.025"} 1.0' in page
     assert 'queue_wait_seconds_bucket{component="chat",le="+Inf"} 1.0' in page
+
+
+@pytest.mark.parametrize(
+    ("sampling", "tokens", "counted"),
+    [
+        (Sampling(do_sample=False, num_return_sequences=2), 12, [0.2]),
+        (Sampling(do_sample=False, num_return_sequences=2), 2, []),
+        (Sampling(do_sample=False, num_beams=2, num_return_sequences=2), 12, []),
+    ],
+)
+def test_time_counts_between_the_tokens_of_a_sequence(sampling: Sampling, tokens: int, counted: list[float]) -> None:
+    tally = Tally()
+    request = GenerationRequest((Prompt((1,), max_new=9),), sampling, seed=1)
+    tally.wrote(request, Finished((("a", "b"),), (("stop", "stop"),), tokens), 1.0)
+    assert (sum(tally.later_tokens.counts), tally.later_tokens.total) == (len(counted), sum(counted))
 
 
 def test_a_distribution_counts_between_its_bounds() -> None:

@@ -108,6 +108,12 @@ async def test_a_request_that_is_left_before_anything_is_read_of_it_is_forgotten
     assert (rig.engine.tally.completion_tokens, rig.engine.running, rig.engine.waiting) == (4, 0, 0)
 
 
+async def test_the_time_to_the_first_token_and_between_later_ones_is_counted(rig: Rig) -> None:
+    await answer(rig)
+    tally = rig.engine.tally
+    assert [sum(times.counts) for times in (tally.first_tokens, tally.later_tokens)] == [1, 1]
+
+
 async def test_a_full_queue_refuses_and_counts_what_comes(rig: Rig) -> None:
     rig.engine.check_queue(4)
     with pytest.raises(ServiceError) as refused:
