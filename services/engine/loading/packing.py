@@ -3,12 +3,15 @@
 Import it in the engine's thread only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from services.engine.loading.machine import available_memory_bytes
+
+_ONE_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""What most decoders call the layers of a block to which they give the same tensor."""
 
 _SHARE = 0.5
 """Of the free memory, how much packed weights may take: mapped ones took none that could not be had back."""
@@ -28,34 +31,80 @@ def pack(network: Any) -> None:
     packed = False
     with torch.no_grad():
         for parent in list(network.modules()):
-            for name, child in parent.named_children():
-                if type(child) is torch.nn.Linear:
-                    setattr(parent, name, PackedLinear(child))
-                    packed = True
+            for names in _products(parent):
+                product = Product([getattr(parent, name) for name in names])
+                for index, name in enumerate(names):
+                    setattr(parent, name, PackedLinear(product, index))
+                packed = True
         if packed:  # what is left keeps the file mapped, whose pages would stay in memory beside their packed copies
             for weight in network.parameters():
                 weight.data = weight.data.clone()
 
 
 class PackedLinear(torch.nn.Module):
-    """Does what a linear layer does: [..., in_features] -> [..., out_features]."""
+    """Does what a linear layer does: [..., in_features] -> [..., out_features]. One part of a product's output."""
 
-    def __init__(self, linear: torch.nn.Linear) -> None:
+    def __init__(self, product: "Product", index: int) -> None:
         super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.bias = linear.bias
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self._multiply = torch.ops.mkldnn._linear_pointwise.default  # not at import: some builds of torch lack it
+        self._product, self._index = product, index
+        self.in_features, self.out_features = product.in_features, product.sizes[index]
 
     @property
     def weight(self) -> torch.Tensor:
         """Unpacked anew, for the few networks that compute with it themselves."""
-        weight: torch.Tensor = self._packed.to_dense()
-        return weight
+        return self._product.weights()[self._index]
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self._product.biases()[self._index]
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self._multiply(values, self._packed, self.bias, "none", [], "")
-        return result
+        return self._product.part(self._index, values)
+
+
+class Product:
+    """One or more linear layers that a network calls with the same input, computed together by the first of them."""
+
+    def __init__(self, layers: Sequence[torch.nn.Linear]) -> None:
+        self.in_features, self.sizes = layers[0].in_features, [layer.out_features for layer in layers]
+        weights = [layer.weight.detach() for layer in layers]
+        biases: list[torch.Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        self._bias = torch.cat(biases).detach() if biases else None
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(weights))
+        self._multiply = torch.ops.mkldnn._linear_pointwise.default  # not at import: some builds of torch lack it
+        self._values: torch.Tensor | None = None
+        self._parts: dict[int, torch.Tensor] = {}
+
+    def weights(self) -> Sequence[torch.Tensor]:
+        return torch.split(self._packed.to_dense(), self.sizes)
+
+    def biases(self) -> Sequence[torch.Tensor | None]:
+        return [None] * len(self.sizes) if self._bias is None else torch.split(self._bias, self.sizes)
+
+    def part(self, index: int, values: torch.Tensor) -> torch.Tensor:
+        """What one layer makes of `values`; when all have been asked, nothing is kept."""
+        if self._values is not values or index not in self._parts:
+            result: torch.Tensor = self._multiply(values, self._packed, self._bias, "none", [], "")
+            if len(self.sizes) == 1:
+                return result
+            self._values, self._parts = values, dict(enumerate(torch.split(result, self.sizes, -1)))
+        part = self._parts.pop(index)
+        if not self._parts:
+            self._values = None
+        return part
+
+
+def _products(parent: torch.nn.Module) -> Iterator[Sequence[str]]:
+    """The names of a module's linear layers, those together that have one input."""
+    left = {name: child for name, child in parent.named_children() if type(child) is torch.nn.Linear}
+    for names in _ONE_INPUT:
+        layers = [left[name] for name in names if name in left]
+        if len(layers) == len(names) and len({(layer.in_features, layer.bias is None) for layer in layers}) == 1:
+            yield names
+            for name in names:
+                del left[name]
+    for name in left:
+        yield (name,)
 
 
 def _is_computed(dtype: torch.dtype) -> bool:

@@ -66,8 +66,10 @@ def test_it_is_torchs_attention(
     actual = attend_one(query, key, value, mask, SCALE)
 
     group = heads // shared
-    whole = (each.float().repeat_interleave(group, 1) for each in (key, value))
-    expected = scaled_dot_product_attention(query.float(), *whole, attn_mask=~hidden(lengths), scale=SCALE)
+    wide_key, wide_value = (each.float().repeat_interleave(group, 1) for each in (key, value))
+    expected = scaled_dot_product_attention(
+        query.float(), wide_key, wide_value, attn_mask=~hidden(lengths), scale=SCALE
+    )
     tolerance = 1e-5 if dtype == torch.float32 else 0.03
     torch.testing.assert_close(actual.float(), expected.transpose(1, 2), atol=tolerance, rtol=tolerance)
 

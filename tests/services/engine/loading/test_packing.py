@@ -1,6 +1,7 @@
 """Packed linear layers compute what plain ones do, and take no memory twice."""
 
 import copy
+import weakref
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from services.engine.loading import packing
-from services.engine.loading.packing import PackedLinear, pack
+from services.engine.loading.packing import PackedLinear, Product, pack
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.networks import CONTINUOUS, load_decoder
 
@@ -75,10 +76,35 @@ def test_a_head_that_shares_its_weight_with_the_embedding_is_packed_beside_it() 
 def test_the_weight_of_a_packed_layer_can_still_be_read() -> None:
     linear = torch.nn.Linear(7, 5)
 
-    packed = PackedLinear(linear)
+    packed = PackedLinear(Product([linear]), 0)
 
     assert torch.equal(packed.weight, linear.weight)
+    assert packed.bias is not None
+    assert torch.equal(packed.bias, linear.bias)
     assert (packed.in_features, packed.out_features) == (7, 5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_of_one_product_may_be_called_in_any_order_and_with_anything(*, bias: bool) -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(7, size, bias=bias) for size in (5, 3, 4)]
+    product = Product(layers)
+    packed = [PackedLinear(product, index) for index in range(3)]
+    one, other = torch.randn(2, 7), torch.randn(2, 7)
+    calls = [(0, one), (1, one), (2, one), (2, other), (0, other), (0, one), (0, one), (1, other), (1, one), (2, one)]
+    with torch.inference_mode():
+        for index, values in calls:
+            torch.testing.assert_close(packed[index](values), layers[index](values))
+
+
+def test_a_product_keeps_nothing_once_all_have_their_part() -> None:
+    product = Product([torch.nn.Linear(7, 5), torch.nn.Linear(7, 3)])
+    values = torch.randn(2, 7)
+    with torch.inference_mode():
+        gone = weakref.ref(product.part(0, values))
+        product.part(1, values)
+    assert gone() is None
+    assert product.part(0, values).shape == (2, 5)
 
 
 def test_nothing_is_packed_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
