@@ -144,12 +144,13 @@ class ContinuousRunner:
         except Exception as error:  # noqa: BLE001 - too little memory for a long prompt, say; others go on
             if len(seats) == 1:
                 self._fail(seats[0].row.job, explain(error))
-                return
+        else:
+            self._begin(seats, logits)
+            return
+        if len(seats) > 1:  # out here the error, and with it what the failed pass held, is gone
             for seat, new in zip(seats, tokens, strict=True):
                 if seat.row.job in self._works:
                     self._read_together([seat], [new])
-            return
-        self._begin(seats, logits)
 
     def _next_chunk(self, reading: Sequence[Seat]) -> tuple[list[Seat], list[tuple[int, ...]]]:
         """Who reads, and what."""

@@ -46,6 +46,7 @@ class Generator:
     def write(self, rows: Sequence[Row], ended: Callable[[Row], bool], on_tokens: OnTokens) -> None:
         """All rows token by token, until each has ended.
 
+        A row that has tokens, from a batch that failed, gets the same ones again before `on_tokens` hears of new ones.
         ended: whether a row wants no more; asked after each step, so that its tokens are no longer chosen.
         Raises what `check` and torch raise.
         """
@@ -154,6 +155,7 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers has no ty
         self.rows = rows
         self.ended = ended
         self.chosen: list[tuple[Row, int | None]] = []
+        self._step = 0
         self._sampler = sampler
         self._forced = forced
         self._mark = mark
@@ -162,16 +164,19 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers has no ty
         if self._mark is not None:
             scores = self._mark(input_ids, scores)
         going = [(place, row) for place, row in enumerate(self.rows) if not self.ended(row)]
-        last = [pair for pair in going if self._must_end(pair[1])]
-        free = [pair for pair in going if not self._must_end(pair[1])]
+        known = [pair for pair in going if self._step < len(pair[1].tokens)]
+        new = [pair for pair in going if self._step == len(pair[1].tokens)]
+        last = [pair for pair in new if self._must_end(pair[1])]
+        free = [pair for pair in new if not self._must_end(pair[1])]
         self.chosen = [(row, self._forced) for _, row in last]
         if free:
             places, rows = zip(*free, strict=True)
             own = scores if len(free) == len(self.rows) else scores[list(places)]
             self.chosen += zip(rows, self._sampler.choose(own, rows), strict=True)
         only = torch.full_like(scores, -torch.inf)
-        tokens = torch.tensor([token or 0 for _, token in self.chosen], device=scores.device)
-        only[[place for place, _ in last + free], tokens] = 0
+        tokens = [row.tokens[self._step] for _, row in known] + [token or 0 for _, token in self.chosen]
+        only[[place for place, _ in known + last + free], torch.tensor(tokens, device=scores.device)] = 0
+        self._step += 1
         return only
 
     def _must_end(self, row: Row) -> bool:

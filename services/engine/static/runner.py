@@ -64,17 +64,11 @@ class StaticRunner:
         self._forget_cancelled()
         if not self._waiting:
             return
-        self._batch = next_batch(self._waiting, self._limits)
-        chosen = set(map(id, self._batch))
+        batch = next_batch(self._waiting, self._limits)
+        chosen = set(map(id, batch))
         self._waiting = [unit for unit in self._waiting if id(unit) not in chosen]
         try:
-            self._compute()
-        except NobodyWaitsError:
-            pass
-        except Exception as error:  # noqa: BLE001 - what fails here concerns this batch alone
-            explained = explain(error)
-            for job in {unit.first.job: None for unit in self._batch}:
-                self._fail(job, explained)
+            self._compute_together(batch)
         finally:
             self._batch = []
             self._emit()
@@ -113,6 +107,23 @@ class StaticRunner:
             context=None if room.encoder_decoder else room.decoder,
             padding=together == "padded",
         )
+
+    def _compute_together(self, units: list[Unit]) -> None:
+        """All in one batch; where that fails, one after the other, so that only those end that cannot be computed."""
+        self._batch = units
+        try:
+            self._compute()
+        except NobodyWaitsError:
+            return
+        except Exception as error:  # noqa: BLE001 - what fails here concerns this batch alone
+            if len(units) == 1:
+                self._fail(units[0].first.job, explain(error))
+        else:
+            return
+        if len(units) > 1:  # out here the error, and with it what the failed batch held, is gone
+            for unit in units:
+                if not all(map(self._has_ended, unit.rows)):
+                    self._compute_together([unit])
 
     def _compute(self) -> None:
         if self._batch[0].first.sampling.num_beams == 1:

@@ -18,6 +18,7 @@ from tests.services.engine.static.networks import DECODERS, ENCODER_DECODERS, lo
 if TYPE_CHECKING:
     from services.engine.loading.generators import LoadedModel
     from services.engine.static.runner import StaticRunner
+    from tests.models import Architecture
 
 pytestmark = pytest.mark.unit
 
@@ -256,26 +257,41 @@ def test_numbers_that_are_not_finite_end_their_own_request_only(tiny: Tiny, samp
     assert batches.rows == [3]
 
 
-def test_a_batch_that_fails_leaves_the_ones_that_wait(tiny: Tiny) -> None:
-    model = load(tiny, "gpt2")
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED, BEAMS], ids=["greedy", "sampled", "beams"])
+@pytest.mark.parametrize("name", ["gpt2", "blenderbot"])
+@pytest.mark.parametrize("passes", [0, 4])
+def test_of_a_batch_that_fails_only_those_end_that_cannot_be_computed(
+    tiny: Tiny, name: "Architecture", sampling: Sampling, passes: int
+) -> None:
+    model = load(tiny, name)
+    given = [Prompt(tuple(range(5, 9 + place)), max_new=9, min_new=9) for place in range(4)]
+    asked = [request(prompt, sampling=sampling) for prompt in given]
+    expected = run(Batches(model), asked)
+    batches = Batches(model)
     recorder = Recorder()
-    runner = Batches(model, rows=2)(recorder.host)
-    jobs = [Job(request(prompt)) for prompt in prompts(3)]
-    for job in jobs:
-        runner.add(job)
-    generate = model.network.generate
+    runner = batches(recorder.host)
+    generate, left = model.network.generate, [0]
 
-    def fail(*_: Any, **__: Any) -> None:
-        model.network.generate = generate
-        raise MemoryError
+    def begin(ids: Any, **how: Any) -> Any:
+        alone = len(ids) == 1
+        if alone and ids.shape[1] == len(given[2].ids):
+            raise MemoryError
+        left[0] = -1 if alone else passes
+        return generate(ids, **how)
 
-    model.network.generate = fail
-    ends = finish(runner, recorder, [])
-    assert ends == []
-    codes = {job: end.code for job, end in recorder.ends.items() if isinstance(end, ServiceError)}
-    assert list(codes.values()) == ["out_of_memory"] * 2
-    (rest,) = set(jobs) - set(codes)
-    assert recorder.ends[rest] == generated(model, rest.request.prompts[0], GREEDY)
+    def lack_memory(*_: Any) -> None:
+        if left[0] == 0:
+            raise MemoryError
+        left[0] -= 1
+
+    model.network.get_output_embeddings().register_forward_pre_hook(lack_memory)
+    model.network.generate = begin
+    ends = finish(runner, recorder, [Job(each) for each in asked])
+    assert batches.rows == [4, 1, 1, 1]
+    failed = ends.pop(2)
+    assert isinstance(failed, ServiceError)
+    assert failed.code == "out_of_memory"
+    assert ends == [*expected[:2], expected[3]]
 
 
 def test_a_forced_end_comes_when_each_row_is_as_long_as_it_may_be(tiny: Tiny) -> None:
