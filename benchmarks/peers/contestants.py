@@ -54,7 +54,7 @@ class Contestant:
     model: what the server calls it. exact: it computes in float32, so its greedy answers must be those of `generate()`.
     streams: it is asked for its text as it comes. samples: it takes sampling with each request. brief: it is only asked
     greedily and for short prompts, because it does as the incumbent does and takes as long. most_clients: more clients
-    than that would only wait for each other, by its design.
+    than that would only wait for each other, by its design. serial: it answers one after the other, however many ask.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Contestant:
     samples: bool = True
     brief: bool = False
     most_clients: int = 32
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,13 @@ CONTESTANTS = (
     Contestant("ours, fp32", OURS, "compose", "fp32", streams=True),
     Contestant("ours, bf16", OURS, "compose", "bf16", exact=False, streams=True),
     Contestant("ours, int8", OURS, "compose", "int8", exact=False, streams=True),
-    Contestant(BASE, Server(BASE, "incumbent", _incumbent), "compose", "fp32"),
+    Contestant(BASE, Server(BASE, "incumbent", _incumbent), "compose", "fp32", serial=True),
     Contestant(
-        "BentoML, one at a time", Server("BentoML serial", "bentoml", _bentoml("Serial")), "predict", brief=True
+        "BentoML, one at a time",
+        Server("BentoML serial", "bentoml", _bentoml("Serial")),
+        "predict",
+        brief=True,
+        serial=True,
     ),
     Contestant(
         "BentoML, adaptive batches", Server("BentoML adaptive", "bentoml", _bentoml("Adaptive")), "predict-batch"

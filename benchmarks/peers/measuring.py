@@ -7,12 +7,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.peers.contestants import OURS, Running
 from benchmarks.peers.figures import Figures, Row, Workload, counted
-from benchmarks.peers.load import RefusedError, measure
+from benchmarks.peers.load import Cell, RefusedError, measure
 from benchmarks.peers.prompts import CHECKED, Kind
 
 GREEDY = Workload("greedy")
@@ -65,6 +65,7 @@ class Comparison:
         self.figures = Figures(plan.tokens)
         self._plan = plan
         self._contestants = list(contestants)
+        self._warm: set[tuple[str, Kind, int]] = set()
         self._prompts = itertools.count(_MOST_PROMPTS, _MOST_PROMPTS)
         self._began = time.monotonic()
 
@@ -125,12 +126,20 @@ class Comparison:
             shown = f"{workload.name}, {counted(clients)}: {row.contestant}"
             try:
                 with self._alone(running):
+                    self._warm_up(running, cell)
                     load = measure(cell)
             except RefusedError as error:
                 self._say(f"{shown} failed: {error}")
                 continue
             self.figures.add(row, load)
             self._say(f"{shown}: {self._plan.tokens * len(load.replies) / load.took_s:.0f} tokens/s")
+
+    def _warm_up(self, running: Running, cell: Cell) -> None:
+        """Batches of a size that a server has not had yet take longer: one goes before the first that counts."""
+        known = running.contestant.name, cell.kind, cell.clients
+        if known not in self._warm and cell.seconds and not running.contestant.serial:
+            measure(replace(cell, seconds=0, first=next(self._prompts)))
+            self._warm.add(known)
 
     @contextlib.contextmanager
     def _alone(self, running: Running) -> Iterator[None]:

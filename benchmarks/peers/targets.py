@@ -48,7 +48,7 @@ def measure_service(model: Path) -> Service:
     """Before anything else is started, which would disturb it. The model is only one that takes memory."""
     incumbent = environments.find(BASE)
     case = memory.Case("the model", model, precision="float32")
-    loaded, _, _ = memory.measure(case)
+    loaded, _ = memory.measure(case)
     with tempfile.TemporaryDirectory() as folder:
         start_s = startup.compare(Path(folder), incumbent, rounds=3)
     return Service(
