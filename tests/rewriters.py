@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from tests.models import TEXT
 
-Rewriter = Literal["t5", "bart", "marian"]
+Rewriter = Literal["t5", "bart", "marian", "m2m_100"]
 
 POSITIONS = 128
 """Tokens that Bart and Marian read and write; T5 counts distances instead, and was trained on so many."""
@@ -33,17 +33,27 @@ _SIZES: dict[str, Any] = {
 def make_rewriter(kind: Rewriter, folder: Path, **config: Any) -> Path:
     """Write one model into `folder`, which is made, and return the folder; config: more keys of config.json."""
     folder.mkdir(parents=True)
+    save = {"t5": _save_t5_tokenizer, "bart": _save_bart_tokenizer, "marian": _save_marian_tokenizer}
+    vocabulary = save.get(kind, _save_bart_tokenizer)(folder)
+    make_network(kind, vocabulary, **config).save_pretrained(folder)
+    return folder
+
+
+def make_network(kind: Rewriter, vocabulary: int, **config: Any) -> Any:
+    """The model alone, for so many tokens."""
     torch.manual_seed(0)
     transformers.logging.disable_progress_bar()
     match kind:
         case "t5":
-            network = _make_t5(_save_t5_tokenizer(folder), config)
+            return _make_t5(vocabulary, config)
         case "bart":
-            network = _make_bart(_save_bart_tokenizer(folder), config)
+            return _make_bart(vocabulary, config)
         case "marian":
-            network = _make_marian(_save_marian_tokenizer(folder), config)
-    network.save_pretrained(folder)
-    return folder
+            return _make_marian(vocabulary, config)
+        case "m2m_100":
+            return transformers.M2M100ForConditionalGeneration(
+                transformers.M2M100Config(**_SIZES, vocab_size=vocabulary, **config)
+            )
 
 
 def _make_t5(vocabulary: int, config: dict[str, Any]) -> Any:
