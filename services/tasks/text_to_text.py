@@ -1,7 +1,6 @@
 """text-to-text, summarization, translation: an encoder reads a text, a decoder writes another one."""
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +10,6 @@ from services.tasks.fields import missing, not_unicode
 
 if TYPE_CHECKING:
     from services.engine.loading.generators import LoadedModel
-
-_log = logging.getLogger(__name__)
 
 _OF_MANY_LANGUAGES = ("m2m_100", "mbart", "nllb-moe")
 """Types of models whose decoder is told by its first token in which language to write."""
@@ -34,10 +31,10 @@ class Task(GenerationTask):
                 MODEL_UNFIT,
             )
         if _lacks_language(model):
-            _log.warning(
-                "%s writes many languages, and its files do not say which one; name it with `forced_bos_token_id` in"
-                " the generation_config.json of a copy",
-                self.settings.model,
+            raise LoadError(
+                f"{self.settings.model} writes many languages, and its files do not say which one; name it with"
+                " `forced_bos_token_id` in the generation_config.json of a copy",
+                MODEL_UNFIT,
             )
         own = dict(_own_parameters(model, self.settings.task))
         self._prefix = str(own.pop("prefix", ""))
