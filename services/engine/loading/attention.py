@@ -37,14 +37,23 @@ def attend(
     special = any(options.get(name) is not None for name in _SPECIAL)
     if not special and not options.get("dropout") and not options.get("output_attentions"):
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        if fits(query, key, value):
+        rounds = query.dtype != torch.float32 and _has_key_bias(module)
+        if not rounds and fits(query, key, value):
             return attend_one(query, key, value, attention_mask, scale), None
-        if _is_slow_in_torch(query, key):
+        if not rounds and _is_slow_in_torch(query, key):
             return _two_products(query, key, value, attention_mask, scale), None
     result: tuple[torch.Tensor, None] = sdpa_attention_forward(
         module, query, _side_by_side(key), value, attention_mask, scaling=scaling, **options
     )
     return result
+
+
+def _has_key_bias(module: torch.nn.Module) -> bool:
+    """Keys that have much in common give large scores that differ by little: rounded before the softmax, it is lost.
+
+    torch's own kernel does not round there; the ways here do, as transformers' plain attention does.
+    """
+    return getattr(getattr(module, "k_proj", None), "bias", None) is not None
 
 
 def _is_slow_in_torch(query: torch.Tensor, key: torch.Tensor) -> bool:

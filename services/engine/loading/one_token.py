@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+_TYPES = (torch.float32, torch.bfloat16)
+"""Sums have the type of their table: in float16 scores would overflow before they are scaled."""
+
 PAGE = 128
 """Tokens in one row of the table of keys: what a row does not have is read in multiples of it."""
 
@@ -20,7 +23,7 @@ def fits(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
     Shapes as in `attend_one`; the strides are those of keys [rows, heads, size, whole pages of tokens] and of values
     [rows, heads, tokens, size], where there may be more tokens than are seen.
     """
-    if query.shape[2] != 1 or query.device.type != "cpu":
+    if query.shape[2] != 1 or query.device.type != "cpu" or query.dtype not in _TYPES:
         return False
     (_, heads, _, size), value_size = key.shape, value.shape[3]
     paged, capacity = key.stride(3), value.stride(1) // value_size
@@ -58,7 +61,10 @@ def attend_one(
 
 
 def tell_lengths(mask: Any, lengths: tuple[int, ...]) -> None:
-    """Let what lies beyond a row's length be skipped; networks hand a mask on as it is, and no word beside it."""
+    """Let what lies beyond a row's length be skipped, keys in whole pages; networks hand on a mask and no word beside.
+
+    What is in a row's last page of keys behind its length must be finite: a mask hides it, but it is read.
+    """
     mask.lengths = lengths
 
 

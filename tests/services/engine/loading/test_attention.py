@@ -59,6 +59,19 @@ def test_everything_else_is_left_to_transformers(dtype: torch.dtype, tokens: int
     assert torch.equal(actual, sdpa_attention_forward(layer, query, key, value, None)[0])
 
 
+def test_keys_with_a_bias_keep_torchs_precision_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    layer: Any = SimpleNamespace(is_causal=True, num_key_value_groups=1, k_proj=torch.nn.Linear(1, 1))
+    query = states(1) + 5
+    key = (states(LENGTH) + 20).transpose(2, 3).contiguous().transpose(2, 3)
+    value = states(LENGTH)
+
+    actual, _ = attend(layer, query, key, value, None, scaling=None, dropout=0.0)
+
+    exact = sdpa_attention_forward(layer, query.float(), key.float().contiguous(), value.float(), None)[0]
+    torch.testing.assert_close(actual.float(), exact, atol=0.01, rtol=0.01)
+
+
 def test_networks_find_it_under_the_name_of_torchs_kernel() -> None:
     from services.engine.loading.attention import register_attention
 

@@ -81,11 +81,12 @@ def test_without_a_mask_every_row_has_all_tokens() -> None:
     torch.testing.assert_close(attend_one(query, key, value, None, SCALE), expected)
 
 
-def test_what_a_row_does_not_have_is_never_read() -> None:
+def test_values_and_whole_pages_of_keys_that_a_row_does_not_have_are_never_read() -> None:
     lengths = (PAGE + 3, 2)
     query, key = torch.randn(2, 4, 1, 8), keys(2, 4, PAGE + 3, 8, room=2 * PAGE)
     value = values(2, 4, PAGE + 3, 8, room=2 * PAGE)
     value[1, :, 2:] = torch.nan
+    key[1, :, PAGE:] = torch.nan
     mask = torch.zeros(2, 1, 1, PAGE + 3).masked_fill(hidden(lengths), torch.finfo(torch.float32).min)
     tell_lengths(mask, lengths)
     assert attend_one(query, key, value, mask, SCALE).isfinite().all()
@@ -98,3 +99,9 @@ def test_other_layouts_and_several_queries_do_not_fit() -> None:
     assert not fits(query, key.contiguous(), value)
     assert not fits(query, key, value.transpose(2, 3).contiguous().transpose(2, 3))
     assert not fits(query, keys(2, 4, 9, 8, room=40), value)
+
+
+def test_a_type_in_which_scores_overflow_does_not_fit() -> None:
+    layout = {"dtype": torch.float16}
+    query = torch.randn(2, 4, 1, 8).half()
+    assert not fits(query, keys(2, 4, 9, 8, room=PAGE, **layout), values(2, 4, 9, 8, room=20, **layout))
