@@ -5,7 +5,7 @@ the engine's thread, which alone uses torch. Nothing here knows torch.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from services.engine.sampling.parameters import Sampling
@@ -57,11 +57,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end: `texts[prompt][sequence]`, each the joined pieces of its sequence, and why each of them ended."""
+    """The end: `texts[prompt][sequence]`, each the joined pieces of its sequence, and why each of them ended.
+
+    writing_s: from the first to the last token of each sequence, all added up; two that say the same may differ in it.
+    """
 
     texts: tuple[tuple[str, ...], ...]
     finish_reasons: tuple[tuple[FinishReason, ...], ...]
     completion_tokens: int
+    writing_s: float = field(default=0.0, compare=False)
 
 
 Pooling = Literal["mean", "cls", "max", "lasttoken"]

@@ -17,7 +17,8 @@ class Row:
     ends: the model's end tokens.
 
     tokens: what was generated, an end token included. seed: 64 bits, which no other row of the request has.
-    done: the row takes no more tokens; `finish_reason` and `text` are final then.
+    done: the row takes no more tokens; `finish_reason`, `text` and `writing_s` are final then.
+    writing_s: from the first token to the last; 0 until then.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class Row:
         self.done = False
         self.finish_reason: FinishReason = "length"
         self.text = ""
+        self.writing_s = 0.0
+        self._began_s = 0.0
         self._decode = decode
         self._ends = ends
         self._before = self.prompt.ids if self.prompt.continues else ()
@@ -48,8 +51,10 @@ class Row:
         """
         if self.done:
             return ""
-        if self.job.first_token_s is None:
-            self.job.first_token_s = time.monotonic()
+        if not self.tokens:
+            self._began_s = time.monotonic()
+            if self.job.first_token_s is None:
+                self.job.first_token_s = self._began_s
         self.tokens.append(token)
         ended = token in self._ends
         stopped = False
@@ -63,6 +68,8 @@ class Row:
             stopped = self._stream.stopped
         elif self.done:
             self.text = whole_text(self._decode, self.tokens[:-1] if ended else self.tokens, before=self._before)
+        if self.done:
+            self.writing_s = time.monotonic() - self._began_s
         if ended or stopped:
             self.finish_reason = "stop"
         return piece
@@ -97,6 +104,7 @@ class Answer:
                 tuple(row.finish_reason for row in self.rows[start : start + self._width]) for start in starts
             ),
             completion_tokens=sum(len(row.tokens) for row in self.rows),
+            writing_s=sum(row.writing_s for row in self.rows),
         )
 
 

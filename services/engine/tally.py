@@ -47,9 +47,9 @@ class Tally:
         if isinstance(end, Finished):
             self.completion_tokens += end.completion_tokens
 
-    def wrote(self, request: object, end: object, seconds: float) -> None:
-        """A request has ended well so many seconds after its first token; what beams write comes at once."""
+    def wrote(self, request: object, end: object) -> None:
+        """A request has ended well; what beams write comes at once, and so has no time between tokens."""
         if isinstance(request, GenerationRequest) and isinstance(end, Finished) and request.sampling.num_beams == 1:
             sequences = sum(map(len, end.texts))
             if end.completion_tokens > sequences:
-                self.later_tokens.add(seconds * sequences / (end.completion_tokens - sequences))
+                self.later_tokens.add(end.writing_s / (end.completion_tokens - sequences))

@@ -177,7 +177,7 @@ class ThreadEngine:
             self.tally.finished(place.request, end)
             if place.first_token_s is not None:
                 self.tally.first_tokens.add(place.first_token_s - place.submitted_s)
-                self.tally.wrote(place.request, end, now_s - place.first_token_s)
+                self.tally.wrote(place.request, end)
 
 
 def _receive(outcomes: Sequence[tuple["_Place", Any]]) -> None:
