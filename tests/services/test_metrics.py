@@ -48,10 +48,10 @@ def test_the_page_shows_what_was_counted() -> None:
         metrics.ended(outcome)
     engine.tally.waits.add(0.02)
     prompts = (Prompt((1, 2, 3), max_new=9), Prompt((1, 2), max_new=9))
-    finished = Finished((("a",), ("b",)), (("stop",), ("stop",)), completion_tokens=7)
+    finished = Finished((("a",), ("b",)), (("stop",), ("stop",)), completion_tokens=7, writing_s=4.0)
     request = GenerationRequest(prompts, Sampling(do_sample=False), seed=1)
     engine.tally.finished(request, finished)
-    engine.tally.wrote(request, finished, 2.0)
+    engine.tally.wrote(request, finished)
     engine.tally.finished(EncodingRequest((EncoderInput((1, 2, 3)),)), Encoded(((0.5,),)))
     page = metrics.render().decode()
     lines = [line for line in page.splitlines(keepends=True) if line.startswith("model_compose_") and "le=" not in line]
@@ -72,7 +72,7 @@ def test_the_page_shows_what_was_counted() -> None:
 def test_time_counts_between_the_tokens_of_a_sequence(sampling: Sampling, tokens: int, counted: list[float]) -> None:
     tally = Tally()
     request = GenerationRequest((Prompt((1,), max_new=9),), sampling, seed=1)
-    tally.wrote(request, Finished((("a", "b"),), (("stop", "stop"),), tokens), 1.0)
+    tally.wrote(request, Finished((("a", "b"),), (("stop", "stop"),), tokens, writing_s=2.0))
     assert (sum(tally.later_tokens.counts), tally.later_tokens.total) == (len(counted), sum(counted))
 
 

@@ -1,7 +1,12 @@
 """Has a runner do requests without an engine, and keeps what it emits."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
+import pytest
+
+from services.engine import row
 from services.engine.base import (
     Finished,
     GenerationHost,
@@ -11,12 +16,28 @@ from services.engine.base import (
     Job,
     Outcome,
     Piece,
+    Prompt,
 )
+from services.engine.sampling.parameters import Sampling
+from services.engine.tally import Tally
 from services.errors import ServiceError
+
+if TYPE_CHECKING:
+    from services.engine.loading.generators import LoadedModel
 
 MOST_STEPS = 5_000
 
 End = Finished | ServiceError
+
+
+def written(*counts: int, batch_size: int = 0) -> GenerationRequest:
+    """Asks for so many tokens for each prompt, no fewer and no more."""
+    prompts = tuple(Prompt((5, 6, 7), max_new=count, min_new=count) for count in counts)
+    return GenerationRequest(prompts, Sampling(do_sample=False), seed=1, batch_size=batch_size)
+
+
+RAGGED_AND_SERIAL = (written(*[2] * 7, 30), written(*[11] * 10, batch_size=1))
+"""Lists whose sequences do not end together, and do not begin together."""
 
 
 class Recorder:
@@ -73,3 +94,24 @@ def finish(runner: GenerationRunner, recorder: Recorder, jobs: Sequence[Job[Gene
                 for prompt, sequences in enumerate(end.texts)
             )
     return [recorder.ends[job] for job in jobs]
+
+
+def time_per_token(
+    make: Callable[[GenerationHost], GenerationRunner],
+    model: "LoadedModel",
+    request: GenerationRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> float:
+    """Seconds between two tokens as the metrics tell them, of a network that takes 10 ms whenever it is called."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    monkeypatch.setattr(row, "time", SimpleNamespace(monotonic=lambda: calls * 0.01))
+    with model.network.register_forward_pre_hook(count):
+        (end,) = run(make, [request])
+    tally = Tally()
+    tally.wrote(request, end)
+    return tally.later_tokens.total

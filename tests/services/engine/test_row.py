@@ -1,5 +1,6 @@
 """A row says the same text whether anybody watches it grow or not, and ends when it should."""
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,6 +115,16 @@ def test_the_first_token_is_timed() -> None:
     push(answer.rows[0], b"b")
     assert first is not None
     assert answer.job.first_token_s == first
+
+
+def test_each_row_is_timed_from_its_first_token_to_its_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([10.0, 11.0, 20.0, 24.0])
+    monkeypatch.setattr("services.engine.row.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    answer = make_answer(prompt(max_new=3), prompt())
+    push(answer.rows[0], b"abc")
+    push(answer.rows[1], [*b"a", END, *b"b"])
+    assert [row.writing_s for row in answer.rows] == [1.0, 4.0]
+    assert answer.finished().writing_s == 5.0
 
 
 @pytest.mark.parametrize("architecture", ["smollm3", "llama", "mistral", "gpt2", "gpt_neo", "codegen", "blenderbot"])

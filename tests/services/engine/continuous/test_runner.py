@@ -13,9 +13,10 @@ from services.errors import ServiceError
 from tests.services.conftest import Tiny
 from tests.services.engine.continuous.driving import SAMPLED, generated, make, prompts, request, staggered
 from tests.services.engine.loading.test_generators import load
-from tests.services.engine.running import Recorder, finish, run
+from tests.services.engine.running import RAGGED_AND_SERIAL, Recorder, finish, run, time_per_token
 
 if TYPE_CHECKING:
+    from services.engine.base import GenerationRequest
     from services.engine.continuous.runner import ContinuousRunner
     from services.engine.loading.generators import LoadedModel
 
@@ -187,6 +188,13 @@ def test_batch_size_bounds_the_rows_of_one_request(model: "LoadedModel") -> None
 
     staggered(make(model, rows=8), [request(*prompts(9), batch_size=2)], watch=watch)
     assert max(rows) == 2
+
+
+@pytest.mark.parametrize("asked", RAGGED_AND_SERIAL, ids=["ragged", "serial"])
+def test_the_time_between_tokens_is_that_of_each_sequence(
+    model: "LoadedModel", asked: "GenerationRequest", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert time_per_token(make(model), model, asked, monkeypatch) == pytest.approx(0.01)
 
 
 def test_who_comes_first_joins_first(model: "LoadedModel") -> None:

@@ -12,7 +12,7 @@ from services.engine.text import whole_text
 from services.errors import ServiceError
 from tests.services.conftest import Tiny
 from tests.services.engine.loading.test_generators import load
-from tests.services.engine.running import Recorder, finish, run
+from tests.services.engine.running import RAGGED_AND_SERIAL, Recorder, finish, run, time_per_token
 from tests.services.engine.static.networks import DECODERS, ENCODER_DECODERS, load_any
 
 if TYPE_CHECKING:
@@ -168,6 +168,14 @@ def test_prompts_of_one_request_are_sorted_by_length(tiny: Tiny) -> None:
     assert batches.rows == [2, 2]
     assert isinstance(end, Finished)
     assert end.texts == tuple(generated(batches.model, prompt, GREEDY).texts[0] for prompt in given)
+
+
+@pytest.mark.parametrize("asked", RAGGED_AND_SERIAL, ids=["ragged", "serial"])
+def test_the_time_between_tokens_is_that_of_each_sequence(
+    tiny: Tiny, asked: GenerationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_any(tiny, "gpt_neo")
+    assert time_per_token(Batches(model), model, asked, monkeypatch) == pytest.approx(0.01)
 
 
 def test_a_long_prompt_is_read_in_pieces(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
