@@ -5,7 +5,7 @@ The constants were measured with `python -m benchmarks.memory`, which also tells
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import prod
+from math import ceil, prod
 from typing import Any, Final
 
 from services.engine.continuous.memory import PREFIX_PART, ROWS, SHARE, bounded_tokens
@@ -95,10 +95,15 @@ class Memory:
         return self.framework + self.weights
 
     @property
+    def lengthy(self) -> int:
+        """With room for the longest request; the engine gives its cache a share of what is free only."""
+        return self.least + self.working + ceil(self.longest * self.token / SHARE)
+
+    @property
     def total(self) -> int:
-        """With a full cache, which must hold the longest request: the engine gives it a share of what is free only."""
+        """With a full cache, which must hold the longest request."""
         held = not self.token or self.longest <= self.tokens
-        return self.least + self.working + (self.cache if held else round(self.longest * self.token / SHARE))
+        return self.least + self.working + self.cache if held else self.lengthy
 
     def with_cache(self, free: int | None) -> "Memory":
         """As the engine will take it that finds so many bytes free with the model loaded; None: nobody can tell."""

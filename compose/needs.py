@@ -50,11 +50,15 @@ class ModelNeed:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a need is met. service: None for all of them at once. least_bytes: without that nothing works."""
+    """Whether a need is met. service: None for all of them at once.
+
+    needs_bytes: with full caches. longest_bytes: for the longest requests. least_bytes: without that nothing works.
+    """
 
     service: str | None
     what: str
     needs_bytes: int
+    longest_bytes: int
     least_bytes: int
     available_bytes: int | None
     detail: str = ""
@@ -63,22 +67,22 @@ class Verdict:
     def answer(self) -> Answer:
         if self.available_bytes is None:
             return "unknown"
-        if self.needs_bytes <= self.available_bytes:
-            return "fits"
-        return "short" if self.least_bytes <= self.available_bytes else "no"
+        if self.least_bytes > self.available_bytes:
+            return "no"
+        return "fits" if min(self.needs_bytes, self.longest_bytes) <= self.available_bytes else "short"
 
     def __str__(self) -> str:
-        needs, least = size(self.needs_bytes), size(self.least_bytes)
-        match self.answer:
-            case "fits":
-                return f"fits: needs {needs}, {size(self.available_bytes)} available"
-            case "short":
-                available = size(self.available_bytes)
-                return f"fits while texts are short: needs {least}, with the longest {needs}, {available} available"
-            case "no":
-                return f"does not fit: needs {least}, {size(self.available_bytes)} available"
-            case "unknown":
-                return f"needs {needs}; what is available cannot be told"
+        needs, longest, least = size(self.needs_bytes), size(self.longest_bytes), size(self.least_bytes)
+        if self.available_bytes is None:
+            return f"needs {needs}; what is available cannot be told"
+        available = size(self.available_bytes)
+        if self.answer == "no":
+            return f"does not fit: needs {least}, {available} available"
+        if self.answer == "short":
+            return f"fits while texts are short: needs {least}, with the longest {longest}, {available} available"
+        if self.needs_bytes > self.available_bytes:
+            return f"fits, but not with all caches full: needs {longest}, with those {needs}, {available} available"
+        return f"fits: needs {needs}, {available} available"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,18 +221,10 @@ def _verdicts(needs: Sequence[ModelNeed], others: Sequence[str], machine: Machin
         return
     for index in sorted({need.gpu for need, _ in loaded if need.gpu is not None}):
         there = [memory for need, memory in loaded if need.gpu == index]
-        least, total = sum(memory.least for memory in there), sum(memory.total for memory in there)
-        yield Verdict(None, f"memory of GPU {index}", total, least, _free(index, machine))
+        yield _verdict_on(None, f"memory of GPU {index}", there, 0, _free(index, machine))
     on_processor = [memory for need, memory in loaded if need.gpu is None]
-    base = _base(needs, others)
-    yield Verdict(
-        None,
-        "memory",
-        base + sum(memory.total for memory in on_processor),
-        base + sum(memory.least for memory in on_processor),
-        machine.processor.available_bytes,
-        f"with {' and '.join(others)}",
-    )
+    detail = f"with {' and '.join(others)}"
+    yield _verdict_on(None, "memory", on_processor, _base(needs, others), machine.processor.available_bytes, detail)
 
 
 def _memory_verdict(need: ModelNeed, memory: Memory, machine: Machine) -> Verdict:
@@ -241,7 +237,22 @@ def _memory_verdict(need: ModelNeed, memory: Memory, machine: Machine) -> Verdic
     detail = ("roughly: " if need.rough else "") + ", ".join(parts)
     what = "memory" if need.gpu is None else f"memory of GPU {need.gpu}"
     available = _available(need.gpu, machine)
-    return Verdict(need.service, what, memory.total + shared, memory.least + shared, available, detail)
+    return _verdict_on(need.service, what, [memory], shared, available, detail)
+
+
+def _verdict_on(
+    service: str | None, what: str, memories: Sequence[Memory], base: int, available: int | None, detail: str = ""
+) -> Verdict:
+    """On models that share a device. base: bytes that are taken beside them."""
+    return Verdict(
+        service,
+        what,
+        needs_bytes=base + sum(memory.total for memory in memories),
+        longest_bytes=base + sum(memory.lengthy for memory in memories),
+        least_bytes=base + sum(memory.least for memory in memories),
+        available_bytes=available,
+        detail=detail,
+    )
 
 
 def _available(gpu: int | None, machine: Machine) -> int | None:
@@ -262,7 +273,7 @@ def _disk_verdicts(needs: Sequence[ModelNeed], machine: Machine) -> Iterator[Ver
             so_far, _, first = wanted.get(disk.device, (0, 0, folder))
             wanted[disk.device] = (so_far + count, disk.free_bytes, first)
     for count, free_bytes, folder in wanted.values():
-        yield Verdict(None, "disk", count, count, free_bytes, f"of {folder}")
+        yield Verdict(None, "disk", count, count, count, free_bytes, f"of {folder}")
 
 
 def _model_json(need: ModelNeed) -> dict[str, Any]:

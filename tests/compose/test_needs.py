@@ -110,10 +110,24 @@ def test_each_model_has_its_cache_of_what_all_of_them_leave(tmp_path: Path) -> N
     components = ", ".join(f"{{id: {name}, {MODEL}}}" for name in "abc")
     text = f"components: [{components}]\nworkflow: {{component: a}}\n"
     needs = judged(tmp_path, machine(20 * GB), big(GB // 2), text)
-    assert [verdict.answer for verdict in needs.verdicts] == ["fits", "fits", "fits", "fits", "short"]
+    assert [verdict.answer for verdict in needs.verdicts] == ["fits"] * 5
     caches = [need.memory.cache for need in needs.models if need.memory is not None]
     left = 20 * GB - needs.verdicts[-1].least_bytes
     assert caches == pytest.approx([left // 2] * 3, rel=1e-3)
+    assert str(needs.verdicts[-1]) == (
+        "fits, but not with all caches full: needs 6.5 GB, with those 28.1 GB, 20.0 GB available"
+    )
+
+
+def test_models_that_share_a_machine_serve_short_texts_where_their_longest_have_no_room_together(
+    tmp_path: Path,
+) -> None:
+    text = f"components: [{{id: a, {MODEL}}}, {{id: b, {MODEL}}}]\nworkflow: {{component: a}}\n"
+    needs = judged(tmp_path, machine(4 * GB), big(GB // 2), text)
+    assert [verdict.answer for verdict in needs.verdicts] == ["fits", "fits", "fits", "short"]
+    longest_bytes = needs.verdicts[-1].longest_bytes
+    assert needs.verdicts[-1].least_bytes < 4 * GB < longest_bytes
+    assert judged(tmp_path, machine(longest_bytes), big(GB // 2), text).verdicts[-1].answer == "fits"
 
 
 def test_a_model_on_a_gpu_needs_its_memory_there_and_a_process_here(tmp_path: Path) -> None:
