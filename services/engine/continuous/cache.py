@@ -70,12 +70,12 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers has no types
         keys, values = self._buffers[layer_idx]
         return self._where.store(keys, key_states), self._where.store(values, value_states)
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Let the target's first `length` tokens be the source's."""
-        if not length:  # the slots may not be there yet
+    def copy(self, source: int, target: int, stop: int, start: int = 0) -> None:
+        """Let the target's tokens from position `start` up to `stop` be the source's."""
+        if start == stop:  # the slots may not be there yet
             return
         for buffer in self._all():
-            buffer[target, :, :length] = buffer[source, :, :length]
+            buffer[target, :, start:stop] = buffer[source, :, start:stop]
 
     def swap(self, one: int, other: int, length: int) -> None:
         """Exchange the first `length` tokens of two slots."""

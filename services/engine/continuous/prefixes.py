@@ -14,9 +14,12 @@ BlockT = TypeVar("BlockT")
 _ROOT = 0
 
 
-def shared(ids: Sequence[int], others: Sequence[int]) -> int:
-    """Tokens of the whole blocks that both begin with, so that one at least of `ids` is left, as `find` leaves it."""
-    count = 0
+def shared(ids: Sequence[int], others: Sequence[int], known: int = 0) -> int:
+    """Tokens of the whole blocks that both begin with, so that one at least of `ids` is left, as `find` leaves it.
+
+    known: so many are known to be shared; they are not compared.
+    """
+    count = known
     while count + BLOCK < len(ids) and ids[count : count + BLOCK] == others[count : count + BLOCK]:
         count += BLOCK
     return count

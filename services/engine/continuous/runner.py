@@ -16,7 +16,7 @@ from services.engine.base import (
 )
 from services.engine.continuous.cache import Block
 from services.engine.continuous.network import Network
-from services.engine.continuous.prefixes import BLOCK, Prefixes, shared
+from services.engine.continuous.prefixes import BLOCK, Prefixes
 from services.engine.continuous.scheduler import Limits, Pace, bounded, next_chunk
 from services.engine.continuous.seats import Seat, Seats, needed
 from services.engine.failure import beyond_cache, explain, not_finite
@@ -191,14 +191,14 @@ class ContinuousRunner:
     def _awaits(self, seat: Seat) -> bool:
         """Whether an earlier row is about to read what this one begins with; what has been read it gets at once."""
         self._recall(seat)
-        ids = seat.row.prompt.ids
-        alike = [(shared(ids, other.row.prompt.ids), other) for other in self._seats.before(seat)]
-        for common, other in alike:
-            if other.length >= common > seat.length:
-                self._cache.reserve(len(self._seats), common)
-                self._cache.copy(other.slot, seat.slot, common)
-                seat.length = common
-        return any(common > seat.length for common, _ in alike)
+        common = self._seats.common(seat)
+        done = [other for other, count in common.items() if other.length >= count > seat.length]
+        if done:
+            other = max(done, key=common.__getitem__)
+            self._cache.reserve(len(self._seats), common[other])
+            self._cache.copy(other.slot, seat.slot, common[other], start=seat.length)
+            seat.length = common[other]
+        return any(count > seat.length for count in common.values())
 
     def _recall(self, seat: Seat) -> None:
         """What other prompts began with as well need not be read again."""

@@ -1,9 +1,11 @@
 """The rows of the batch and the slots they live in: those that write first, then those that read, without a gap."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from services.engine.base import GenerationRequest, Job, Prompt
 from services.engine.continuous.cache import SlotCache
+from services.engine.continuous.prefixes import shared
 from services.engine.row import Row
 
 
@@ -13,6 +15,7 @@ class Seat:
 
     slot: where its keys and values are. turn: its place in the order of arrival. length: tokens that the cache holds.
     leader: the row that reads the same prompt for this one, too. begun: whether it has read something itself.
+    common: tokens that its prompt begins with as well as that of an earlier row, where they have been compared.
     """
 
     row: Row
@@ -21,6 +24,7 @@ class Seat:
     leader: "Seat | None" = None
     length: int = 0
     begun: bool = False
+    common: dict["Seat", int] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -64,9 +68,16 @@ class Seats:
         """Held by the cache."""
         return sum(seat.length for seat in self._seats)
 
-    def before(self, seat: Seat) -> list[Seat]:
-        """Those that came earlier and read for themselves, or have done so."""
-        return [other for other in self._seats if other.turn < seat.turn and other.leader is None]
+    def common(self, seat: Seat) -> Mapping[Seat, int]:
+        """How many tokens the row begins with as well as each that came earlier and reads for itself, or has done so.
+
+        Two rows are compared once, and not where they begin like a third one.
+        """
+        for other in self._seats:
+            if other.turn < seat.turn and other.leader is None and other not in seat.common:
+                known = max((min(count, other.common.get(third, 0)) for third, count in seat.common.items()), default=0)
+                seat.common[other] = shared(seat.row.prompt.ids, other.row.prompt.ids, known)
+        return seat.common
 
     def take(self, row: Row) -> None:
         """Add a row that has its prompt to read, unless another one of its job reads the same prompt just now."""
@@ -88,6 +99,8 @@ class Seats:
 
     def leave(self, seat: Seat) -> None:
         """Take the row out; the last ones of both kinds fill the gap."""
+        for other in self._seats:
+            other.common.pop(seat, None)
         gap = seat.slot
         if gap < self._writing:
             self._writing -= 1

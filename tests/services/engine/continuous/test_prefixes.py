@@ -62,7 +62,7 @@ def test_the_last_token_is_always_left_to_read() -> None:
     ],
 )
 def test_two_prompts_share_whole_blocks_and_leave_a_token_to_read(ids: Ids, others: Ids, count: int) -> None:
-    assert shared(ids, others) == count * BLOCK
+    assert [shared(ids, others, known * BLOCK) for known in range(count + 1)] == [count * BLOCK] * (count + 1)
 
 
 def test_a_block_is_dropped_before_those_that_lead_to_it() -> None:

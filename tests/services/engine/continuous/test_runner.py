@@ -131,6 +131,36 @@ def test_what_prompts_that_come_together_begin_with_is_read_once(
     assert ends == [generated(model, prompt) for prompt in asked]
 
 
+def test_prompts_that_come_together_are_compared_once_and_copied_once(
+    model: "LoadedModel", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.engine.continuous import seats
+    from services.engine.continuous.cache import SlotCache
+
+    compared, copied = [], []
+    copy = SlotCache.copy
+
+    def compare(ids: tuple[int, ...], others: tuple[int, ...], known: int) -> int:
+        compared.append((others[-1], ids[-1], known))
+        return shared(ids, others, known)
+
+    def count(self: SlotCache, source: int, target: int, stop: int, start: int = 0) -> None:
+        copied.append((start, stop))
+        copy(self, source, target, stop, start)
+
+    monkeypatch.setattr(seats, "shared", compare)
+    monkeypatch.setattr(SlotCache, "copy", count)
+    system = prompt_of(100).ids
+    recorder = Recorder()
+    runner = make(model, chunk=10)(recorder.host)
+    for each in [(*system[:40], 1), (*system, 2), (*system, 3), (*system, 4)]:
+        runner.add(Job(request(Prompt(each, max_new=30, min_new=30))))
+    while len(runner._seats.writing) < 4:
+        runner.step()
+    assert compared == [(1, 2, 0), (1, 3, 0), (2, 3, 32), (1, 4, 0), (2, 4, 32), (3, 4, 96)]
+    assert copied == [(0, 32)] * 3 + [(32, 96)] * 2
+
+
 def test_whoever_waits_for_a_row_that_leaves_reads_for_itself(model: "LoadedModel", read: list[int]) -> None:
     first, second, third = (Prompt((*prompt_of(100).ids, last), max_new=6) for last in (7, 8, 9))
     recorder = Recorder()
