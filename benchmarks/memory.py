@@ -98,7 +98,7 @@ def estimate(case: Case) -> Memory:
         rows=ROWS,
     )
     available = processor.available_bytes
-    return memory.with_cache(None if available is None else available - memory.least - SHARED_BYTES)
+    return memory.with_cache(None if available is None else available - memory.loaded - SHARED_BYTES)
 
 
 def context(folder: Path) -> int:
@@ -162,7 +162,7 @@ def main() -> None:
             row = f"{case.name:<20}{case.quantization or case.precision:<12}{memory.tokens:>7}"
             print(
                 row
-                + _compared(memory.least + SHARED_BYTES, loaded, 10)
+                + _compared(memory.loaded + SHARED_BYTES, loaded, 10)
                 + _compared(memory.total + SHARED_BYTES, full, 14),
                 flush=True,
             )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import Any, Final
 
-from services.engine.continuous.memory import PREFIX_PART, ROWS, SHARE, bounded_tokens
+from services.catalog import Network
+from services.engine.continuous.memory import FEWEST, PREFIX_PART, ROWS, SHARE, bounded_tokens
 from services.engine.loading.precision import BYTES, PACKED_BYTES
 
 FRAMEWORK_BYTES: Final = 210_000_000
@@ -75,6 +76,7 @@ class Memory:
 
     token: keys and values of one token; 0 for a model that keeps none. longest: tokens of the longest request.
     rows: sequences computed together at most. context: tokens that one of them may have, None: any number.
+    fewest: tokens for which the cache must have room, or the engine does not start.
     prefixes: whether beginnings of prompts are kept.
     """
 
@@ -85,25 +87,31 @@ class Memory:
     longest: int
     rows: int
     context: int | None
+    fewest: int
     prefixes: bool
     cache: int = 0
     tokens: int = 0
 
     @property
-    def least(self) -> int:
-        """Without this nothing works: the model loads and answers something short."""
+    def loaded(self) -> int:
+        """Before the first request."""
         return self.framework + self.weights
 
     @property
+    def least(self) -> int:
+        """Without this nothing works: the model loads and answers something short."""
+        return self.loaded + self._free_for(self.fewest)
+
+    @property
     def lengthy(self) -> int:
-        """With room for the longest request; the engine gives its cache a share of what is free only."""
-        return self.least + self.working + ceil(self.longest * self.token / SHARE)
+        """With room for the longest request."""
+        return self.loaded + self.working + self._free_for(max(self.fewest, self.longest))
 
     @property
     def total(self) -> int:
         """With a full cache, which must hold the longest request."""
         held = not self.token or self.longest <= self.tokens
-        return self.least + self.working + self.cache if held else self.lengthy
+        return self.loaded + self.working + self.cache if held else self.lengthy
 
     def with_cache(self, free: int | None) -> "Memory":
         """As the engine will take it that finds so many bytes free with the model loaded; None: nobody can tell."""
@@ -112,6 +120,10 @@ class Memory:
         tokens = bounded_tokens(free, self.token, rows=self.rows, context=self.context)
         cache = tokens * self.token
         return replace(self, tokens=tokens, cache=cache + (cache // PREFIX_PART if self.prefixes else 0))
+
+    def _free_for(self, tokens: int) -> int:
+        """Bytes that must be free so that a cache of so many tokens is a share of them."""
+        return ceil(tokens * self.token / SHARE)
 
 
 def memory_of(
@@ -122,12 +134,12 @@ def memory_of(
     longest: int,
     on_processor: bool,
     rows: int = 0,
-    writes: bool = True,
+    network: Network = "text",
 ) -> Memory:
     """What one process with this model takes, before it has a cache.
 
     dtype: the type it computes in, in torch's words. rows: 0 for the engine's own number.
-    writes: whether it answers with text, which takes a cache.
+    network: what the task needs; one that answers with text takes a cache.
     """
     size = BYTES[dtype]
     whole = facts.parameters * size
@@ -140,10 +152,11 @@ def memory_of(
         weights=weights,
         working=_working_bytes(facts, size, longest),
         framework=FRAMEWORK_BYTES if on_processor else GPU_CONTEXT_BYTES,
-        token=token_bytes(facts.config, size) if writes else 0,
+        token=token_bytes(facts.config, size) if network in ("text", "sequence-to-sequence") else 0,
         longest=longest,
         rows=rows or ROWS,
         context=facts.context,
+        fewest=min(FEWEST, facts.context or FEWEST) if network == "text" else 0,
         prefixes=on_processor,
     )
 

@@ -138,7 +138,7 @@ def needs_of(loaded: "Loaded", known: Mapping[str, Known | UserError], machine: 
 def _left(gpu: int | None, needs: Sequence[ModelNeed], others: Sequence[str], machine: Machine) -> int | None:
     """Bytes that are free on a device once everything is loaded, which the caches may share; None when unknown."""
     available = _available(gpu, machine)
-    loaded = sum(need.memory.least for need in needs if need.memory is not None and need.gpu == gpu)
+    loaded = sum(need.memory.loaded for need in needs if need.memory is not None and need.gpu == gpu)
     return None if available is None else max(0, available - loaded - (_base(needs, others) if gpu is None else 0))
 
 
@@ -174,7 +174,7 @@ def _need(loaded: "Loaded", component: ModelComponentSpec, known: Known | UserEr
         longest=longest(component.actions, facts),
         on_processor=gpu is None,
         rows=component.max_concurrent_count,
-        writes=TASKS[component.task].network in ("text", "sequence-to-sequence"),
+        network=TASKS[component.task].network,
     )
     return ModelNeed(
         service, model, found.bytes_to_fetch, disk, gpu, dtype, facts.parameters, rough=facts.rough, memory=memory

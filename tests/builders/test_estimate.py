@@ -1,5 +1,6 @@
 """The arithmetic of memory, by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,13 +54,13 @@ def test_weights_count_in_the_type_that_they_are_computed_in() -> None:
     as_stored = memory_of(LLAMA, dtype="bfloat16", quantization=None, longest=0, on_processor=True)
     widened = memory_of(LLAMA, dtype="float32", quantization=None, longest=0, on_processor=True)
     assert (as_stored.weights, widened.weights) == (280_200, 560_400)
-    assert as_stored.least == FRAMEWORK_BYTES + 280_200
+    assert as_stored.loaded == FRAMEWORK_BYTES + 280_200
 
 
 def test_int8_packs_matrices_and_the_tied_head() -> None:
     packed = memory_of(LLAMA, dtype="float32", quantization="int8", longest=0, on_processor=True)
     assert packed.weights == 560_400 - 40_000 * 4 + 140_000
-    assert packed.least == FRAMEWORK_BYTES + packed.weights
+    assert packed.loaded == FRAMEWORK_BYTES + packed.weights
 
 
 def bare(*, longest: int = 1000, **how: Any) -> Memory:
@@ -73,7 +74,7 @@ TOKEN = 2 * 36 * 4 * (100 // 16) * 2
 def test_the_cache_has_its_share_of_what_is_free_and_beginnings_a_quarter_of_it() -> None:
     memory = bare().with_cache(10_000 * TOKEN)
     assert (memory.tokens, memory.cache) == (4000, 5000 * TOKEN)
-    assert memory.total == memory.least + memory.working + 5000 * TOKEN
+    assert memory.total == memory.loaded + memory.working + 5000 * TOKEN
     on_gpu = bare(on_processor=False).with_cache(10_000 * TOKEN)
     assert (on_gpu.tokens, on_gpu.cache) == (4000, 4000 * TOKEN)
 
@@ -85,9 +86,18 @@ def test_the_cache_is_no_larger_than_all_rows_can_fill() -> None:
 
 def test_a_longest_request_that_the_cache_cannot_hold_needs_more_memory() -> None:
     memory = bare(longest=5000).with_cache(10_000 * TOKEN)
-    assert memory.total == memory.least + memory.working + 12_500 * TOKEN
+    assert memory.total == memory.loaded + memory.working + 12_500 * TOKEN
+
+
+def test_a_decoder_needs_room_for_the_fewest_tokens_that_the_engine_starts_with() -> None:
+    short = replace(LLAMA, config={**LLAMA.config, "max_position_embeddings": 16})
+    for facts, fewest in ((LLAMA, 64), (short, 16)):
+        memory = memory_of(facts, dtype="bfloat16", quantization=None, longest=8, on_processor=True)
+        free = memory.least - memory.loaded
+        assert free == fewest * TOKEN / 0.4
+        assert [memory.with_cache(each).tokens for each in (free, free - 1)] == [fewest, fewest - 1]
 
 
 def test_a_model_that_only_reads_has_no_cache() -> None:
-    memory = bare(writes=False).with_cache(10**9)
+    memory = bare(network="embedding").with_cache(10**9)
     assert (memory.tokens, memory.total) == (0, memory.least + memory.working)

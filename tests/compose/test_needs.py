@@ -90,6 +90,13 @@ def test_a_model_that_has_no_room_for_its_longest_text_may_still_serve_short_one
     assert needs.exit_code == ExitCode.OK
 
 
+def test_a_model_with_which_the_engine_would_not_start_does_not_fit(tmp_path: Path) -> None:
+    least_bytes = judged(tmp_path, machine(8 * GB), big()).verdicts[-1].least_bytes
+    needs = judged(tmp_path, machine(least_bytes - 5_000_000), big())
+    assert (needs.verdicts[-1].answer, needs.exit_code) == ("no", ExitCode.ENVIRONMENT)
+    assert judged(tmp_path, machine(least_bytes), big()).verdicts[-1].answer == "short"
+
+
 def test_unknown_memory_is_no_failure(tmp_path: Path) -> None:
     needs = judged(tmp_path, machine(None), big())
     assert str(needs.verdicts[0]) == "needs 7.4 GB; what is available cannot be told"
@@ -113,7 +120,7 @@ def test_each_model_has_its_cache_of_what_all_of_them_leave(tmp_path: Path) -> N
     assert [verdict.answer for verdict in needs.verdicts] == ["fits"] * 5
     caches = [need.memory.cache for need in needs.models if need.memory is not None]
     left = 20 * GB - needs.verdicts[-1].least_bytes
-    assert caches == pytest.approx([left // 2] * 3, rel=1e-3)
+    assert caches == pytest.approx([left // 2] * 3, rel=2e-3)
     assert str(needs.verdicts[-1]) == (
         "fits, but not with all caches full: needs 6.5 GB, with those 28.1 GB, 20.0 GB available"
     )

@@ -20,7 +20,7 @@ SHARE = 0.4
 PREFIX_PART = 4
 """What prompts begin with may have this part of the rows' cache, besides."""
 
-_FEWEST = 64
+FEWEST = 64
 """Tokens; a cache that holds fewer serves nobody."""
 
 _UNKNOWN = 2 * 1024**3
@@ -30,7 +30,7 @@ _UNKNOWN = 2 * 1024**3
 def cache_tokens(device: "torch.device", bytes_per_token: int, *, rows: int, context: int | None) -> int:
     """Tokens in all, of rows x the longest of them; raises LoadError when they are too few to serve anybody."""
     tokens = affordable_tokens(device, bytes_per_token, rows=rows, context=context)
-    if tokens < min(_FEWEST, context or _FEWEST):
+    if tokens < min(FEWEST, context or FEWEST):
         raise LoadError(
             f"the model leaves too little memory to compute with it: room for {tokens} tokens of"
             f" {bytes_per_token / 1000:.1f} kB each; end other programs, or use a smaller model",
