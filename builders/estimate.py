@@ -142,6 +142,7 @@ def memory_of(
     network: what the task needs; one that answers with text takes a cache.
     """
     size = BYTES[dtype]
+    decoder = network == "text" and not facts.config.get("is_encoder_decoder")
     whole = facts.parameters * size
     weights = whole
     if quantization == "int8":
@@ -156,8 +157,8 @@ def memory_of(
         longest=longest,
         rows=rows or ROWS,
         context=facts.context,
-        fewest=min(FEWEST, facts.context or FEWEST) if network == "text" else 0,
-        prefixes=on_processor,
+        fewest=min(FEWEST, facts.context or FEWEST) if decoder else 0,
+        prefixes=decoder and on_processor,
     )
 
 

@@ -98,6 +98,15 @@ def test_a_decoder_needs_room_for_the_fewest_tokens_that_the_engine_starts_with(
         assert [memory.with_cache(each).tokens for each in (free, free - 1)] == [fewest, fewest - 1]
 
 
+def test_an_encoder_decoder_keeps_no_beginnings_of_prompts_and_starts_with_any_room() -> None:
+    facts = replace(LLAMA, config={**LLAMA.config, "is_encoder_decoder": True})
+    wanted = bare(network="sequence-to-sequence")
+    found = memory_of(facts, dtype="bfloat16", quantization=None, longest=1000, on_processor=True)
+    for memory in (wanted, found):
+        assert memory.with_cache(10_000 * TOKEN).cache == 4000 * TOKEN
+        assert memory.least == memory.loaded
+
+
 def test_a_model_that_only_reads_has_no_cache() -> None:
     memory = bare(network="embedding").with_cache(10**9)
     assert (memory.tokens, memory.total) == (0, memory.least + memory.working)
