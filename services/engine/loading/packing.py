@@ -3,18 +3,17 @@
 Import it in the engine's thread only.
 """
 
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from services.engine.loading.machine import available_memory_bytes
+from services.engine.loading.precision import PACKING_SHARE
 
 _ONE_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """What most decoders call the layers of a block to which they give the same tensor."""
-
-_SHARE = 0.5
-"""Of the free memory, how much packed weights may take: mapped ones took none that could not be had back."""
 
 
 def pack(network: Any) -> None:
@@ -26,7 +25,7 @@ def pack(network: Any) -> None:
     if network.device.type != "cpu" or not _is_computed(network.dtype):
         return
     available, shared = available_memory_bytes(), _shared_weights(network)
-    if available is not None and _bytes(network.parameters()) + _bytes(shared.values()) > available * _SHARE:
+    if available is not None and _bytes(network.parameters()) + _bytes(shared.values()) > available * PACKING_SHARE:
         return
     packed = False
     with torch.no_grad():
@@ -72,7 +71,8 @@ class Product:
         self._bias = torch.cat(biases).detach() if biases else None
         self._packed = torch.ops.mkldnn._reorder_linear_weight(torch.cat(weights))
         self._multiply = torch.ops.mkldnn._linear_pointwise.default  # not at import: some builds of torch lack it
-        self._values: torch.Tensor | None = None
+        self._one_input = True
+        self._values: weakref.ref[torch.Tensor] | None = None
         self._parts: dict[int, torch.Tensor] = {}
 
     def weights(self) -> Sequence[torch.Tensor]:
@@ -82,15 +82,23 @@ class Product:
         return [None] * len(self.sizes) if self._bias is None else torch.split(self._bias, self.sizes)
 
     def part(self, index: int, values: torch.Tensor) -> torch.Tensor:
-        """What one layer makes of `values`; when all have been asked, nothing is kept."""
-        if self._values is not values or index not in self._parts:
-            result: torch.Tensor = self._multiply(values, self._packed, self._bias, "none", [], "")
-            if len(self.sizes) == 1:
-                return result
-            self._values, self._parts = values, dict(enumerate(torch.split(result, self.sizes, -1)))
-        part = self._parts.pop(index)
-        if not self._parts:
-            self._values = None
+        """What one layer makes of `values`, which must not be changed in place before the others are called with it.
+
+        What the others make of it is kept until they are called, and never longer than `values` itself. Where one was
+        called with another tensor than those before it, as in attention to an encoder, nothing is kept for those.
+        """
+        if index in self._parts:
+            if self._values is not None and self._values() is values:
+                return self._parts.pop(index)
+            self._one_input = False
+        self._parts = {}  # before there is more
+        result: torch.Tensor = self._multiply(values, self._packed, self._bias, "none", [], "")
+        if len(self.sizes) == 1:
+            return result
+        parts = dict(enumerate(torch.split(result, self.sizes, -1)))
+        part = parts.pop(index)
+        kept = self._parts = {other: parts[other] for other in parts if self._one_input or other > index}
+        self._values = weakref.ref(values, lambda _: kept.clear())
         return part
 
 

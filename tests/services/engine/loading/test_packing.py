@@ -107,6 +107,69 @@ def test_a_product_keeps_nothing_once_all_have_their_part() -> None:
     assert product.part(0, values).shape == (2, 5)
 
 
+X, Y = torch.randn(2, 7), torch.randn(2, 7)
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [(0, X), (1, Y), (2, Y)],
+        [(0, X), (1, Y), (2, Y), (0, X), (1, Y), (2, Y)],
+        [(0, X), (0, Y), (1, Y), (2, Y)],
+        [(1, X), (0, X), (2, X)],
+        [(0, X), (2, Y)],
+    ],
+    ids=["attention to an encoder", "its second token", "after an error", "in another order", "no third call"],
+)
+def test_a_product_keeps_no_part_that_nobody_will_ask_for(calls: list[tuple[int, torch.Tensor]]) -> None:
+    product = Product([torch.nn.Linear(7, size) for size in (5, 3, 4)])
+    with torch.inference_mode():
+        for index, values in calls:
+            product.part(index, values)
+    assert product._parts == {}
+
+
+@pytest.mark.parametrize(
+    ("calls", "products"),
+    [([(0, X), (1, X), (2, X)], 1), ([(1, X), (0, X), (2, X)], 1), ([(0, X), (1, Y), (2, Y)], 2)],
+)
+def test_a_product_is_computed_once_for_each_input(calls: list[tuple[int, torch.Tensor]], products: int) -> None:
+    product: Any = Product([torch.nn.Linear(7, size) for size in (5, 3, 4)])
+    multiply, seen = product._multiply, []
+
+    def count(values: torch.Tensor, *how: Any) -> Any:
+        seen.append(values)
+        return multiply(values, *how)
+
+    product._multiply = count
+    with torch.inference_mode():
+        for index, values in calls:
+            product.part(index, values)
+    assert len(seen) == products
+
+
+def test_what_an_error_leaves_is_gone_with_the_input() -> None:
+    product = Product([torch.nn.Linear(7, 5), torch.nn.Linear(7, 3)])
+
+    def attend(values: torch.Tensor) -> None:
+        product.part(0, values + 1)
+        raise MemoryError
+
+    with torch.inference_mode(), pytest.raises(MemoryError) as caught:
+        attend(X)
+    del caught
+    assert product._parts == {}
+
+
+def test_a_product_that_fails_leaves_nothing_of_the_one_before() -> None:
+    product = Product([torch.nn.Linear(7, 5), torch.nn.Linear(7, 3)])
+    with torch.inference_mode():
+        gone = weakref.ref(product.part(0, X))
+        with pytest.raises(RuntimeError):
+            product.part(0, torch.randn(2, 8))
+    assert (product._parts, gone()) == ({}, None)
+
+
 def test_nothing_is_packed_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(tied=False)
     size = sum(weight.nbytes for weight in model.parameters())
