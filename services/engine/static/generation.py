@@ -175,7 +175,8 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers has no ty
             self.chosen += zip(rows, self._sampler.choose(own, rows), strict=True)
         only = torch.full_like(scores, -torch.inf)
         tokens = [row.tokens[self._step] for _, row in known] + [token or 0 for _, token in self.chosen]
-        only[[place for place, _ in known + last + free], torch.tensor(tokens, device=scores.device)] = 0
+        where = [place for place, _ in known + last + free]
+        only[where, torch.tensor(tokens, dtype=torch.long, device=scores.device)] = 0  # there may be none
         self._step += 1
         return only
 
