@@ -7,7 +7,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Closing(AsyncGenerator[T_co, None]):
-    """An async generator and what its closing calls, before its first step as well; that must bear a second call."""
+    """An async generator that calls `on_close` when it is closed, even before its first step.
+
+    Whoever closes it twice has `on_close` called twice.
+    """
 
     def __init__(self, steps: AsyncGenerator[T_co, None], on_close: Callable[[], None]) -> None:
         self._steps = steps
