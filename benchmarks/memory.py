@@ -94,7 +94,7 @@ def estimate(case: Case) -> Memory:
         dtype=dtype,
         quantization=case.quantization,
         longest=context(case.folder),
-        on_processor=True,
+        processor=processor,
         rows=ROWS,
     )
     available = processor.available_bytes

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from services.catalog import Network
 from services.engine.continuous.memory import FEWEST, PREFIX_PART, ROWS, SHARE, bounded_tokens
-from services.engine.loading.precision import BYTES, PACKED_BYTES
+from services.engine.loading.machine import Processor
+from services.engine.loading.precision import BYTES, PACKED_BYTES, PACKING_SHARE
 
 FRAMEWORK_BYTES: Final = 210_000_000
 """What Python, torch and transformers hold in a process that serves the smallest model."""
@@ -21,6 +22,8 @@ GPU_CONTEXT_BYTES: Final = 600_000_000
 
 _PROMPT_CHUNK: Final = 1024
 """Tokens of a prompt that the engine reads at once."""
+_HEADS: Final = ("lm_head", "embed_out")
+"""What decoders call their last layer."""
 _STORED: Final = {"BF16": "bfloat16", "F16": "float16"}
 
 
@@ -132,13 +135,13 @@ def memory_of(
     dtype: str,
     quantization: str | None,
     longest: int,
-    on_processor: bool,
+    processor: Processor | None,
     rows: int = 0,
     network: Network = "text",
 ) -> Memory:
     """What one process with this model takes, before it has a cache.
 
-    dtype: the type it computes in, in torch's words. rows: 0 for the engine's own number.
+    dtype: the type it computes in, in torch's words. processor: None on a GPU. rows: 0 for the engine's own number.
     network: what the task needs; one that answers with text takes a cache.
     """
     size = BYTES[dtype]
@@ -149,16 +152,18 @@ def memory_of(
         linear = _linear_elements(facts)
         kept = whole if facts.stored == dtype else whole - linear * size  # a file stays mapped as a whole
         weights = kept + (linear + _head_elements(facts)) * PACKED_BYTES
+    elif decoder and processor is not None and _is_packed(facts, dtype, processor):
+        weights = whole + _head_elements(facts) * size
     return Memory(
         weights=weights,
         working=_working_bytes(facts, size, longest),
-        framework=FRAMEWORK_BYTES if on_processor else GPU_CONTEXT_BYTES,
+        framework=FRAMEWORK_BYTES if processor is not None else GPU_CONTEXT_BYTES,
         token=token_bytes(facts.config, size) if network in ("text", "sequence-to-sequence") else 0,
         longest=longest,
         rows=rows or ROWS,
         context=facts.context,
         fewest=min(FEWEST, facts.context or FEWEST) if decoder else 0,
-        prefixes=decoder and on_processor,
+        prefixes=decoder and processor is not None,
     )
 
 
@@ -190,9 +195,20 @@ def _linear_elements(facts: Facts) -> int:
     return sum(tensor.elements for tensor in matrices)
 
 
+def _is_packed(facts: Facts, dtype: str, processor: Processor) -> bool:
+    """Whether the engine lays a decoder's weights out for this processor; a tied head then is beside the embedding."""
+    if dtype != "float32" and not (dtype == "bfloat16" and processor.fast_bfloat16):
+        return False
+    if processor.available_bytes is None:
+        return True
+    widened = 0 if facts.stored == dtype else facts.parameters * BYTES[dtype]  # as stored, they are mapped only
+    free = processor.available_bytes - FRAMEWORK_BYTES - widened
+    return (facts.parameters + _head_elements(facts)) * BYTES[dtype] <= free * PACKING_SHARE
+
+
 def _head_elements(facts: Facts) -> int:
-    """The last layer where it is the embedding used once more, and so is not in the file; int8 packs it too."""
-    if any("lm_head" in tensor.name for tensor in facts.tensors):
+    """The last layer where it is the embedding used once more, and so is not in the file; packing copies it."""
+    if any(name in tensor.name for tensor in facts.tensors for name in _HEADS):
         return 0
     text = _text(facts.config)
     return _first(text, "vocab_size") * _first(text, "hidden_size", "n_embd", "d_model")

@@ -160,19 +160,20 @@ def _need(loaded: "Loaded", component: ModelComponentSpec, known: Known | UserEr
     if isinstance(facts, UserError):
         return ModelNeed(service, model, found.bytes_to_fetch, disk, problem=facts)
     gpu = _gpu(component.device, machine)
+    processor = machine.processor if gpu is None else None
     dtype = computing_type(
         component.precision,
         component.quantization,
         stored=facts.stored,
         parameters=facts.parameters,
-        processor=machine.processor if gpu is None else None,
+        processor=processor,
     )
     memory = memory_of(
         facts,
         dtype=dtype,
         quantization=component.quantization,
         longest=longest(component.actions, facts),
-        on_processor=gpu is None,
+        processor=processor,
         rows=component.max_concurrent_count,
         network=TASKS[component.task].network,
     )

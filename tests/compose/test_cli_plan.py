@@ -69,7 +69,7 @@ def test_json_has_every_figure(project: Path, model: Path, monkeypatch: pytest.M
     assert need["download_bytes"] == need["disk_bytes"] > 100_000
     assert (need["dtype"], need["parameters"], need["rough"]) == ("float32", 33_952, False)
     assert (need["longest_tokens"], need["cache_tokens"]) == (256, 32 * 256)
-    assert need["memory"]["weights_bytes"] == 33_952 * 4
+    assert need["memory"]["weights_bytes"] == (33_952 + 480 * 32) * 4  # its head is packed beside the embedding
     assert [(verdict["service"], verdict["what"], verdict["answer"]) for verdict in told["verdicts"]] == [
         ("text-generation", "memory", "fits"),
         (None, "disk", "fits"),

@@ -62,7 +62,7 @@ def test_what_fits_is_said_with_all_figures(tmp_path: Path) -> None:
     assert str(needs) == (
         "text-generation  download  6.0 GB\n"
         "text-generation  memory    fits: needs 13.1 GB, 20.0 GB available\n"
-        "                           weights 6.0 GB in bfloat16, up to 6.8 GB for 134600 tokens, framework 325 MB\n"
+        "                           weights 6.0 GB in bfloat16, up to 6.7 GB for 134400 tokens, framework 325 MB\n"
         "in all           disk      fits: needs 6.0 GB, 100 GB available\n"
         "                           of /hf/hub\n"
         "in all           memory    fits: needs 13.3 GB, 20.0 GB available\n"
@@ -122,7 +122,7 @@ def test_each_model_has_its_cache_of_what_all_of_them_leave(tmp_path: Path) -> N
     left = 20 * GB - needs.verdicts[-1].least_bytes
     assert caches == pytest.approx([left // 2] * 3, rel=2e-3)
     assert str(needs.verdicts[-1]) == (
-        "fits, but not with all caches full: needs 6.5 GB, with those 28.1 GB, 20.0 GB available"
+        "fits, but not with all caches full: needs 6.6 GB, with those 28.1 GB, 20.0 GB available"
     )
 
 
@@ -155,7 +155,7 @@ def test_a_gpu_that_is_asked_for_and_absent_has_no_memory(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("setting", "weights"),
-    [("precision: float32", 12 * GB), ("precision: float16", 6 * GB), ("quantization: int8", int(3.01 * GB))],
+    [("precision: float32", int(12.04 * GB)), ("precision: float16", 6 * GB), ("quantization: int8", int(3.01 * GB))],
 )
 def test_precision_and_quantization_count(tmp_path: Path, setting: str, weights: int) -> None:
     matrix = Known(big().found, Facts(CONFIG, [Tensor("up_proj.weight", "BF16", (3 * 10**4, 10**5))]))

@@ -9,7 +9,10 @@ BYTES: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 PACKED_BYTES: Final = 1
 """Of one weight of a linear layer in torch's packed int8 form."""
 
-_SHARE_FOR_FLOAT32: Final = 0.6
+PACKING_SHARE: Final = 0.5
+"""Of the free memory, how much the weights that a processor lays out anew may take."""
+
+_SHARE_FOR_FLOAT32 = 0.6
 """Of the memory that is free, how much a model may take when it is widened to float32."""
 
 
