@@ -16,11 +16,13 @@ def test_one_token_a_row_is_attended_to_without_copies(
     tiny: Tiny, name: str, lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
+    from transformers import AttentionInterface
 
     from services.engine.continuous.network import Network
     from services.engine.loading import attention
+    from services.engine.loading.one_token import attend_one
 
-    monkeypatch.setattr(attention.AttentionInterface, "_global_mapping", {**attention.AttentionInterface()})
+    monkeypatch.setattr(AttentionInterface, "_global_mapping", {**AttentionInterface()})
     attention.register_attention()
     calls = []
 
@@ -28,7 +30,6 @@ def test_one_token_a_row_is_attended_to_without_copies(
         calls.append(given)
         return attend_one(*given)
 
-    attend_one = attention.attend_one
     monkeypatch.setattr(attention, "attend_one", count)
     network = Network(load_decoder(tiny, name).network)
     rows = range(len(lengths))
