@@ -133,30 +133,36 @@ def make(folder: Path, wide: dict[str, int], dtype: str) -> Path:
     return folder
 
 
+def models(root: Path, *, smoke: bool) -> list[Case]:
+    """Written below `root`; only the smallest ones for a smoke test."""
+    smallest = [Case("bundled, 2.7 M", BUNDLED), Case("tiny, 34 k", make(root / "tiny", {}, "float32"))]
+    if smoke:
+        return smallest
+    middle, narrow = make(root / "middle", MIDDLE, "float32"), make(root / "narrow", MIDDLE, "bfloat16")
+    large = make(root / "large", LARGE, "bfloat16")
+    return [
+        *smallest,
+        Case("125 M in float32", middle),
+        Case("125 M in float32", middle, precision="bfloat16"),
+        Case("125 M in float32", middle, quantization="int8"),
+        Case("125 M in bfloat16", narrow),
+        Case("125 M in bfloat16", narrow, precision="float32"),
+        Case("125 M in bfloat16", narrow, quantization="int8"),
+        Case("295 M in bfloat16", large),
+        Case("295 M in bfloat16", large, precision="float32"),
+        Case("295 M in bfloat16", large, quantization="int8"),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare estimated and real memory of tasks.")
-    parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
+    parser.add_argument("--smoke", action="store_true", help="only the smallest models")
+    options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        middle, narrow = make(root / "a", MIDDLE, "float32"), make(root / "b", MIDDLE, "bfloat16")
-        large = make(root / "c", LARGE, "bfloat16")
-        cases = [
-            Case("bundled, 2.7 M", BUNDLED),
-            Case("tiny, 34 k", make(root / "d", {}, "float32")),
-            Case("125 M in float32", middle),
-            Case("125 M in float32", middle, precision="bfloat16"),
-            Case("125 M in float32", middle, quantization="int8"),
-            Case("125 M in bfloat16", narrow),
-            Case("125 M in bfloat16", narrow, precision="float32"),
-            Case("125 M in bfloat16", narrow, quantization="int8"),
-            Case("295 M in bfloat16", large),
-            Case("295 M in bfloat16", large, precision="float32"),
-            Case("295 M in bfloat16", large, quantization="int8"),
-        ]
         head = f"{'model':<20}{'served in':<12}{'tokens':>7}"
         print(head + f"{'loaded, MB':>24}{'with a full cache, MB':>28}")
         print(f"{'':<39}" + f"{'estimate':>10}{'real':>6}{'error':>8}" + f"{'estimate':>14}{'real':>6}{'error':>8}")
-        for case in cases:
+        for case in models(Path(temporary), smoke=options.smoke):
             memory = estimate(case)
             loaded, full = measure(case)
             row = f"{case.name:<20}{case.quantization or case.precision:<12}{memory.tokens:>7}"
