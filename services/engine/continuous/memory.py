@@ -45,7 +45,7 @@ def affordable_tokens(device: "torch.device", bytes_per_token: int, *, rows: int
 
 
 def bounded_tokens(free: int | None, bytes_per_token: int, *, rows: int, context: int | None) -> int:
-    """Tokens for which so many free bytes are enough; at least one row of the model's context is not promised.
+    """Tokens for which so many free bytes are enough; they may be fewer than one row of the model's context.
 
     free: None when that cannot be told. context: None has no limit.
     """

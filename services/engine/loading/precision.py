@@ -12,7 +12,7 @@ PACKED_BYTES: Final = 1
 PACKING_SHARE: Final = 0.5
 """Of the free memory, how much the weights that a processor lays out anew may take."""
 
-_SHARE_FOR_FLOAT32 = 0.6
+_SHARE_FOR_FLOAT32: Final = 0.6
 """Of the memory that is free, how much a model may take when it is widened to float32."""
 
 
