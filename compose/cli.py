@@ -50,9 +50,7 @@ def init(common: Common, name: str | None) -> None:
 
 @cli.command()
 @click.option("-d", "--detach", is_flag=True, help="Return once everything is ready, and leave it running.")
-@click.option(
-    "--runtime", type=click.Choice(["process", "docker"]), help="Where to run, whatever the file says (no docker yet)."
-)
+@click.option("--runtime", type=click.Choice(["process", "docker"]), help="Where to run, whatever the file says.")
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up when it is not ready by then.")
 @common_options()
 @click.pass_obj
@@ -63,14 +61,13 @@ def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | 
     """
     common.console.status("reading the file")
     from compose.detach import background_half, start_in_background
-    from compose.up import Wishes, require_process_runtime
+    from compose.up import Wishes
     from compose.up import up as start
 
-    require_process_runtime(runtime)
     leave_terminal = background_half()
     if detach and leave_terminal is None:
         return start_in_background(sys.argv[1:])
-    return start(common.selection, Wishes(wait_timeout, leave_terminal), common.console)
+    return start(common.selection, Wishes(runtime, wait_timeout, leave_terminal), common.console)
 
 
 @cli.command()

@@ -10,9 +10,10 @@ from compose.output import columns, count, size
 from compose.routing import router_settings
 from compose.spec import ComposeSpec, ControllerSpec, ModelComponentSpec, RuntimeSpec
 from compose.usage import used_by
+from infra.resources import Resources, write_cpu, write_memory
 from infra.unit import Address, TcpAddress, Unit, UnixAddress
 from services.router.settings import RouterSettings
-from services.settings import TaskSettings
+from services.settings import TaskResources, TaskSettings
 from services.wire import LIVE_PATH, READY_PATH
 from ui.settings import PageSettings
 
@@ -112,6 +113,7 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
 
 def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observed: ObservedState) -> Unit:
     state = observed.models[component.name]
+    limits = component.resources.limits
     settings = TaskSettings(
         id=component.name,
         task=component.task,
@@ -125,6 +127,8 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
         labels=component.labels,
         max_concurrent_count=component.max_concurrent_count,
         max_queue_length=component.max_queue_length,
+        threads=limits.threads,
+        resources=_told(limits),
         start_record=observed.directory / STARTS_FOLDER / f"{component.name}.json",
     )
     runtimes = (controller.runtime, component.runtime)
@@ -140,6 +144,15 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
         prepare_environment={**_QUIET, **state.prepare_environment} if state.prepare else {},
         start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, *runtimes),
         stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, *runtimes),
+    )
+
+
+def _told(limits: Resources) -> TaskResources:
+    """Without the GPUs' type, which BentoML takes for the name of a machine to rent."""
+    return TaskResources(
+        cpu=None if limits.cpu is None else write_cpu(limits.cpu),
+        memory=None if limits.memory_bytes is None else write_memory(limits.memory_bytes),
+        gpu=limits.gpu_count,
     )
 
 

@@ -1,7 +1,6 @@
 """`up`: start everything that the file describes, show where it is, and keep it until somebody wants it stopped."""
 
 import asyncio
-import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from compose.execute import plan_for, serving, socket_directory
 from compose.init import renew_schema
 from compose.output import Console, columns, in_words, megabytes
+from compose.runtime import chosen_runtime
 from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
 from compose.stop import database_of, kept_sentence
 from infra import control
@@ -39,23 +39,13 @@ _SAMPLES: Final[dict[str, Any]] = {
 class Wishes:
     """How `up` was asked for. leave_terminal: called with the exit code of the start by a run in the background."""
 
+    runtime: str | None = None
     wait_timeout_s: float | None = None
     leave_terminal: Callable[[ExitCode], None] | None = None
 
     @property
     def detached(self) -> bool:
         return self.leave_terminal is not None
-
-
-def require_process_runtime(runtime: str | None) -> None:
-    """Raises UserError when `--runtime` or MODEL_COMPOSE_RUNTIME asks for another one than processes."""
-    asked = runtime or os.environ.get("MODEL_COMPOSE_RUNTIME") or "process"
-    if asked != "process":
-        raise UserError(
-            f"runtime `{asked}` is not supported yet" if asked == "docker" else f"there is no runtime `{asked}`",
-            hint="leave it out, or use `process`",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
 
 
 def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
@@ -68,6 +58,10 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
 
 def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     loaded = selection.load(console)
+    if chosen_runtime(loaded, wishes.runtime) != "process":
+        raise UserError(
+            "runtime `docker` is not supported yet", hint="use `--runtime process`", exit_code=ExitCode.ENVIRONMENT
+        )
     folder = selection.run_folder
     if (running := folder.running()) is not None:
         warn_of_changes(running, console)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BeforeValidator, Field
 
 from compose.reading.interpolation import EnvText
+from infra.resources import read_cpu, read_gpu, read_gpu_type, read_memory
 from services.quantities import duration_s, size_bytes
 
 Template = Any
@@ -126,6 +127,12 @@ def _device(value: Any) -> str:
     return text
 
 
+def _gpu(value: Any) -> int | str:
+    """As it is written, in one form: a count, or TYPE:COUNT."""
+    count, type_ = read_gpu(value)
+    return f"{type_}:{count}" if type_ else count
+
+
 def _not(value: Any) -> str:
     return f", not `{value}`" if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
@@ -149,6 +156,10 @@ Port = Annotated[int, _reads_as(_whole(1, 65_535), int | _Numeral)]
 Seconds = Annotated[float, _reads_as(duration_s, float | str)]
 Bytes = Annotated[int, _reads_as(size_bytes, int | str)]
 BasePath = Annotated[str, _reads_as(_base_path, str)]
+Cpu = Annotated[float, _reads_as(read_cpu, float | str)]
+Memory = Annotated[int, _reads_as(read_memory, int | str)]
+Gpu = Annotated[int | str, _reads_as(_gpu, int | str)]
+GpuType = Annotated[str, _reads_as(read_gpu_type, str)]
 Device = Annotated[str, _reads_as(_device, str)]
 Environment = Annotated[dict[str, str], _reads_as(_environment, dict[str, str | float | bool])]
 Plain = BeforeValidator(plain)

@@ -25,7 +25,7 @@ from services.engine.loading.machine import processors, resident_bytes
 from services.engine.threaded import ThreadEngine
 from services.metrics import Metrics
 from services.routes import Routes
-from services.settings import TaskSettings
+from services.settings import TaskResources, TaskSettings
 from services.start_record import StartRecord
 from services.tasks.base import Task
 from services.wire import Frame, Readiness, TaskRequest
@@ -165,9 +165,20 @@ def make_service(settings: TaskSettings, worker: TaskWorker | None = None) -> An
     service = bentoml.service(
         name=service_name(settings.id),
         workers=1,
+        resources=_resources(settings.resources),
         traffic={"timeout": 60},
         logging={"access": {"enabled": False}},
         metrics={"enabled": False},
     )(Model)
     service.add_asgi_middleware(Routes, worker=served)
     return service
+
+
+def _resources(resources: TaskResources) -> dict[str, str | int]:
+    """Only what is asked for: BentoML refuses a GPU count of 0."""
+    given: dict[str, str | int | None] = {
+        "cpu": resources.cpu,
+        "memory": resources.memory,
+        "gpu": resources.gpu or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -8,6 +8,16 @@ from pydantic import BaseModel, ConfigDict
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
+class TaskResources(BaseModel):
+    """What BentoML is told that the service may use: cpu and memory in Kubernetes' units, None and 0 for nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpu: str | None = None
+    memory: str | None = None
+    gpu: int = 0
+
+
 class TaskSettings(BaseModel):
     """One model task. Written by `compose.plan`, read by `services.entry`; no secret ever stands in it."""
 
@@ -35,5 +45,6 @@ class TaskSettings(BaseModel):
     max_queue_length: int = 64
     threads: int | None = None
     """Torch's threads; None: torch decides."""
+    resources: TaskResources = TaskResources()
     start_record: Path | None = None
     """A file of the task's own: how long it took to load, for the estimate of the next start."""

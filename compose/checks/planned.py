@@ -1,5 +1,6 @@
 """What files of the field may say and this project does not serve yet: refused by name, never as a typo."""
 
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, get_args
 
 from compose.blocks import VARIANTS, rewrite
@@ -18,7 +19,7 @@ KEYS: Final[dict[str, frozenset[str]]] = {
     "controller": _names("queue threads"),
     "adapter": _names("queue_size tls"),
     "webui": _names("command static_dir"),
-    "component": _names("cache_dir on_demand peft_adapters replicas resources scaling version volumes"),
+    "component": _names("cache_dir on_demand peft_adapters version volumes"),
     "workflow component": _names("max_concurrent_count max_queue_length runtime hook"),
     "action": _names("hook tools"),
     "workflow action": _names("hook"),
@@ -68,7 +69,7 @@ VALUES: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("component", "preload"): _names("false False FALSE"),
     ("adapter", "type"): _names("mcp-server queue-subscriber"),
     ("webui", "driver"): _names("dynamic static"),
-    ("runtime", "type"): _names("docker embedded native virtualenv"),
+    ("runtime", "type"): _names("embedded native virtualenv"),
     ("job", "type"): _names("accumulate fan-out hook interrupt pipeline"),
     ("do", "type"): _names("accumulate delay fan-out filter for-each if loop pipeline random-router switch"),
 }
@@ -147,10 +148,16 @@ def supported_values(kind: str, key: str) -> list[str]:
         return list(TASKS)
     if key == "type" and kind in VARIANTS:
         return list(VARIANTS[kind])
-    values: tuple[Any, ...] = (
-        get_args(MODELS[kind].model_fields[key].annotation) if key in MODELS[kind].model_fields else ()
-    )
-    return [value for value in values if isinstance(value, str)]
+    return [*_words(MODELS[kind].model_fields[key].annotation)] if key in MODELS[kind].model_fields else []
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    """What a closed set allows, also one that may be left out."""
+    for part in get_args(annotation):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part)
 
 
 def _not_yet(mark: Mark, what: str, hint: str | None = None) -> Problem:

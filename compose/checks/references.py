@@ -12,6 +12,7 @@ from compose.checks.jobs import check_jobs
 from compose.checks.naming import check_default, check_distinct, check_names, did_you_mean
 from compose.checks.order import check_recursion, check_unused
 from compose.checks.planned import VALUES
+from compose.checks.resources import check_resources
 from compose.spec import (
     ComponentSpec,
     ComposeSpec,
@@ -120,6 +121,7 @@ def _check_model_component(component: ModelComponentSpec, here: Location, findin
     if component.max_concurrent_count == 1:
         message = "with `max_concurrent_count: 1` requests run one after the other, never in a batch"
         findings.warn((*here, "max_concurrent_count"), message, "leave it out to let the engine decide")
+    check_resources(component, here, findings)
     if component.task not in TASKS:
         _unknown_task(component.task, here, findings)
         return

@@ -162,7 +162,7 @@ def _in(kind: str) -> str:
     return "at the top of the file" if kind == "file" else f"in {'an' if said[0] in 'aeiou' else 'a'} {said}"
 
 
-_SAID: Final = {"workflow action": "action", "branch": "condition"}
+_SAID: Final = {"workflow action": "action", "branch": "condition", "resources": "map of resources"}
 """What a kind of block is called, where users have no word of their own for it."""
 
 

@@ -9,7 +9,23 @@ from pydantic import ConfigDict, Discriminator, Tag, model_validator
 from compose.blocks import variant
 from compose.spec.base import Spec, chosen
 from compose.spec.controller import RuntimeSpec
-from compose.written import Count, Device, Flag, Identifier, Plain, Template, Text, Texts, plain
+from compose.written import (
+    Count,
+    Cpu,
+    Device,
+    Flag,
+    Gpu,
+    GpuType,
+    Identifier,
+    Memory,
+    Plain,
+    Positive,
+    Template,
+    Text,
+    Texts,
+    plain,
+)
+from infra.resources import Resources, read_gpu
 
 
 class ModelSpec(Spec):
@@ -68,6 +84,27 @@ class ActionSpec(Spec):
         return dict(self.model_extra or {})
 
 
+class ResourcesSpec(Spec):
+    """What the component's service may use. cpu: processors. memory: bytes. gpu: how many, or `TYPE:COUNT`."""
+
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    gpu: Gpu | None = None
+    gpu_type: GpuType | None = None
+
+    @property
+    def limits(self) -> Resources:
+        count, type_ = read_gpu(self.gpu or 0)
+        return Resources(self.cpu, self.memory, count, type_ or self.gpu_type)
+
+
+class ScalingSpec(Spec):
+    """Between how many replicas a cluster may choose."""
+
+    min_replicas: Count = 1
+    max_replicas: Positive
+
+
 class ModelComponentSpec(Spec):
     """One model and the task it serves."""
 
@@ -88,6 +125,9 @@ class ModelComponentSpec(Spec):
     max_concurrent_count: Count = 0
     max_queue_length: Count = 64
     runtime: RuntimeSpec | None = None
+    resources: ResourcesSpec = ResourcesSpec()
+    replicas: Positive = 1
+    scaling: ScalingSpec | None = None
     actions: tuple[ActionSpec, ...] = (ActionSpec(),)
 
     @property

@@ -45,10 +45,13 @@ class AuthSpec(Spec):
     insecure: Flag = False
 
 
-class RuntimeSpec(Spec):
-    """Where a component runs; durations in seconds."""
+Runtime = Literal["process", "docker"]
 
-    type: Annotated[Literal["process"], Plain] = "process"
+
+class RuntimeSpec(Spec):
+    """Where a component runs; durations in seconds. type: None leaves the choice to others (`compose.runtime`)."""
+
+    type: Annotated[Runtime, Plain] | None = None
     start_timeout: Seconds | None = None
     stop_timeout: Seconds | None = None
     environment: Environment = Field(default_factory=dict)

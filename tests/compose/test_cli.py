@@ -214,14 +214,6 @@ def test_the_folder_of_a_project_is_that_of_its_file(call: Call, tmp_path: Path)
     assert call("-f", "there/model-compose.yml", "down").out == f"nothing is running in {tmp_path / 'there'}\n"
 
 
-@pytest.mark.parametrize("how", ["option", "variable"])
-def test_docker_is_not_supported_yet(call: Call, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if how == "variable":
-        monkeypatch.setenv("MODEL_COMPOSE_RUNTIME", "docker")
-    shown = "error: runtime `docker` is not supported yet\nhint: leave it out, or use `process`\n"
-    assert call("up", *(["--runtime", "docker"] if how == "option" else [])) == Ended(4, "", shown)
-
-
 def test_an_unforeseen_error_shows_no_trace_but_says_where_one_is(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ components:
     task: chat-completion
     model: {repository: acme/chat, revision: v1, token: "${env.HF_TOKEN}"}
     device: cuda:0
+    resources: {cpu: 1500m, memory: 16Gi, gpu: "H100:1"}
     precision: bfloat16
     max_concurrent_count: 8
     default: true
@@ -124,7 +125,8 @@ def test_a_task_is_told_all_it_needs_and_no_secret(tmp_path: Path) -> None:
         "labels": None,
         "max_concurrent_count": 8,
         "max_queue_length": 64,
-        "threads": None,
+        "threads": 2,
+        "resources": {"cpu": "1500m", "memory": "16Gi", "gpu": 1},
         "start_record": "/project/.model-compose/starts/chatter.json",
     }
     assert unit.environment == {

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,28 @@ from services.settings import TaskSettings
 for id in ("traffic", "envs", "1st", "workers", "한국어"):
     settings = TaskSettings(id=id, task="chat-completion", model="any", model_path=Path("/nowhere"))
     assert make_service(settings).name == service_name(id)
+"""
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.parametrize(
+    ("resources", "told"),
+    [
+        ({}, {}),
+        ({"cpu": "500m", "memory": "16Gi", "gpu": 0}, {"cpu": "500m", "memory": "16Gi"}),
+        ({"gpu": 2}, {"gpu": 2}),
+    ],
+)
+def test_bentoml_is_told_of_the_resources(resources: dict[str, Any], told: dict[str, Any]) -> None:
+    code = f"""
+from pathlib import Path
+from services.service import make_service
+from services.settings import TaskSettings
+settings = TaskSettings(
+    id="a", task="chat-completion", model="any", model_path=Path("/nowhere"), resources={resources!r}
+)
+assert make_service(settings).config["resources"] == {told!r}, make_service(settings).config
 """
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
