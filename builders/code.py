@@ -1,0 +1,61 @@
+"""Which of our own files each kind of image gets, as they are installed here."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import services
+
+ImageKind = Literal["task", "router", "page"]
+
+_INSTALLED = Path(services.__file__).parents[1]
+"""The folder that holds our five packages."""
+
+_PACKAGES: Mapping[ImageKind, tuple[str, ...]] = {
+    "task": ("services",),
+    "router": ("services",),
+    "page": ("services", "ui"),
+}
+_LEFT_OUT: Mapping[ImageKind, frozenset[str]] = {
+    "task": frozenset({"services/router"}),
+    "router": frozenset({"services/engine", "services/tasks"}),
+    "page": frozenset({"services/engine", "services/tasks", "services/router"}),
+}
+_SUFFIXES = frozenset({".py", ".html", ".css", ".js"})
+
+
+@dataclass(frozen=True)
+class Code:
+    """Files by their path from the root of an import path, such as `services/entry.py`, sorted."""
+
+    files: Mapping[str, Path]
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the sorted paths and contents."""
+        digest = hashlib.sha256()
+        for name, path in self.files.items():
+            digest.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
+        return digest.hexdigest()
+
+
+def code_for(kind: ImageKind, installed: Path = _INSTALLED) -> Code:
+    """Our files in an image of this kind. What a developer left lying about, links included, is not among them."""
+    packages = _PACKAGES[kind]
+    found = {name: path for package in packages for name, path in _walk(installed, package, _LEFT_OUT[kind])}
+    return Code(dict(sorted(found.items())))
+
+
+def _walk(root: Path, folder: str, left_out: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    """The files of `folder` and the folders in it that are packages."""
+    for path in (root / folder).iterdir():
+        name = f"{folder}/{path.name}"
+        if path.is_symlink() or name in left_out:
+            continue
+        if path.is_dir() and (path / "__init__.py").is_file():
+            yield from _walk(root, name, left_out)
+        elif path.is_file() and path.suffix in _SUFFIXES and not path.name.startswith("."):
+            yield name, path
