@@ -1,0 +1,278 @@
+"""Keeps blobs by their digest and finished layers by what they were made of, so that nothing is made or read twice."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from builders.hub_cache import only_one, own_cache
+from builders.images.blobs import (
+    Begun,
+    ComposedBlob,
+    LayerComposer,
+    LayerWriter,
+    Part,
+    parts_from_json,
+    parts_to_json,
+    size_of,
+    sweep,
+)
+from builders.images.compressing import Compression
+from builders.images.layout import BaseImage, Image, Layer, MediaType
+from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, write_tar
+from infra.errors import ExitCode, UserError
+
+CACHE_VARIABLE = "MODEL_COMPOSE_CACHE"
+_FORMAT = 1
+"""Part of every layer's key; raised when `write_tar` or a compressor begins to write other bytes."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class DigestError(Exception):
+    """A blob that came is not the one that was asked for."""
+
+
+class BlobStore:
+    """Blobs and layers below one folder, shared by all projects of a user and by builds that run side by side.
+
+    A file appears under its name once it is whole. What a killed build had begun is removed by the next one.
+
+        blobs/sha256/HEX      a blob
+        composed/sha256/HEX   a blob told as its parts: bytes, and files that lie elsewhere
+        layers/HEX            which layer was made of what has this digest
+        images/HEX            an image by the digest of its name
+        bases/HEX             a base image by what pins it
+        begun/                what is being written
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._swept = False
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Self:
+        """The user's own: MODEL_COMPOSE_CACHE, else a folder in the user's cache. Raises UserError without a home."""
+        named = environ.get(CACHE_VARIABLE)
+        return cls((Path(named).absolute() if named else own_cache(environ)) / "images")
+
+    def layer(
+        self,
+        key: str,
+        make: Callable[[], Tree],
+        *,
+        purpose: str,
+        compression: Compression = Compression.NONE,
+        mtime: int = 0,
+    ) -> tuple[Layer, bool]:
+        """The layer of what `make` returns, and whether it was there already.
+
+        key: says all that the content depends on; `make` is not called where a layer of this key is whole. Whoever else
+        wants the same layer meanwhile waits for it.
+
+        Raises UserError (exit 3) for a tree that no layer can hold or that changes meanwhile, OSError of the disk.
+        """
+        name = _hex(f"{_FORMAT}\n{compression}\n{mtime}\n{key}")
+        with only_one(self.root / "locks" / name):
+            known = self._known_layer(name, purpose)
+            if known is not None:
+                return known, True
+            layer = self._write_layer(make(), purpose, compression, mtime)
+            self._remember("layers", name, layer.to_json())
+            return layer, False
+
+    def compressed(self, layer: Layer, compression: Compression) -> Layer:
+        """The same layer, compressed: made once, then kept. One that is compressed already stays as it is."""
+        if layer.media_type != MediaType.LAYER or compression is Compression.NONE:
+            return layer
+        name = _hex(f"{_FORMAT}\n{compression}\n{layer.diff_id}")
+        with only_one(self.root / "locks" / name):
+            known = self._known_layer(name, layer.purpose)
+            if known is not None:
+                return known
+            with self.open(layer.digest) as tar, self._begin() as begun:
+                writer = LayerWriter(begun, compression)
+                while chunk := tar.read(CHUNK_BYTES):
+                    writer.write(chunk)
+                found = writer.finish(layer.purpose)
+                begun.place(self._blob(found.digest))
+            self._remember("layers", name, found.to_json())
+            return found
+
+    def _known_layer(self, name: str, purpose: str) -> Layer | None:
+        value = self._recall("layers", name)
+        layer = Layer.from_json({**value, "purpose": purpose}) if value else None
+        return layer if layer is not None and self.has(layer.digest, layer.size) else None
+
+    def _write_layer(self, tree: Tree, purpose: str, compression: Compression, mtime: int) -> Layer:
+        try:
+            if compression is Compression.NONE and _lasts(tree):
+                composer = LayerComposer()
+                write_tar(tree, composer, mtime=mtime)
+                layer, parts = composer.finish(purpose)
+                self._write(self._composed(layer.digest), json.dumps(parts_to_json(parts)).encode())
+                return layer
+            with self._begin() as begun:
+                writer = LayerWriter(begun, compression)
+                write_tar(tree, writer, mtime=mtime)
+                layer = writer.finish(purpose)
+                begun.place(self._blob(layer.digest))
+                return layer
+        except ChangedError as error:
+            raise UserError(
+                f"{error.path} was changed while it was read into an image",
+                hint="build again once nobody writes to it",
+                exit_code=ExitCode.FILE,
+            ) from None
+
+    def put(self, content: bytes) -> str:
+        """Keep a small blob; returns its digest."""
+        return self.keep((content,))[0]
+
+    def keep(self, chunks: Iterable[bytes], expected: str | None = None) -> tuple[str, int]:
+        """Keep a blob that comes in pieces; returns its digest and size.
+
+        expected: the digest that it should have; another one raises DigestError, and nothing is kept.
+        """
+        with self._begin() as begun:
+            for chunk in chunks:
+                begun.write(chunk)
+            if expected not in (None, begun.digest):
+                raise DigestError(f"expected {expected}, got {begun.digest}")
+            begun.place(self._blob(begun.digest))
+            return begun.digest, begun.size
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob is here, whole as far as its size and the files that it refers to tell."""
+        try:
+            found = self.size(digest)
+        except FileNotFoundError:
+            return False
+        return size in (None, found)
+
+    def size(self, digest: str) -> int:
+        """In bytes; raises FileNotFoundError."""
+        path = self.path(digest)
+        return size_of(self._parts(digest)) if path is None else path.stat().st_size
+
+    def path(self, digest: str) -> Path | None:
+        """The file that is this blob, never to be written to; None when it is absent or composed."""
+        path = self._blob(digest)
+        return path if path.is_file() else None
+
+    def open(self, digest: str) -> BinaryIO:
+        """The content of a blob, from its beginning on; raises FileNotFoundError."""
+        path = self.path(digest)
+        if path is not None:
+            return path.open("rb")
+        return io.BufferedReader(ComposedBlob(self._parts(digest)), CHUNK_BYTES)
+
+    def read(self, digest: str) -> bytes:
+        """A small blob; raises FileNotFoundError."""
+        with self.open(digest) as blob:
+            return blob.read()
+
+    def _parts(self, digest: str) -> list[Part]:
+        return parts_from_json(json.loads(self._composed(digest).read_bytes()))
+
+    def save_image(self, name: str, image: Image) -> None:
+        """Keep manifest and config, and remember the image under its name in one step."""
+        self.put(image.config)
+        manifest = self.put(image.manifest)
+        layers = [layer.to_json() for layer in image.layers]
+        self._remember("images", _hex(name), {"name": name, "manifest": manifest, "layers": layers})
+
+    def image(self, name: str) -> Image | None:
+        """The image of that name; None when there is none, or not all of it."""
+        value = self._recall("images", _hex(name))
+        if value is None:
+            return None
+        layers = tuple(Layer.from_json(layer) for layer in value["layers"])
+        try:
+            manifest = self.read(value["manifest"])
+            config = self.read(json.loads(manifest)["config"]["digest"])
+        except FileNotFoundError:
+            return None
+        return Image(manifest, config, layers) if all(self.has(layer.digest, layer.size) for layer in layers) else None
+
+    def save_base(self, key: str, base: BaseImage) -> None:
+        """Remember a base image whose layers are here. key: what pins it, its platform included."""
+        self._remember("bases", _hex(key), base.to_json())
+
+    def base(self, key: str) -> BaseImage | None:
+        """The base image of that key, when all of it is here."""
+        value = self._recall("bases", _hex(key))
+        base = BaseImage.from_json(value) if value else None
+        return base if base and all(self.has(layer.digest, layer.size) for layer in base.layers) else None
+
+    def _begin(self) -> Begun:
+        folder = self.root / "begun"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self._swept:
+            sweep(folder)
+            self._swept = True
+        return Begun(folder)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with self._begin() as begun:
+            begun.write(content)
+            begun.place(path)
+
+    def _remember(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
+        self._write(self.root / kind / name, json.dumps(value).encode())
+
+    def _recall(self, kind: str, name: str) -> dict[str, Any] | None:
+        try:
+            value: dict[str, Any] = json.loads((self.root / kind / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        return value
+
+    def _blob(self, digest: str) -> Path:
+        return self.root / "blobs" / _checked(digest).replace(":", "/")
+
+    def _composed(self, digest: str) -> Path:
+        return self.root / "composed" / _checked(digest).replace(":", "/")
+
+
+def copy_blob(store: BlobStore, digest: str, target: Path) -> None:
+    """Let the blob lie at `target` too: as a hard link where the disk allows it, else as a checked copy.
+
+    Raises FileNotFoundError when the store has no such blob, OSError of the disk.
+    """
+    source = store.path(digest)
+    if source is not None:
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            return
+        except OSError:
+            shutil.copyfile(source, target)
+        return
+    found = hashlib.sha256()
+    with store.open(digest) as blob, target.open("wb") as file:
+        while chunk := blob.read(CHUNK_BYTES):
+            found.update(chunk)
+            file.write(chunk)
+    if f"sha256:{found.hexdigest()}" != digest:
+        raise DigestError(digest)
+
+
+def _lasts(tree: Tree) -> bool:
+    """Whether a layer may refer to its files: it has some, and all of them stay."""
+    files = [entry for entry in tree.values() if isinstance(entry, File) and isinstance(entry.source, Path)]
+    return bool(files) and all(file.lasting for file in files)
+
+
+def _checked(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise DigestError(f"{digest!r} is not a digest of SHA-256")
+    return digest
+
+
+def _hex(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,166 @@
+"""Writes a layer's tar so that equal files give equal bytes, whoever writes them, when and in which order."""
+
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from infra.errors import ExitCode, UserError
+
+CHUNK_BYTES = 1 << 20
+_WHITEOUT = ".wh."
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a layer.
+
+    source: its content, or where that lies. lasting: the file at `source` is never changed or removed while the store
+    lives, so that a layer may refer to it instead of holding a copy.
+    """
+
+    source: bytes | Path
+    executable: bool = False
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link of a layer."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a layer that may be empty; those above a file need not be named."""
+
+
+Entry = File | Link | Folder
+Tree = Mapping[str, Entry]
+"""What a layer holds, by path in the image: `/opt/x/y` and `opt/x/y` are the same."""
+
+
+class Sink(Protocol):
+    """Where a tar goes to, piece by piece."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def write_file(self, source: Path, size: int, /) -> object:
+        """Take the first `size` bytes of the file; raises ChangedError when it has another length."""
+
+
+class ChangedError(Exception):
+    """A file became another one while it was read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+
+def write_tar(tree: Tree, sink: Sink, *, mtime: int = 0) -> None:
+    """Write the tar of `tree`: PAX, sorted, owned by root, 0644 or 0755, no extended attributes.
+
+    mtime: in seconds, of every entry. Raises UserError (exit 3) for a path that no layer may hold, ChangedError, and
+    OSError for what cannot be read.
+    """
+    for path, entry in sorted(_with_parents(tree).items()):
+        info = tarfile.TarInfo(path)
+        info.mtime = mtime
+        match entry:
+            case Folder():
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                _header(info, sink)
+            case Link(target):
+                info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, target
+                _header(info, sink)
+            case File(source, executable):
+                info.mode = 0o755 if executable else 0o644
+                info.size = len(source) if isinstance(source, bytes) else source.stat().st_size
+                _header(info, sink)
+                if isinstance(source, bytes):
+                    sink.write(source)
+                elif info.size:
+                    sink.write_file(source, info.size)
+                sink.write(bytes(-info.size % tarfile.BLOCKSIZE))
+    sink.write(_END)
+
+
+def _header(info: tarfile.TarInfo, sink: Sink) -> None:
+    sink.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict"))
+
+
+def _with_parents(tree: Tree) -> dict[str, Entry]:
+    entries = {_checked(path): entry for path, entry in tree.items()}
+    if len(entries) != len(tree):
+        raise _refused(next(iter(tree)), "is there twice")
+    for path in list(entries):
+        for parent in PurePosixPath(path).parents:
+            if str(parent) != "." and not isinstance(entries.setdefault(str(parent), Folder()), Folder):
+                raise _refused(path, f"lies in {parent}, which is no folder")
+    return entries
+
+
+def _checked(path: str) -> str:
+    """The path as a tar has it, without a slash at the beginning or the end."""
+    parts = path.removeprefix("/").split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise _refused(path, "is not a plain path")
+    if any(part.startswith(_WHITEOUT) for part in parts):
+        raise _refused(path, f"begins a name with {_WHITEOUT}, which in a layer means that a file is removed")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise _refused(path, "is not UTF-8") from None
+    return "/".join(parts)
+
+
+def folder_tree(
+    folder: Path, at: str, *, only: Callable[[PurePosixPath], bool] = lambda _: True, lasting: bool = False
+) -> dict[str, Entry]:
+    """What lies in `folder`, as entries below the path `at` of an image.
+
+    only: asked for every file and link with its path within `folder`. Links stay links; one that leads out of the
+    folder, and anything that is neither file, folder nor link, is refused: UserError (exit 3). Folders that would be
+    empty are left out.
+    """
+    root = folder.resolve()
+    tree: dict[str, Entry] = {}
+    for path in _files(root):
+        inside = PurePosixPath(path.relative_to(root).as_posix())
+        if only(inside):
+            tree[f"{at}/{inside}"] = _entry(path, root, lasting=lasting)
+    return tree
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(Path(entry.path))
+            else:
+                yield Path(entry.path)
+
+
+def _entry(path: Path, root: Path, *, lasting: bool) -> Entry:
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode):
+        return File(path, executable=bool(mode & stat.S_IXUSR), lasting=lasting)
+    if not stat.S_ISLNK(mode):
+        raise _refused(str(path), "is neither a file nor a folder")
+    target = path.readlink()
+    if target.is_absolute() or not path.resolve().is_relative_to(root):
+        raise _refused(str(path), "is a link out of its folder")
+    return Link(target.as_posix())
+
+
+def _refused(path: str, why: str) -> UserError:
+    return UserError(
+        f"{path!r} cannot be part of an image: it {why}",
+        hint="remove or rename it",
+        exit_code=ExitCode.FILE,
+    )
