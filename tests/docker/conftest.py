@@ -1,11 +1,17 @@
-"""What tests of containers share: one engine."""
+"""What tests of containers share: one engine, and one base image in it."""
 
-import os
+import fcntl
+import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import docker_engine
+from tests.docker.engine import docker_engine, skip
+
+_MADE_BY = Path(__file__).parents[2] / "infra" / "base"
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +20,27 @@ def engine() -> Iterator[str]:
     with docker_engine() as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", address)
         yield address
+
+
+@pytest.fixture(scope="session")
+def base_tar(pytestconfig: pytest.Config) -> Path:
+    """The small base image as a root archive, made once for each version of what makes it."""
+    makers = b"".join(path.read_bytes() for path in sorted(_MADE_BY.glob("*.py")))
+    folder = pytestconfig.cache.mkdir("base-image")
+    archive = folder / f"{hashlib.sha256(makers).hexdigest()[:16]}.tar"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            command = [sys.executable, "-P", "-m", "infra.base", str(archive)]
+            made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+            if made.returncode:
+                skip(f"no base image: {made.stderr.strip()}")
+    return archive
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: str, base_tar: Path) -> str:
+    """The name of the base image in the engine."""
+    name = f"model-compose-test-base:{base_tar.stem}"
+    subprocess.run(["docker", "import", base_tar, name], check=True, capture_output=True, timeout=60)
+    return name
