@@ -30,14 +30,9 @@ class Link:
 Tree = Mapping[str, File | Link]
 """Paths without a leading slash. Folders come from the paths of what they hold."""
 
-_EMPTY_FOLDERS = {
-    "dev": 0o755,
-    "etc": 0o755,
-    "proc": 0o755,
-    "run": 0o755,
-    "sys": 0o755,
-    "tmp": 0o1777,
-    "var/tmp": 0o1777,
+_FOLDERS = {
+    **dict.fromkeys(("dev", "proc", "run", "sys", "usr/sbin"), 0o755),  # an engine mounts something in each of them
+    **dict.fromkeys(("tmp", "var/tmp"), 0o1777),
 }
 
 _LEFT_OUT = re.compile(
@@ -110,7 +105,7 @@ def packed(tree: Tree) -> bytes:
     folders = {str(parent): 0o755 for path in tree for parent in PurePosixPath(path).parents if str(parent) != "."}
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        entries: dict[str, File | Link | int] = {**folders, **_EMPTY_FOLDERS, **tree}
+        entries: dict[str, File | Link | int] = {**folders, **_FOLDERS, **tree}
         for path in sorted(entries):
             entry, member = entries[path], tarfile.TarInfo(path)
             if isinstance(entry, int):

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.docker
 
 RESTRICTED = [
-    *("--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--user", "10001:10001"),
+    *("--rm", "--init", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--user", "10001:10001"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--env", "HOME=/tmp"),
 ]
 
