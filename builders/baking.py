@@ -1,0 +1,135 @@
+"""Turns a model's folder into layers that are the same for the same weights, whoever bakes them and for which task."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from builders.file_store import FileStore, StoredFile
+from builders.hub_cache import inspect_folder, shard_files
+from builders.images.tar import File, Link, Tree
+from builders.model_files import companions_of, is_index, no_weights
+from infra.errors import ExitCode, UserError
+
+MODELS: Final = "/models"
+LARGE_BYTES: Final = 8 << 20
+"""A file of this size has a layer of its own, so that another commit of the model sends only what it changed."""
+MOST_LAYERS: Final = 64
+
+
+@dataclass(frozen=True)
+class WeightsSet:
+    """The files of one model, by their path in its folder, sorted."""
+
+    files: tuple[tuple[str, StoredFile], ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the set, however it is packed: sha256 over its lines `sha256  path`, as sha256sum writes them."""
+        lines = "".join(f"{file.sha256}  {name}\n" for name, file in self.files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def folder(self) -> str:
+        """Where an image has it."""
+        return f"{MODELS}/{self.digest}"
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size for _, file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A layer to be: what it is for, a digest of all that makes it, and what it holds."""
+
+    purpose: str
+    key: str
+    tree: Tree
+
+
+def read_set(folder: Path, model: str, store: FileStore, advance: Callable[[int], None] = lambda _: None) -> WeightsSet:
+    """Take what loading needs of a model's folder into the store. Its weights are safetensors by now.
+
+    model: how messages call it. Raises UserError: exit 3 for a folder that is no whole model, or that reaches out of
+    itself; 4 for a file whose content is not the hub's. Raises OSError.
+    """
+    return WeightsSet(
+        tuple(
+            (name, store.take(source, f"{name} of {model}", advance)) for name, source in sorted(_files(folder, model))
+        )
+    )
+
+
+def set_bytes(folder: Path, model: str) -> int:
+    """How large a set would be, for a progress and a disk. Raises UserError as `read_set` does, and OSError."""
+    return sum(path.stat().st_size for _, path in _files(folder, model))
+
+
+def _files(folder: Path, model: str) -> Iterator[tuple[str, Path]]:
+    found = inspect_folder(folder)
+    if found.weights is None or found.needs_conversion:
+        raise no_weights(model, found.names)
+    if found.missing is not None:
+        raise _refused(f"{model} is not a whole model: {found.missing} is absent or broken", "download it again")
+    shards = [path.name for path in shard_files(folder)]
+    index = [found.weights] if is_index(found.weights) else []
+    for name in {*shards, *index, *companions_of(found.names)}:
+        if not name.isprintable() or "\\" in name:
+            raise _refused(f"{model} has a file of the name {name!r}, which no image may hold", "rename it")
+        yield name, _within(folder, name, model)
+
+
+def _within(folder: Path, name: str, model: str) -> Path:
+    """The file itself. In the hub's cache it lies among the repository's blobs; no other link may leave its folder."""
+    root, place = folder.resolve(), (folder / name).resolve()
+    blobs = root.parents[1] / "blobs" if root.parent.name == "snapshots" else root
+    if place.is_relative_to(root) or place.parent == blobs:
+        return place
+    raise _refused(
+        f"{name} of {model} is a link out of its folder, and is not put into an image",
+        "put the file itself there",
+    )
+
+
+def pack(weights: WeightsSet) -> list[Packed]:
+    """The layers of a set, large files first. Pure.
+
+    A large file lies under its own digest in `/models/blobs`, and the set has a link to it: so another set that holds
+    the same file, under whatever name, shares the layer. There are at most 64; where more files are large, some share.
+    """
+    large = {file.sha256: file for _, file in weights.files if file.size >= LARGE_BYTES}
+    layers = [_of_blobs(group) for group in _groups([large[digest] for digest in sorted(large)], MOST_LAYERS - 1)]
+    bundle = {
+        f"{weights.folder}/{name}": (
+            Link(_up(name) + f"blobs/{file.sha256}") if file.size >= LARGE_BYTES else File(file.path, lasting=True)
+        )
+        for name, file in weights.files
+    }
+    return [*layers, Packed("the model's small files", _key("bundle", weights.digest, LARGE_BYTES), bundle)]
+
+
+def _groups(files: Sequence[StoredFile], most: int) -> Iterator[Sequence[StoredFile]]:
+    size = max(1, ceil(len(files) / most))
+    return (files[start : start + size] for start in range(0, len(files), size))
+
+
+def _of_blobs(files: Sequence[StoredFile]) -> Packed:
+    tree: Tree = {f"{MODELS}/blobs/{file.sha256}": File(file.path, lasting=True) for file in files}
+    return Packed("the model's weights", _key("blobs", *(file.sha256 for file in files)), tree)
+
+
+def _up(name: str) -> str:
+    """From the folder of a file in a set to `/models`."""
+    return "../" * (1 + name.count("/"))
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+
+
+def _refused(message: str, hint: str) -> UserError:
+    return UserError(message, hint=hint, exit_code=ExitCode.FILE)
