@@ -11,9 +11,10 @@ from compose.output import Console, Narrator, size
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.net import make_socket_directory
+from infra.processes import bind
 from infra.secrets import Redactor
 from infra.state import RunState
-from infra.supervisor import Supervisor, bind, supervise
+from infra.supervisor import Supervisor, supervise
 
 if TYPE_CHECKING:
     from builders.weights import Resolved
@@ -87,8 +88,8 @@ async def serving(
 ) -> AsyncIterator[Supervisor]:
     """The plan's services inside the block, with the terminal told about them."""
     narrator = Narrator(console, [unit.name for unit in plan.units], show_logs, show_steps)
-    listeners = bind(plan.units)
-    async with supervise(plan.units, listeners, folder, narrator, redact=console.redact, state=state) as supervisor:
+    runtime = bind(plan.units)
+    async with supervise(plan.units, runtime, folder, narrator, redact=console.redact, state=state) as supervisor:
         ticker = asyncio.create_task(_tick(narrator))
         try:
             yield supervisor

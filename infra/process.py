@@ -127,6 +127,35 @@ class Child:
             os.killpg(self._process.pid, number)
 
 
+class Children:
+    """Starts children that share a folder to work in and end with us."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._parent = ParentPipe()
+
+    async def start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        on_line: Callable[[str], None],
+        descriptors: Sequence[int] = (),
+    ) -> Child:
+        """`environment` comes beside what every child sees of ours. Raises OSError when the system starts none."""
+        return await Child.start(
+            command,
+            environment=child_environment(os.environ, environment),
+            directory=self._directory,
+            parent=self._parent,
+            on_line=on_line,
+            descriptors=descriptors,
+        )
+
+    def close(self) -> None:
+        """The children that still live end with this."""
+        self._parent.close()
+
+
 def _end_with(parent: int) -> Callable[[], None]:
     """For a child that has not begun yet: end with its parent from the first moment on.
 

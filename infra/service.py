@@ -4,22 +4,21 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from infra import net
 from infra.errors import ExitCode, UserError
 from infra.failure import HOPELESS, Failure, ended, ending, too_slow
-from infra.probe import until_ready, until_silent
-from infra.process import Child, ParentPipe, child_environment, python_command
+from infra.folder import RunFolder
+from infra.process import Children, python_command
 from infra.restart import CRASH_LIMIT, RestartPolicy
+from infra.runtime import Place, Running, Runtime
 from infra.state import ServiceState
-from infra.unit import Unit, UnitState, UnixAddress
+from infra.unit import Unit, UnitState
 
 LAST_LINES = 20
 
@@ -28,12 +27,13 @@ LAST_LINES = 20
 class Surroundings:
     """What the services of one run share.
 
-    working_directory: an empty folder. on_line: (service, line of its output). on_change: a service in a new state.
+    children: starts processes on this machine. on_line: (service, line of its output). on_change: a service in a new
+    state.
     """
 
-    settings_folder: Path
-    working_directory: Path
-    parent: ParentPipe
+    folder: RunFolder
+    runtime: Runtime
+    children: Children
     on_line: Callable[[str, str], None]
     on_change: Callable[[ServiceState], None]
 
@@ -52,27 +52,27 @@ class Progress:
 
 
 class Service:
-    """Runs `unit` behind `listener`, a socket that stays open while processes come and go; None: it opens its own.
+    """Runs `unit` in `place`; None: it asks the runtime for one.
 
     settled: set once it is ready, failed or stopped for the first time. ended: set when nothing more will happen.
-    was_ready: whether the process that runs has ever been ready, and so may have requests to finish.
+    was_ready: whether the life that runs has ever been ready, and so may have requests to finish.
     """
 
-    def __init__(self, unit: Unit, listener: socket.socket | None, around: Surroundings) -> None:
+    def __init__(self, unit: Unit, place: Place | None, around: Surroundings) -> None:
         self.unit = unit
-        self.address = net.bound_address(listener, unit.address) if listener else unit.address
+        self.address = place.address if place else unit.address
         self.state: UnitState = "waiting"
         self.failure: Failure | None = None
         self.was_ready = False
         self.settled = asyncio.Event()
         self.ended = asyncio.Event()
-        self._listener = listener
+        self._place = place
         self._around = around
         self._prepared = False
         self._stopping = asyncio.Event()
         self._timed_out = False
         self._hung = False
-        self._child: Child | None = None
+        self._running: Running | None = None
         self._restarts = 0
         self._progress = Progress()
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -84,7 +84,7 @@ class Service:
             kind=self.unit.kind,
             state=self.state,
             address=net.address_text(self.address),
-            process=self._child.id if self._child else None,
+            process=self._running.id if self._running else None,
             restarts=self._restarts,
             last_error=self.failure.message if self.failure else None,
             hint=self.failure.hint if self.failure else None,
@@ -98,13 +98,16 @@ class Service:
         """Keep the unit running until it is told to stop or beyond help."""
         self._changed()
         try:
-            listener = self._listen()
-            if listener and (self.unit.prepare is None or await self._prepare(self.unit.prepare)):
+            if self._place is None:
+                self._place = self._around.runtime.place(self.unit, self._around)
+            if self.unit.prepare is None or await self._prepare(self.unit.prepare):
                 self._prepared = True
-                await self._keep_serving(listener)
+                await self._keep_serving(self._place)
+        except UserError as error:
+            self._fail(Failure(error.message, error.hint, error.exit_code))
         finally:
-            if self._listener is not None:
-                self._listener.close()
+            if self._place is not None:
+                self._place.close()
             if self.state != "failed":
                 self._become("stopped")
             self.settled.set()
@@ -125,25 +128,14 @@ class Service:
         self._stopping.set()
         if not self.ended.is_set():
             self._become("stopping")
-        if self._child is not None:
-            self._child.terminate()
+        if self._running is not None:
+            self._running.terminate()
 
     def kill(self) -> None:
         """End it and all that it started, at once."""
         self._stopping.set()
-        if self._child is not None:
-            self._child.kill()
-
-    def _listen(self) -> socket.socket | None:
-        """Where its processes serve; None when the address can not be had any more."""
-        if self._listener is None:
-            if isinstance(self.address, UnixAddress):
-                Path(self.address.path).unlink(missing_ok=True)
-            try:
-                self._listener = net.listen(self.unit.name, self.address)
-            except UserError as error:
-                self._fail(Failure(error.message, error.hint, error.exit_code))
-        return self._listener
+        if self._running is not None:
+            self._running.kill()
 
     async def _prepare(self, command: Sequence[str]) -> bool:
         """Run the preparation to its end; says whether the unit can start."""
@@ -159,18 +151,19 @@ class Service:
             else:
                 self._advance(message)
 
-        status = await self._run_child(command, self.unit.prepare_environment, read)
+        command_line, environment = python_command(*command), self.unit.prepare_environment
+        status = await self._live(lambda: self._around.children.start(command_line, environment, read))
         if status != 0 and not self._stopping.is_set():
             message = error.get("message") or f"{self.unit.name} could not be prepared: {ending(status)}"
             code = ExitCode(status) if status in (ExitCode.FILE, ExitCode.ENVIRONMENT) else ExitCode.FAILED
             self._fail(Failure(message, error.get("hint"), code))
         return status == 0
 
-    async def _keep_serving(self, listener: socket.socket) -> None:
+    async def _keep_serving(self, place: Place) -> None:
         policy = RestartPolicy()
         while not self._stopping.is_set():
             self._become("restarting" if self._restarts else "starting")
-            status = await self._serve(listener)
+            status = await self._serve(place)
             if self._stopping.is_set():
                 return
             failure = self._judge(status)
@@ -188,60 +181,44 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 
-    async def _serve(self, listener: socket.socket) -> int:
-        """One process from its start to its end; returns its exit status."""
+    async def _serve(self, place: Place) -> int:
+        """One life from its start to its end; returns its exit status."""
         self.was_ready = self._hung = False
-        settings = self._around.settings_folder / f"{self.unit.name}.json"
-        descriptor = listener.fileno()
-        command = (self.unit.module, str(settings), "--fd", str(descriptor), "--parent", str(os.getpid()))
-        poll = asyncio.create_task(self._watch())
+        poll = asyncio.create_task(self._watch(place))
         try:
-            return await self._run_child(command, self.unit.environment, self._print, (descriptor,))
+            return await self._live(lambda: place.start(self._print))
         finally:
             poll.cancel()
 
-    async def _run_child(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        on_line: Callable[[str], None],
-        descriptors: Sequence[int] = (),
-    ) -> int:
+    async def _live(self, start: Callable[[], Awaitable[Running]]) -> int:
         try:
-            self._child = await Child.start(
-                python_command(*command),
-                environment=child_environment(os.environ, environment),
-                directory=self._around.working_directory,
-                parent=self._around.parent,
-                on_line=on_line,
-                descriptors=descriptors,
-            )
+            self._running = await start()
         except OSError as error:
-            self._print(f"no process could be started: {os.strerror(error.errno or 0)}")
+            self._print(f"it could not be started: {os.strerror(error.errno or 0)}")
             return os.EX_OSERR
         if self._stopping.is_set():  # it came while the process was being made
-            self._child.terminate()
+            self._running.terminate()
         elif self._timed_out:  # so did the end of its time
-            self._child.kill()
+            self._running.kill()
         self._changed()
         try:
-            return await self._child.wait()
+            return await self._running.wait()
         finally:
-            self._child = None
+            self._running = None
 
-    async def _watch(self) -> None:
-        """See a process become ready, and end it when it does not in time, or hangs after that."""
+    async def _watch(self, place: Place) -> None:
+        """See a life become ready, and end it when it does not in time, or hangs after that."""
         try:
             async with asyncio.timeout(self.unit.start_timeout_s):
-                await until_ready(self.address, self.unit.ready_path, self._advance)
+                await place.until_ready(self.unit.ready_path, self._advance)
         except TimeoutError:
             self._timed_out = True
         else:
             self._note_ready()
-            await until_silent(self.address, self.unit.ready_path)
+            await place.until_silent(self.unit.ready_path)
             self._hung = not self.stopping
-        if self._child is not None and not self.stopping:
-            self._child.kill()
+        if self._running is not None and not self.stopping:
+            self._running.kill()
 
     def _note_ready(self) -> None:
         if not self.stopping:

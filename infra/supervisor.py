@@ -5,18 +5,17 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any
 
-from infra import net
 from infra.control import Command, Outcome
 from infra.errors import ExitCode
 from infra.failure import Failure
 from infra.files import not_writable, write_private
 from infra.folder import RunFolder
 from infra.journal import Journal, Listener
-from infra.process import ParentPipe
+from infra.process import Children
+from infra.runtime import Runtime
 from infra.secrets import Redactor
 from infra.service import Service, Surroundings
 from infra.state import RunState, ServiceState
@@ -45,14 +44,14 @@ class StopRequests:
 class Supervisor:
     """All services of one run by name. `supervise` makes one."""
 
-    def __init__(self, units: Sequence[Unit], sockets: Mapping[str, socket.socket], around: Surroundings) -> None:
+    def __init__(self, units: Sequence[Unit], around: Surroundings) -> None:
         self.stop_requests = StopRequests()
         self.services: dict[str, Service] = {}
         self._around = around
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         for unit in units:
-            self._launch(Service(unit, sockets[unit.name], around))
+            self._launch(Service(unit, around.runtime.place(unit, around), around))
 
     def snapshot(self) -> tuple[ServiceState, ...]:
         """How all services are now."""
@@ -138,19 +137,6 @@ def _outcome(service: Service, *, acted: bool) -> Outcome:
     return Outcome(service.unit.name, acted, service.state, failure.message, failure.hint, int(failure.exit_code))
 
 
-def bind(units: Sequence[Unit]) -> dict[str, socket.socket]:
-    """A listening socket for each unit by its name, all or none; raises UserError for the first that cannot be had."""
-    sockets: dict[str, socket.socket] = {}
-    try:
-        for unit in units:
-            sockets[unit.name] = net.listen(unit.name, unit.address)
-    except BaseException:
-        for listener in sockets.values():
-            listener.close()
-        raise
-    return sockets
-
-
 def stop_timeout_s(units: Sequence[Unit]) -> float:
     """The longest that `Supervisor.close` takes for these units."""
     front = max((unit.stop_timeout_s for unit in units if unit.kind != "task"), default=0)
@@ -160,7 +146,7 @@ def stop_timeout_s(units: Sequence[Unit]) -> float:
 @contextlib.asynccontextmanager
 async def supervise(
     units: Sequence[Unit],
-    sockets: dict[str, socket.socket],
+    runtime: Runtime,
     folder: RunFolder,
     listener: Listener,
     *,
@@ -177,9 +163,8 @@ async def supervise(
     except OSError as error:
         raise not_writable(folder.root, error) from None
     journal = Journal(folder, listener, redact=redact or Redactor(os.environ), state=state)
-    parent = ParentPipe()
-    around = Surroundings(folder.settings, folder.empty, parent, journal.line, journal.change)
-    supervisor = Supervisor(units, sockets, around)
+    children = Children(folder.empty)
+    supervisor = Supervisor(units, Surroundings(folder, runtime, children, journal.line, journal.change))
     with _signals(supervisor.stop_requests.add):
         keeper = asyncio.create_task(journal.keep())
         try:
@@ -187,7 +172,7 @@ async def supervise(
         finally:
             await supervisor.close()
             keeper.cancel()
-            parent.close()
+            children.close()
             journal.close()
 
 

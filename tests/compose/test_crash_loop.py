@@ -14,7 +14,8 @@ from compose.plan import make_plan
 from compose.runs import only_what_is_needed
 from infra.folder import RunFolder
 from infra.net import address_text
-from infra.supervisor import bind, supervise
+from infra.processes import bind
+from infra.supervisor import supervise
 from infra.unit import Unit
 from tests.compose.loading import load, observe
 from tests.infra.rig import Recorder, fake_unit

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra.folder import RunFolder
-from infra.supervisor import bind, supervise
+from infra.processes import bind
+from infra.supervisor import supervise
 from tests.infra.rig import Recorder, fake_unit
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from infra.control import Command, Outcome, listening, send
 from infra.errors import ExitCode
-from infra.supervisor import Supervisor, bind, supervise
+from infra.processes import bind
+from infra.supervisor import Supervisor, supervise
 from infra.unit import Unit
 from tests.infra.rig import Recorder, Run, fake_unit
 

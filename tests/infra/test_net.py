@@ -10,7 +10,7 @@ import pytest
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.net import address_text, bound_address, listen, make_socket_directory
-from infra.supervisor import bind
+from infra.processes import bind
 from infra.unit import TcpAddress, UnixAddress
 from tests.infra.rig import fake_unit
 

@@ -15,8 +15,9 @@ import pytest
 from infra import net
 from infra.errors import ExitCode
 from infra.process import Child
+from infra.processes import bind
 from infra.state import ProcessId
-from infra.supervisor import Supervisor, bind, stop_timeout_s, supervise
+from infra.supervisor import Supervisor, stop_timeout_s, supervise
 from infra.unit import Unit
 from tests.infra.rig import Recorder, Run, fake_unit, within
 
@@ -188,7 +189,7 @@ async def test_a_service_whose_time_is_over_before_its_process_is_made_fails_too
         await over.wait()
         return child
 
-    monkeypatch.setattr("infra.service.until_ready", wait_for_ever)
+    monkeypatch.setattr("infra.processes.until_ready", wait_for_ever)
     monkeypatch.setattr(Child, "start", start_late)
     async with running(run, recorder, fake_unit("chat", run.sockets, start_timeout_s=0.1)) as supervisor:
         await supervisor.settled()
