@@ -20,6 +20,7 @@ from ui.settings import PageSettings
 if TYPE_CHECKING:
     from compose.loader import Loaded
 
+RUNS_FILE: Final = ".model-compose/runs.db"
 STAGES_FILE: Final = ".model-compose/stages.json"
 STARTS_FOLDER: Final = ".model-compose/starts"
 
@@ -100,7 +101,10 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
     steps = [step for component in spec.models for step in _task_steps(component, spec, observed)]
 
     endpoints = {component.name: f"unix:{_socket(component, observed)}" for component in spec.models}
-    settings = router_settings(loaded, endpoints, observed.directory / STAGES_FILE)
+    runs_path = (
+        loaded.directory / controller.database.path if controller.database.path else observed.directory / RUNS_FILE
+    )
+    settings = router_settings(loaded, endpoints, runs_path, observed.directory / STAGES_FILE)
     units.append(_router_unit(settings, controller))
     steps.append(Step("start", "router", api_url, f"runs {count(len(spec.workflows), 'workflow')}"))
 
@@ -113,24 +117,8 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
 
 def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observed: ObservedState) -> Unit:
     state = observed.models[component.name]
-    limits = component.resources.limits
-    settings = TaskSettings(
-        id=component.name,
-        task=component.task,
-        model=component.model.name,
-        model_path=state.path,
-        device=component.device,
-        precision=component.precision,
-        quantization=component.quantization,
-        chat_template=component.chat_template,
-        fast_tokenizer=component.fast_tokenizer,
-        labels=component.labels,
-        max_concurrent_count=component.max_concurrent_count,
-        max_queue_length=component.max_queue_length,
-        threads=limits.threads,
-        resources=_told(limits),
-        start_record=observed.directory / STARTS_FOLDER / f"{component.name}.json",
-    )
+    record = observed.directory / STARTS_FOLDER / f"{component.name}.json"
+    settings = task_settings(component, state.path).model_copy(update={"start_record": record})
     runtimes = (controller.runtime, component.runtime)
     return Unit(
         name=component.name,
@@ -144,6 +132,27 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
         prepare_environment={**_QUIET, **state.prepare_environment} if state.prepare else {},
         start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, *runtimes),
         stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, *runtimes),
+    )
+
+
+def task_settings(component: ModelComponentSpec, model_path: Path) -> TaskSettings:
+    """What a component's service reads at start, on any machine that has the model at `model_path`."""
+    limits = component.resources.limits
+    return TaskSettings(
+        id=component.name,
+        task=component.task,
+        model=component.model.name,
+        model_path=model_path,
+        device=component.device,
+        precision=component.precision,
+        quantization=component.quantization,
+        chat_template=component.chat_template,
+        fast_tokenizer=component.fast_tokenizer,
+        labels=component.labels,
+        max_concurrent_count=component.max_concurrent_count,
+        max_queue_length=component.max_queue_length,
+        threads=limits.threads,
+        resources=_told(limits),
     )
 
 
@@ -195,17 +204,7 @@ def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:
 
 def _page_unit(spec: ComposeSpec, api_url: str) -> Unit:
     controller = spec.controller
-    assert controller.webui is not None
-    titles = [workflow.title for workflow in spec.workflows if workflow.title and not workflow.private]
-    named = "name" in controller.model_fields_set or len(titles) != 1
-    settings = PageSettings(
-        host=controller.webui.host,
-        port=controller.webui.port,
-        title=controller.name if named else titles[0],
-        api_url=api_url,
-        auth_token=controller.auth.token or None,
-        allowed_hosts=controller.allowed_hosts,
-    )
+    settings = page_settings(spec, api_url)
     address: Address = TcpAddress(settings.host, settings.port)
     return Unit(
         name="page",
@@ -217,6 +216,22 @@ def _page_unit(spec: ComposeSpec, api_url: str) -> Unit:
         environment=_environment(controller.runtime),
         start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, controller.runtime),
         stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, controller.runtime),
+    )
+
+
+def page_settings(spec: ComposeSpec, api_url: str) -> PageSettings:
+    """What the page reads at start; the file asks for one."""
+    controller = spec.controller
+    assert controller.webui is not None
+    titles = [workflow.title for workflow in spec.workflows if workflow.title and not workflow.private]
+    named = "name" in controller.model_fields_set or len(titles) != 1
+    return PageSettings(
+        host=controller.webui.host,
+        port=controller.webui.port,
+        title=controller.name if named else titles[0],
+        api_url=api_url,
+        auth_token=controller.auth.token or None,
+        allowed_hosts=controller.allowed_hosts,
     )
 
 

@@ -9,6 +9,7 @@ from compose.spec import (
     ActionSpec,
     ComponentSpec,
     ComposeSpec,
+    DatabaseSpec,
     ModelComponentSpec,
     WorkflowActionSpec,
     WorkflowComponentSpec,
@@ -30,16 +31,16 @@ from services.router.settings import (
 if TYPE_CHECKING:
     from compose.loader import Loaded
 
-RUNS_FILE: Final = "runs.db"
-
 _FLAG: Final = GENERATION["streaming"]
 
 
-def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path: Path) -> RouterSettings:
+def router_settings(
+    loaded: "Loaded", endpoints: Mapping[str, str], runs_path: Path, stages_path: Path | None = None
+) -> RouterSettings:
     """Everything that the router reads at start.
 
-    endpoints: where each model component's service listens, by its name. stages_path: in the folder of the project's
-    state, where the runs are kept too unless the file says otherwise.
+    endpoints: where each model component's service listens, by its name. runs_path: where runs are kept, unless in
+    PostgreSQL. stages_path: where a supervisor says how far tasks are that do not answer yet.
     """
     spec = loaded.spec
     controller = spec.controller
@@ -58,19 +59,18 @@ def router_settings(loaded: "Loaded", endpoints: Mapping[str, str], stages_path:
         run_timeout_s=controller.run_timeout,
         retention_s=controller.retention,
         shutdown_timeout_s=controller.shutdown_timeout,
-        database=_database(loaded, stages_path.with_name(RUNS_FILE)),
+        database=_database(loaded.spec.controller.database, runs_path),
         components=tuple(_component(component, spec, endpoints) for component in spec.components),
         workflows=tuple(_workflow(workflow, spec) for workflow in spec.workflows),
         env={name: loaded.env[name] for name in sorted(environment_read(spec)) if name in loaded.env},
-        stages_path=str(stages_path),
+        stages_path=str(stages_path) if stages_path else None,
     )
 
 
-def _database(loaded: "Loaded", default_path: Path) -> SqliteSettings | PostgresSettings:
-    database = loaded.spec.controller.database
+def _database(database: DatabaseSpec, runs_path: Path) -> SqliteSettings | PostgresSettings:
     if database.driver == "postgres":
         return PostgresSettings(driver="postgres", url=database.url or "")
-    return SqliteSettings(path=str(loaded.directory / database.path if database.path else default_path))
+    return SqliteSettings(path=str(runs_path))
 
 
 def _component(

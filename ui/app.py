@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import logs
 from services.process import open_socket, start
+from services.withheld import MissingVariables, read_settings
 from ui.client import ApiClient, ApiError
 from ui.guard import Guard
 from ui.schema import Workflow
@@ -192,7 +193,11 @@ def main() -> None:
     if find_spec("gradio") is None:
         sys.exit("The page needs Gradio, which is not installed. Install it with: pip install 'model-compose[page]'")
     os.environ.update(ENVIRONMENT)
-    settings = PageSettings.model_validate_json(arguments.settings.read_bytes())
+    try:
+        settings = PageSettings.model_validate(read_settings(arguments.settings.read_bytes(), os.environ))
+    except MissingVariables as error:
+        log.error("%s", error)
+        raise SystemExit(os.EX_CONFIG) from None
     with open_socket(arguments) as listening:
         _Server(Page(settings)).run(sockets=[listening])
 

@@ -27,6 +27,7 @@ from services.router.settings import RouterSettings
 from services.router.store.database import StoreError
 from services.router.watching import tracing
 from services.router.watching.metrics import tool_version
+from services.withheld import MissingVariables, read_settings
 
 log = logging.getLogger("services.router")
 
@@ -102,7 +103,11 @@ def main() -> None:
     arguments = start()
     logs.configure()
     tracing.configure(os.environ, tool_version())
-    settings = RouterSettings.model_validate_json(arguments.settings.read_bytes())
+    try:
+        settings = RouterSettings.model_validate(read_settings(arguments.settings.read_bytes(), os.environ))
+    except MissingVariables as error:
+        log.error("%s", error)
+        raise SystemExit(os.EX_CONFIG) from None
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it would tell of every bad byte in a form
     try:
         app, core = create_app(settings)

@@ -108,7 +108,7 @@ def site() -> Iterator[Site]:
         (folder / "model-compose.yml").write_text(FILE)
         task = opened.enter_context(echo_task(folder, "echo"))
         endpoints = {"echo": task.address, "inner": ""}
-        settings = router_settings(load_spec([folder / "model-compose.yml"]), endpoints, folder / "stages.json")
+        settings = router_settings(load_spec([folder / "model-compose.yml"]), endpoints, folder / "runs.db")
         service = opened.enter_context(router(folder, settings))
         page = opened.enter_context(page_process(service.address + settings.base_path, folder))
         page.wait_ready()

@@ -1,0 +1,44 @@
+"""Settings without their secrets, as an image holds them; where they are read, the environment gives these back."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+_KEY: Final = "withheld"
+"""Where such a text says what it leaves out: `{"auth_token": "API_TOKEN", "database.url": "DATABASE_URL"}`, each by
+its place and the variable that holds it."""
+
+
+class MissingVariables(Exception):  # noqa: N818 - says what is wrong, as the other errors of services do
+    """The environment lacks `names`, which the settings need; its text is a sentence for the log."""
+
+    def __init__(self, names: list[str]) -> None:
+        them = "them" if names[1:] else "it"
+        super().__init__(f"the environment lacks {', '.join(names)}: set {them} where the container is started")
+
+
+def withhold(settings: Mapping[str, Any], places: Mapping[str, str]) -> str:
+    """Settings as JSON text, without what stands at `places`: a key, or BLOCK.KEY, and its variable."""
+    document = {key: dict(value) if isinstance(value, dict) else value for key, value in settings.items()}
+    for place in places:
+        block, key = _at(document, place)
+        del block[key]
+    return json.dumps({**document, _KEY: dict(sorted(places.items()))} if places else document, ensure_ascii=False)
+
+
+def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Settings with every secret in its place; any other text is read as it is. Raises MissingVariables."""
+    document: dict[str, Any] = json.loads(text)
+    places: Mapping[str, str] = document.pop(_KEY, {})
+    if missing := sorted({name for name in places.values() if not environ.get(name)}):
+        raise MissingVariables(missing)
+    for place, name in places.items():
+        block, key = _at(document, place)
+        block[key] = environ[name]
+    return document
+
+
+def _at(document: dict[str, Any], place: str) -> tuple[dict[str, Any], str]:
+    """The block that a place is in, and its key there."""
+    name, dot, key = place.partition(".")
+    return (document.setdefault(name, {}), key) if dot else (document, name)

@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from services.withheld import MissingVariables, read_settings, withhold
+
+pytestmark = pytest.mark.unit
+
+SETTINGS = {
+    "name": "한국어",
+    "auth_token": "very-secret",
+    "database": {"driver": "postgres", "url": "postgresql://me:very-secret@host/db"},
+    "env": {"TOPIC": "moon", "API_KEY": "very-secret"},
+}
+PLACES = {"auth_token": "TOKEN", "database.url": "DATABASE_URL", "env.API_KEY": "API_KEY"}
+ENVIRONMENT = {"TOKEN": "very-secret", "DATABASE_URL": SETTINGS["database"]["url"], "API_KEY": "very-secret"}  # type: ignore[index] # a dict
+
+
+def test_the_text_holds_no_secret_and_says_what_it_leaves_out() -> None:
+    assert json.loads(withhold(SETTINGS, PLACES)) == {
+        "name": "한국어",
+        "database": {"driver": "postgres"},
+        "env": {"TOPIC": "moon"},
+        "withheld": {"auth_token": "TOKEN", "database.url": "DATABASE_URL", "env.API_KEY": "API_KEY"},
+    }
+
+
+def test_the_environment_gives_the_secrets_back() -> None:
+    assert read_settings(withhold(SETTINGS, PLACES), ENVIRONMENT) == SETTINGS
+
+
+def test_settings_without_secrets_are_what_they_were() -> None:
+    assert read_settings(withhold(SETTINGS, {}), {}) == SETTINGS
+    assert withhold(SETTINGS, {}) == json.dumps(SETTINGS, ensure_ascii=False)
+
+
+def test_what_the_environment_lacks_is_named() -> None:
+    with pytest.raises(MissingVariables) as caught:
+        read_settings(withhold(SETTINGS, PLACES), {"API_KEY": "very-secret", "TOKEN": ""})
+    assert str(caught.value) == "the environment lacks DATABASE_URL, TOKEN: set them where the container is started"
