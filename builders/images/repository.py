@@ -1,0 +1,246 @@
+"""One repository of a registry over HTTP: oras proves who we are, and we say what is to be stored or fetched."""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import requests
+from oras.provider import Registry as OrasRegistry
+from requests.adapters import HTTPAdapter
+
+from builders.images.credentials import Credentials
+from builders.images.layout import Descriptor, digest_of
+from builders.images.registry_errors import Explainer, RegistryError
+
+CHUNK_BYTES = 1 << 18
+MAX_MANIFEST_BYTES = 4 << 20
+"""What registries are told to accept, so nobody writes a longer one."""
+_CONNECT_S, _ANSWER_S, _STORE_S = 20.0, 60.0, 600.0
+"""How long we wait for a connection, for an answer, and for one to a whole blob, which the registry reads again."""
+_HOSTS = {"docker.io": "registry-1.docker.io"}
+"""Where registries are that go by another name in references."""
+
+
+# oras repeats what failed up to five times over two minutes, a wrong host name included; we know what is worth it.
+_do_request = OrasRegistry.do_request.__wrapped__
+
+
+class Body(Iterable[bytes]):
+    """What is streamed to a registry; iterating it anew begins anew. len(): its size in bytes."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry that has answered. name: as in references; kind: how it wants to know us."""
+
+    name: str
+    scheme: Literal["http", "https"]
+    kind: Literal["basic", "token"]
+    credentials: Credentials
+    trust: str | bool
+
+    @classmethod
+    def connect(cls, name: str, environ: Mapping[str, str]) -> "Registry":
+        """Reach the registry `name`; raises UserError (exit 4). Plain http is spoken with this machine only."""
+        credentials = Credentials(name, environ)
+        explainer = Explainer(name, "", has_login=credentials.exist)
+        scheme: Literal["http", "https"] = "http" if is_loopback(name) and not _speaks_tls(name) else "https"
+        # requests itself reads the first two, which it understands as curl does.
+        named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
+        trust = True if named else environ.get("SSL_CERT_FILE") or True
+        try:
+            with _prepared(requests.Session()) as session:
+                answer = session.get(f"{scheme}://{_HOSTS.get(name, name)}/v2/", verify=trust)
+        except (requests.RequestException, ValueError) as error:
+            raise explainer.failure(error) from None
+        challenge = answer.headers.get("WWW-Authenticate", "").lower()
+        if answer.status_code not in (200, 401) or (answer.status_code == 401 and not challenge):
+            raise explainer.not_a_registry()
+        basic = challenge.startswith("basic")
+        if basic and not credentials.exist:
+            raise explainer.login_wanted()
+        return cls(name, scheme, "basic" if basic else "token", credentials, trust)
+
+    def repository(self, name: str) -> "Repository":
+        """A connection of its own to one repository."""
+        return Repository(self, name)
+
+
+def is_loopback(registry: str) -> bool:
+    """Whether `registry`, a host with or without a port, is this machine."""
+    host = urlsplit(f"//{registry}").hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _speaks_tls(registry: str) -> bool:
+    parts = urlsplit(f"//{registry}")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port or 443), timeout=2) as line,
+            context.wrap_socket(line, server_hostname=parts.hostname),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+class _Transport(HTTPAdapter):
+    """Sends requests with a time limit, and to strangers through TLS only, wherever a registry points."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        parts = urlsplit(request.url or "")
+        if parts.scheme != "https" and not is_loopback(parts.netloc):
+            raise requests.exceptions.InvalidSchema
+        kwargs["timeout"] = (_CONNECT_S, _STORE_S if request.method == "PUT" else _ANSWER_S)
+        return super().send(request, *args, **kwargs)
+
+
+def _prepared(session: requests.Session) -> requests.Session:
+    session.mount("http://", _Transport())
+    session.mount("https://", _Transport())
+    session.auth = lambda request: request  # else requests would send what ~/.netrc has instead of ours
+    return session
+
+
+class Manifest(NamedTuple):
+    """A manifest as the registry has it, to the byte."""
+
+    media_type: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.content)
+
+
+class Repository:
+    """Speaks with a registry about one repository: one request at a time, so each thread has its own.
+
+    Every method raises RegistryError, and tries once only.
+    """
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self.name = name
+        self.explainer = Explainer(registry.name, name, has_login=registry.credentials.exist)
+        self._url = f"{registry.scheme}://{_HOSTS.get(registry.name, registry.name)}/v2/{name}/"
+        self._oras = OrasRegistry(insecure=registry.scheme == "http", tls_verify=registry.trust)
+        session = _prepared(self._oras.session)
+        self._oras.auth = registry.credentials.backend(
+            registry.kind, session, registry.trust, insecure=registry.scheme == "http"
+        )
+        self._last: requests.Response | None = None
+        session.hooks["response"].append(self._note)
+        # oras sends a token with the first request, but a password only when it is asked for, after a whole body.
+        self._headers = self._oras.auth.get_auth_header() if registry.kind == "basic" else {}
+
+    def close(self) -> None:
+        self._oras.session.close()
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the blob is there, in this repository."""
+        return self._ask("HEAD", f"blobs/{digest}", {200, 404}).status_code == 200
+
+    def mount_blob(self, digest: str, source: str) -> bool:
+        """Take a blob over from another repository of the registry; returns whether that worked."""
+        query = urlencode({"mount": digest, "from": source})
+        try:
+            return self._ask("POST", f"blobs/uploads/?{query}", {201, 202}).status_code == 201
+        except RegistryError as error:
+            if error.transient:
+                raise
+            return False  # it knows no mounting, or that repository is closed to us
+
+    def put_blob(self, digest: str, body: Body) -> None:
+        """Send a blob in one stream."""
+        begun = self._ask("POST", "blobs/uploads/", {202})
+        if "Location" not in begun.headers:
+            raise self.explainer.not_a_registry()
+        place = urljoin(begun.url, begun.headers["Location"])
+        place += ("&" if "?" in place else "?") + urlencode({"digest": digest})
+        self._ask("PUT", place, {201, 204}, body=body, headers={"Content-Type": "application/octet-stream"})
+
+    def put_manifest(self, tag: str, descriptor: Descriptor, content: bytes) -> None:
+        """Store a manifest as it is under a tag."""
+        answer = self._ask(
+            "PUT", f"manifests/{tag}", {201}, body=content, headers={"Content-Type": descriptor.media_type}
+        )
+        if answer.headers.get("Docker-Content-Digest", descriptor.digest) != descriptor.digest:
+            raise self.explainer.damaged("the registry has changed its manifest")
+
+    def manifest(self, reference: str, media_types: Iterable[str]) -> Manifest:
+        """The manifest or index of that tag or digest. Whether it has that digest is for the caller to check."""
+        headers = {"Accept": ", ".join(media_types)}
+        with self._ask("GET", f"manifests/{reference}", {200}, headers=headers, stream=True) as answer:
+            content = b"".join(self._chunks(answer, MAX_MANIFEST_BYTES))
+            return Manifest(answer.headers.get("Content-Type", "").partition(";")[0].strip(), content)
+
+    def blob(self, blob: Descriptor, start: int = 0) -> Iterator[bytes]:
+        """The content of a blob from byte `start` on. Whether it has that digest is for the caller to check."""
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={start}-"} if start else {})}
+        with self._ask("GET", f"blobs/{blob.digest}", {200, 206}, headers=headers, stream=True) as answer:
+            # Not every registry can begin in the middle.
+            skipped = start if answer.status_code == 200 else 0
+            for chunk in self._chunks(answer, blob.size - start + skipped):
+                yield chunk[skipped:]
+                skipped = max(0, skipped - len(chunk))
+
+    def _chunks(self, answer: requests.Response, limit_bytes: int) -> Iterator[bytes]:
+        """The body of an answer, which must not be longer than that."""
+        try:
+            for chunk in answer.iter_content(CHUNK_BYTES):
+                limit_bytes -= len(chunk)
+                if limit_bytes < 0:
+                    raise self.explainer.not_a_registry()
+                yield chunk
+        except requests.RequestException as error:
+            raise self.explainer.failure(error) from None
+
+    def _ask(
+        self,
+        method: str,
+        place: str,
+        expected: Collection[int],
+        *,
+        body: Body | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """One request below this repository, or to an address that the registry has named."""
+        answer = self._send(method, urljoin(self._url, place), body, headers or {}, stream=stream)
+        if answer.status_code == 401 and getattr(self._oras.auth, "token", None):
+            # The token has expired, or was given for less than this request needs.
+            self._oras.auth.token = None
+            answer = self._send(method, urljoin(self._url, place), body, headers or {}, stream=stream)
+        if answer.status_code not in expected:
+            raise self.explainer.answer(answer)
+        return answer
+
+    def _send(
+        self, method: str, url: str, body: Body | bytes | None, headers: Mapping[str, str], *, stream: bool
+    ) -> requests.Response:
+        try:
+            headers = {**headers, **self._headers}
+            answer: requests.Response = _do_request(self._oras, url, method, data=body, headers=headers, stream=stream)
+        except requests.RequestException as error:
+            raise self.explainer.failure(error) from None
+        except ValueError:  # oras got no token for us; the last answer says why
+            if self._last is None:
+                raise self.explainer.not_a_registry() from None
+            raise self.explainer.answer(self._last) from None
+        return answer
+
+    def _note(self, answer: requests.Response, **_: Any) -> None:
+        self._last = answer
