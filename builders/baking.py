@@ -96,30 +96,36 @@ def _within(folder: Path, name: str, model: str) -> Path:
 
 
 def pack(weights: WeightsSet) -> list[Packed]:
-    """The layers of a set, large files first. Pure.
+    """The layers of a set, large files first.
 
     A large file lies under its own digest in `/models/blobs`, and the set has a link to it: so another set that holds
     the same file, under whatever name, shares the layer. There are at most 64; where more files are large, some share.
     """
     large = {file.sha256: file for _, file in weights.files if file.size >= LARGE_BYTES}
-    layers = [_of_blobs(group) for group in _groups([large[digest] for digest in sorted(large)], MOST_LAYERS - 1)]
+    names = {file.sha256: name for name, file in reversed(weights.files)}
+    layers = [
+        _of_blobs([large[digest] for digest in group], names[group[0]])
+        for group in _groups(sorted(large), MOST_LAYERS - 1)
+    ]
     bundle = {
         f"{weights.folder}/{name}": (
             Link(_up(name) + f"blobs/{file.sha256}") if file.size >= LARGE_BYTES else File(file.path, lasting=True)
         )
         for name, file in weights.files
     }
-    return [*layers, Packed("the model's small files", _key("bundle", weights.digest, LARGE_BYTES), bundle)]
+    return [*layers, Packed("the small files of the model", _key("bundle", weights.digest, LARGE_BYTES), bundle)]
 
 
-def _groups(files: Sequence[StoredFile], most: int) -> Iterator[Sequence[StoredFile]]:
-    size = max(1, ceil(len(files) / most))
-    return (files[start : start + size] for start in range(0, len(files), size))
+def _groups(digests: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    size = max(1, ceil(len(digests) / most))
+    return (digests[start : start + size] for start in range(0, len(digests), size))
 
 
-def _of_blobs(files: Sequence[StoredFile]) -> Packed:
+def _of_blobs(files: Sequence[StoredFile], first: str) -> Packed:
+    """first: the name of the first of the files in the set."""
     tree: Tree = {f"{MODELS}/blobs/{file.sha256}": File(file.path, lasting=True) for file in files}
-    return Packed("the model's weights", _key("blobs", *(file.sha256 for file in files)), tree)
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return Packed(f"weights: {first}{more}", _key("blobs", *(file.sha256 for file in files)), tree)
 
 
 def _up(name: str) -> str:

@@ -1,0 +1,60 @@
+"""How a container of each kind of image starts, and what its labels say of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from builders.code import ImageKind
+from builders.images.layout import BaseImage, ImageConfig, Platform
+
+ROOT: Final = "/opt/model-compose"
+PACKAGES: Final = f"{ROOT}/packages"
+BENTO: Final = f"{ROOT}/bento"
+CODE: Mapping[ImageKind, str] = {"task": f"{BENTO}/src", "router": f"{ROOT}/code", "page": f"{ROOT}/code"}
+"""Where our own packages lie."""
+SETTINGS: Mapping[ImageKind, str] = {kind: f"{ROOT}/{kind}.json" for kind in CODE}
+PORTS: Mapping[ImageKind, int] = {"task": 3000, "router": 8080, "page": 8081}
+MODULES: Mapping[ImageKind, str] = {"task": "services.entry", "router": "services.router.app", "page": "ui.app"}
+USER: Final = "10001:10001"
+LABELS: Final = "model-compose"
+"""What our own labels begin with."""
+
+_EVERYWHERE: Final = {
+    "HOME": "/tmp",  # noqa: S108 - the one place that a read-only container may write to
+    "USER": "model",  # nobody is called 10001, and Python asks
+    "LANG": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_OF_A_KIND: Final[Mapping[ImageKind, Mapping[str, str]]] = {
+    "task": {
+        "BENTOML_HOME": "/tmp/bentoml",  # noqa: S108 - as above
+        "BENTOML_DO_NOT_TRACK": "True",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    },
+    "router": {},
+    "page": {"GRADIO_ANALYTICS_ENABLED": "False"},
+}
+
+
+def image_config(
+    kind: ImageKind, base: BaseImage, platform: Platform, labels: Mapping[str, str], created: str | None = None
+) -> ImageConfig:
+    """The config of an image on this base. Nothing of the base is kept but its variables."""
+    env = {**base.config.env, **_EVERYWHERE, **_OF_A_KIND[kind], "PYTHONPATH": f"{CODE[kind]}:{PACKAGES}"}
+    start = ("python3", "-P", "-m", MODULES[kind], SETTINGS[kind], "--host", "0.0.0.0", "--port", str(PORTS[kind]))  # noqa: S104 - of a container
+    return replace(
+        ImageConfig(platform=platform),
+        env=env,
+        labels=labels,
+        entrypoint=start,
+        user=USER,
+        working_dir=ROOT,
+        stop_signal="SIGTERM",
+        ports=(PORTS[kind],),
+        created=created,
+    )
