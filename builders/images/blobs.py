@@ -4,19 +4,26 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import os
 import tempfile
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from builders.hub_cache import only_one
 from builders.images.compressing import Compression, compressor
 from builders.images.layout import Layer
 from builders.images.tar import CHUNK_BYTES, ChangedError
 
-_LOCK = ".lock"
+Advance = Callable[[int], None]
+"""Is told of bytes that were done."""
+
+_BEGUN = ".model-compose-"
+
+
+def ignore(_: int) -> None:
+    """An Advance for whom nobody watches."""
 
 
 class Begun:
@@ -26,8 +33,8 @@ class Begun:
     """
 
     def __init__(self, folder: Path) -> None:
-        with only_one(folder / _LOCK):
-            self._file = tempfile.NamedTemporaryFile(dir=folder, delete=False, buffering=0)  # noqa: SIM115 (closed by __exit__)
+        with alone_in(folder):
+            self._file = tempfile.NamedTemporaryFile(dir=folder, prefix=_BEGUN, delete=False, buffering=0)  # noqa: SIM115 (closed by __exit__)
             fcntl.flock(self._file, fcntl.LOCK_EX)
         self._path = Path(self._file.name)
         self._sha256 = hashlib.sha256()
@@ -45,10 +52,10 @@ class Begun:
         """Of what was written so far."""
         return f"sha256:{self._sha256.hexdigest()}"
 
-    def place(self, target: Path) -> None:
-        """Let the file appear at `target`, readable by whoever may read the folder and writable by nobody."""
+    def place(self, target: Path, mode: int = 0o444) -> None:
+        """Let the file appear at `target`."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._path.chmod(0o444)
+        self._path.chmod(mode)
         self._path.replace(target)
 
     def __enter__(self) -> Self:
@@ -61,12 +68,22 @@ class Begun:
 
 def sweep(folder: Path) -> None:
     """Remove what processes that are gone had begun in `folder`."""
-    with only_one(folder / _LOCK):
-        for path in folder.iterdir():
+    with alone_in(folder):
+        for path in folder.glob(f"{_BEGUN}*"):
             with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-                if path.name != _LOCK:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for this folder, then be the one that is. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +160,9 @@ class ComposedBlob(io.RawIOBase):
 class LayerWriter:
     """Takes the tar of a layer into a file, compressed on the way."""
 
-    def __init__(self, begun: Begun, compression: Compression) -> None:
+    def __init__(self, begun: Begun, compression: Compression, advance: Advance = ignore) -> None:
         self._begun = begun
+        self._advance = advance
         self._compression = compression
         self._compressor = None if compression is Compression.NONE else compressor(compression)
         self._tar = hashlib.sha256()
@@ -155,6 +173,7 @@ class LayerWriter:
         else:
             self._tar.update(data)
             self._begun.write(self._compressor.compress(bytes(data)))
+        self._advance(len(data))
 
     def write_file(self, source: Path, size: int, /) -> None:
         for chunk in _chunks(source, size):
@@ -171,7 +190,8 @@ class LayerWriter:
 class LayerComposer:
     """Takes the tar of a layer as its parts: the files stay where they are and are only read to be hashed."""
 
-    def __init__(self) -> None:
+    def __init__(self, advance: Advance = ignore) -> None:
+        self._advance = advance
         self._sha256 = hashlib.sha256()
         self._between = bytearray()
         self._parts: list[Part] = []
@@ -184,6 +204,7 @@ class LayerComposer:
         part = Extern.of(source)
         for chunk in _chunks(source, size):
             self._sha256.update(chunk)
+            self._advance(len(chunk))
         self._end_bytes()
         self._parts.append(part)
 

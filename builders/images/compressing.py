@@ -12,7 +12,8 @@ from builders.images.layout import MediaType
 BLOCK_BYTES = 1 << 20
 """What one thread compresses at a time. The bytes that come out depend on it."""
 _WINDOW_BYTES = 32 << 10
-_GZIP_LEVEL = 6
+_GZIP_LEVEL = 4
+"""6 takes twice as long for 6 % less."""
 _ZSTD_LEVEL = 6
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """Deflate, no name, time 0, unknown system."""

@@ -3,20 +3,20 @@
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from builders.hub_cache import only_one, own_cache
 from builders.images.blobs import (
+    Advance,
     Begun,
     ComposedBlob,
     LayerComposer,
     LayerWriter,
     Part,
+    ignore,
     parts_from_json,
     parts_to_json,
     size_of,
@@ -24,7 +24,8 @@ from builders.images.blobs import (
 )
 from builders.images.compressing import Compression
 from builders.images.layout import BaseImage, Image, Layer, MediaType
-from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, write_tar
+from builders.images.space import check_space
+from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, content_size, write_tar
 from infra.errors import ExitCode, UserError
 
 CACHE_VARIABLE = "MODEL_COMPOSE_CACHE"
@@ -68,20 +69,22 @@ class BlobStore:
         purpose: str,
         compression: Compression = Compression.NONE,
         mtime: int = 0,
+        advance: Advance = ignore,
     ) -> tuple[Layer, bool]:
         """The layer of what `make` returns, and whether it was there already.
 
         key: says all that the content depends on; `make` is not called where a layer of this key is whole. Whoever else
-        wants the same layer meanwhile waits for it.
+        wants the same layer meanwhile waits for it. advance: called with the number of bytes that were read.
 
-        Raises UserError (exit 3) for a tree that no layer can hold or that changes meanwhile, OSError of the disk.
+        Raises UserError: exit 3 for a tree that no layer can hold or that changes meanwhile, 4 for a disk that is too
+        small; OSError for what else the disk refuses.
         """
         name = _hex(f"{_FORMAT}\n{compression}\n{mtime}\n{key}")
         with only_one(self.root / "locks" / name):
             known = self._known_layer(name, purpose)
             if known is not None:
                 return known, True
-            layer = self._write_layer(make(), purpose, compression, mtime)
+            layer = self._write_layer(make(), purpose, compression, mtime, advance)
             self._remember("layers", name, layer.to_json())
             return layer, False
 
@@ -108,16 +111,17 @@ class BlobStore:
         layer = Layer.from_json({**value, "purpose": purpose}) if value else None
         return layer if layer is not None and self.has(layer.digest, layer.size) else None
 
-    def _write_layer(self, tree: Tree, purpose: str, compression: Compression, mtime: int) -> Layer:
+    def _write_layer(self, tree: Tree, purpose: str, compression: Compression, mtime: int, advance: Advance) -> Layer:
         try:
             if compression is Compression.NONE and _lasts(tree):
-                composer = LayerComposer()
+                composer = LayerComposer(advance)
                 write_tar(tree, composer, mtime=mtime)
                 layer, parts = composer.finish(purpose)
                 self._write(self._composed(layer.digest), json.dumps(parts_to_json(parts)).encode())
                 return layer
+            check_space(self.root, content_size(tree))
             with self._begin() as begun:
-                writer = LayerWriter(begun, compression)
+                writer = LayerWriter(begun, compression, advance)
                 write_tar(tree, writer, mtime=mtime)
                 layer = writer.finish(purpose)
                 begun.place(self._blob(layer.digest))
@@ -237,29 +241,6 @@ class BlobStore:
 
     def _composed(self, digest: str) -> Path:
         return self.root / "composed" / _checked(digest).replace(":", "/")
-
-
-def copy_blob(store: BlobStore, digest: str, target: Path) -> None:
-    """Let the blob lie at `target` too: as a hard link where the disk allows it, else as a checked copy.
-
-    Raises FileNotFoundError when the store has no such blob, OSError of the disk.
-    """
-    source = store.path(digest)
-    if source is not None:
-        try:
-            os.link(source, target)
-        except FileExistsError:
-            return
-        except OSError:
-            shutil.copyfile(source, target)
-        return
-    found = hashlib.sha256()
-    with store.open(digest) as blob, target.open("wb") as file:
-        while chunk := blob.read(CHUNK_BYTES):
-            found.update(chunk)
-            file.write(chunk)
-    if f"sha256:{found.hexdigest()}" != digest:
-        raise DigestError(digest)
 
 
 def _lasts(tree: Tree) -> bool:

@@ -12,7 +12,8 @@ from infra.errors import ExitCode, UserError
 
 CHUNK_BYTES = 1 << 20
 _WHITEOUT = ".wh."
-_END = bytes(2 * tarfile.BLOCKSIZE)
+END = bytes(2 * tarfile.BLOCKSIZE)
+"""What stands at the end of a tar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +75,36 @@ def write_tar(tree: Tree, sink: Sink, *, mtime: int = 0) -> None:
         match entry:
             case Folder():
                 info.type, info.mode = tarfile.DIRTYPE, 0o755
-                _header(info, sink)
+                sink.write(header(info))
             case Link(target):
                 info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, target
-                _header(info, sink)
+                sink.write(header(info))
             case File(source, executable):
                 info.mode = 0o755 if executable else 0o644
                 info.size = len(source) if isinstance(source, bytes) else source.stat().st_size
-                _header(info, sink)
+                sink.write(header(info))
                 if isinstance(source, bytes):
                     sink.write(source)
                 elif info.size:
                     sink.write_file(source, info.size)
-                sink.write(bytes(-info.size % tarfile.BLOCKSIZE))
-    sink.write(_END)
+                sink.write(padding(info.size))
+    sink.write(END)
 
 
-def _header(info: tarfile.TarInfo, sink: Sink) -> None:
-    sink.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict"))
+def content_size(tree: Tree) -> int:
+    """How many bytes the files of a layer have together; its tar is a little longer. Raises OSError."""
+    files = (entry.source for entry in tree.values() if isinstance(entry, File))
+    return sum(len(source) if isinstance(source, bytes) else source.stat().st_size for source in files)
+
+
+def header(info: tarfile.TarInfo) -> bytes:
+    """What a tar has before the content of a file."""
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+
+
+def padding(size: int) -> bytes:
+    """What it has behind that content."""
+    return bytes(-size % tarfile.BLOCKSIZE)
 
 
 def _with_parents(tree: Tree) -> dict[str, Entry]:

@@ -1,0 +1,98 @@
+"""Writes images as one tar that engines and other tools load: an OCI layout with what older engines want beside it."""
+
+import io
+import json
+import tarfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+from builders.images.layout import Image, Layer, MediaType, exact_json
+from builders.images.reference import Reference
+from builders.images.store import BlobStore
+from builders.images.tar import CHUNK_BYTES, END, header, padding
+
+LAYOUT = exact_json({"imageLayoutVersion": "1.0.0"})
+_REF_NAME = "org.opencontainers.image.ref.name"
+_FULL_NAME = "io.containerd.image.name"
+
+
+def index_entry(name: str, image: Image) -> dict[str, Any]:
+    """How the index of a layout names an image, for skopeo and for containerd."""
+    platform = json.loads(image.config)
+    return {
+        **image.descriptor.to_json(),
+        "platform": {key: platform[key] for key in ("os", "architecture", "variant") if key in platform},
+        "annotations": {_REF_NAME: name, _FULL_NAME: str(Reference.parse(name))},
+    }
+
+
+def name_of(entry: Mapping[str, Any]) -> str | None:
+    """The name in an entry of an index; None when it has none."""
+    name = (entry.get("annotations") or {}).get(_REF_NAME)
+    return name if isinstance(name, str) else None
+
+
+def index_of(entries: Iterable[Mapping[str, Any]]) -> bytes:
+    """The index of a layout."""
+    ordered = sorted(entries, key=lambda entry: (name_of(entry) or "", entry["digest"]))
+    return exact_json({"schemaVersion": 2, "mediaType": MediaType.INDEX, "manifests": ordered})
+
+
+def whole_archive(images: Mapping[str, Image], store: BlobStore) -> Iterator[bytes]:
+    """The archive of some images, by name, in pieces; equal images give equal bytes. Raises FileNotFoundError."""
+    yield from _member("index.json", index_of(index_entry(name, image) for name, image in images.items()))
+    yield from _member("manifest.json", _engine_manifest(images))
+    yield from _member("oci-layout", LAYOUT)
+    small = {image.digest: image.manifest for image in images.values()}
+    small |= {image.config_descriptor.digest: image.config for image in images.values()}
+    for digest, content in sorted(small.items()):
+        yield from _member(blob_path(digest), content)
+    layers = {layer.digest: layer for image in images.values() for layer in image.layers}
+    yield from _layers(layers.values(), store)
+    yield END
+
+
+def partial_archive(name: str, image: Image, layers: Collection[Layer], store: BlobStore) -> Iterator[bytes]:
+    """The archive of an image with only these layers, for an engine that has all others."""
+    yield from _member("manifest.json", _engine_manifest({name: image}))
+    yield from _member(blob_path(image.config_descriptor.digest), image.config)
+    yield from _layers(layers, store)
+    yield END
+
+
+def blob_path(digest: str) -> str:
+    """Where a layout has a blob."""
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _engine_manifest(images: Mapping[str, Image]) -> bytes:
+    """What engines read that know no OCI layouts: 20.10 to 24."""
+    return exact_json(
+        [
+            {
+                "Config": blob_path(image.config_descriptor.digest),
+                "RepoTags": [Reference.parse(name).familiar],
+                "Layers": [blob_path(layer.digest) for layer in image.layers],
+            }
+            for name, image in sorted(images.items())
+        ]
+    )
+
+
+def _layers(layers: Iterable[Layer], store: BlobStore) -> Iterator[bytes]:
+    for layer in sorted(layers, key=lambda layer: layer.digest):
+        with store.open(layer.digest) as blob:
+            yield from _file(blob_path(layer.digest), layer.size, blob)
+
+
+def _member(path: str, content: bytes) -> Iterator[bytes]:
+    return _file(path, len(content), io.BytesIO(content))
+
+
+def _file(path: str, size: int, content: BinaryIO) -> Iterator[bytes]:
+    info = tarfile.TarInfo(path)
+    info.mode, info.size = 0o644, size
+    yield header(info)
+    while chunk := content.read(CHUNK_BYTES):
+        yield chunk
+    yield padding(size)

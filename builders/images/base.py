@@ -1,0 +1,129 @@
+"""Finds the image that others are built on, wherever it is, and pins it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from builders.images.blobs import Advance, ignore
+from builders.images.layout import BaseImage, Platform
+from builders.images.reading import (
+    NotAnImageError,
+    chunks_of,
+    key_of,
+    read_layout,
+    read_root,
+    read_saved,
+)
+from builders.images.reference import Reference
+from builders.images.store import BlobStore
+from infra.errors import ExitCode, UserError
+
+DEFAULT = "python:3.11-slim"
+_KINDS = ("docker-daemon:", "oci:", "archive:", "tar:")
+_OTHERS = "or name another base: --base docker-daemon:NAME, oci:DIR, archive:FILE, tar:FILE or REGISTRY/NAME"
+
+
+def find_base(
+    reference: str,
+    store: BlobStore,
+    *,
+    platform: Platform,
+    environ: Mapping[str, str],
+    pinned: str | None = None,
+    advance: Advance = ignore,
+) -> BaseImage:
+    """The base image of that reference, its layers in the store.
+
+    reference: an image of a registry; `docker-daemon:NAME`, one of the engine; `oci:DIR`, an OCI layout;
+    `archive:FILE`, what `docker save` writes; `tar:FILE`, a root file system. A path that begins with ./ or / is a
+    layout or a root.
+    pinned: the digest that an earlier build found. Where the store has that base, nobody is asked; a registry is asked
+    for exactly that; anything else is read anew, and the caller compares.
+
+    Raises UserError: exit 3 for what is no image to build on, 4 for what cannot be reached, both naming --base.
+    """
+    known = store.base(key_of(pinned, platform)) if pinned else None
+    if known is not None:
+        return replace(known, reference=reference)
+    kind, place = _split(reference)
+    with _explained(reference):
+        match kind:
+            case "docker-daemon":
+                return _from_engine(reference, place, store, platform, environ)
+            case "oci":
+                return read_layout(reference, _existing(place), store, platform)
+            case "archive":
+                with _existing(place).open("rb") as file:
+                    return read_saved(reference, chunks_of(file), store, platform)
+            case "tar":
+                return read_root(reference, _existing(place), store, platform)
+    return _from_registry(reference, store, platform, environ, pinned, advance)
+
+
+def _split(reference: str) -> tuple[str, str]:
+    for kind in _KINDS:
+        if reference.startswith(kind):
+            return kind[:-1], reference.removeprefix(kind)
+    if reference.startswith(("./", "../", "/", "~")):
+        return ("oci" if Path(reference).expanduser().is_dir() else "tar"), reference
+    return "registry", reference
+
+
+def _existing(place: str) -> Path:
+    path = Path(place).expanduser()
+    if not path.exists():
+        raise NotAnImageError("there is no such file or folder")
+    return path
+
+
+@contextmanager
+def _explained(reference: str) -> Iterator[None]:
+    try:
+        yield
+    except NotAnImageError as error:
+        raise UserError(
+            f"{reference} is no base to build on: {error}", hint=f"mend it, {_OTHERS}", exit_code=ExitCode.FILE
+        ) from None
+
+
+def _from_engine(
+    reference: str, name: str, store: BlobStore, platform: Platform, environ: Mapping[str, str]
+) -> BaseImage:
+    from infra.docker.engine import connect
+
+    engine = connect(environ)
+    try:
+        found = Reference.parse(name).familiar if not name.startswith("sha256:") else name
+        known = store.base(key_of(engine.image_id(found), platform))
+        if known is not None:
+            return replace(known, reference=reference)
+        return read_saved(reference, engine.save_image(found), store, platform)
+    except UserError as error:
+        raise _with_remedy(error) from None
+    finally:
+        engine.close()
+
+
+def _from_registry(
+    reference: str,
+    store: BlobStore,
+    platform: Platform,
+    environ: Mapping[str, str],
+    pinned: str | None,
+    advance: Advance,
+) -> BaseImage:
+    from builders.images.registry import pull
+
+    named = Reference.parse(reference)
+    with _explained(reference):
+        try:
+            base = pull(named.pinned(pinned) if pinned else named, store, platform, environ, advance)
+        except UserError as error:
+            raise _with_remedy(error) from None
+    return replace(base, reference=reference)
+
+
+def _with_remedy(error: UserError) -> UserError:
+    hint = f"{error.hint}, {_OTHERS}" if error.hint else _OTHERS
+    return UserError(error.message, hint=hint, exit_code=error.exit_code)

@@ -1,0 +1,213 @@
+"""Hands finished images out of the store: as a folder, as one file, or into an engine."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+from builders.images.archives import LAYOUT, blob_path, index_entry, index_of, name_of, partial_archive, whole_archive
+from builders.images.blobs import Advance, Begun, alone_in, ignore, sweep
+from builders.images.layout import Image, Layer
+from builders.images.reading import chunks_of
+from builders.images.space import check_space
+from builders.images.store import BlobStore, DigestError
+from infra.errors import ExitCode, UserError
+
+_INDEX = "index.json"
+_MARK = "oci-layout"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where images are to go. place: the folder or the file; None for the engine."""
+
+    kind: Literal["oci", "archive", "docker"]
+    place: Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `oci:DIR`, `archive:FILE` or `docker`; raises UserError (exit 2)."""
+        match text.partition(":"):
+            case ["docker", "", ""]:
+                return cls("docker")
+            case ["oci" | "archive" as kind, ":", place] if place:
+                return cls(kind, Path(place).expanduser())
+        raise UserError(
+            f"{text!r} is no place for images",
+            hint="write oci:DIR, archive:FILE or docker",
+            exit_code=ExitCode.USAGE,
+        )
+
+
+def write_layout(images: Mapping[str, Image], store: BlobStore, folder: Path, advance: Advance = ignore) -> None:
+    """Put images, by name, into the OCI layout `folder`, beside what it holds already.
+
+    The index, which names them, comes last and in one step. Blobs are hard links where the disk allows it.
+    advance: called with the bytes of each blob that is there.
+
+    Raises UserError: exit 3 for a folder that holds other things, 4 for a disk that is too small; OSError.
+    """
+    if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder} is no OCI layout, and not empty", hint="name a folder of its own", exit_code=ExitCode.FILE
+        )
+    layers = {layer.digest: layer for image in images.values() for layer in image.layers}.values()
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    sweep(blobs)
+    check_space(folder, sum(layer.size for layer in layers if not _comes_free(layer, store, folder)))
+    for layer in layers:
+        _copy(layer, store, folder)
+        advance(layer.size)
+    for image in images.values():
+        for descriptor, content in ((image.descriptor, image.manifest), (image.config_descriptor, image.config)):
+            _write(folder / blob_path(descriptor.digest), content, blobs)
+    with alone_in(folder):
+        _write(folder / _MARK, LAYOUT, blobs)
+        entries = {name: index_entry(name, image) for name, image in images.items()}
+        others = [entry for entry in _entries(folder) if name_of(entry) not in entries]
+        _write(folder / _INDEX, index_of([*others, *entries.values()]), blobs)
+
+
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads((folder / _INDEX).read_bytes())["manifests"])
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / _INDEX} is broken", hint="name another folder", exit_code=ExitCode.FILE) from None
+
+
+def _comes_free(layer: Layer, store: BlobStore, folder: Path) -> bool:
+    """Whether the layer takes no room there: it is there, or a link will do."""
+    source = store.path(layer.digest)
+    linked = source is not None and source.stat().st_dev == folder.stat().st_dev
+    return linked or _is_whole(folder / blob_path(layer.digest), layer.size)
+
+
+def _copy(layer: Layer, store: BlobStore, folder: Path) -> None:
+    target = folder / blob_path(layer.digest)
+    if _is_whole(target, layer.size):
+        return
+    source = store.path(layer.digest)
+    if source is not None:
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    with store.open(layer.digest) as blob, Begun(target.parent) as begun:
+        for chunk in chunks_of(blob):
+            begun.write(chunk)
+        if begun.digest != layer.digest:
+            raise DigestError(layer.digest)
+        begun.place(target)
+
+
+def _is_whole(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _write(path: Path, content: bytes, scratch: Path) -> None:
+    with Begun(scratch) as begun:
+        begun.write(content)
+        begun.place(path, mode=0o644)
+
+
+def write_archive(images: Mapping[str, Image], store: BlobStore, file: Path, advance: Advance = ignore) -> str:
+    """Write images, by name, into one file that `docker load`, podman and skopeo read; returns its digest.
+
+    The file appears once it is whole; equal images make equal files. advance: called with the bytes that were written.
+
+    Raises UserError (exit 4) for a disk that is too small, OSError.
+    """
+    folder = file.absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    check_space(folder, sum(image.size for image in images.values()))
+    with Begun(folder) as begun:
+        for chunk in whole_archive(images, store):
+            begun.write(chunk)
+            advance(len(chunk))
+        begun.place(file, mode=0o644)
+        return begun.digest
+
+
+class EngineImages(Protocol):
+    """What we ask of an engine about its images."""
+
+    def image_layers(self) -> Mapping[str, Sequence[str]]:
+        """The diff ids of each image that it has, by the image's id."""
+
+    def image_id(self, reference: str) -> str:
+        """Raises UserError when there is no such image."""
+
+    def load_image(self, archive: Iterable[bytes]) -> None: ...
+
+    def tag_image(self, image_id: str, name: str) -> None: ...
+
+    def image_folder(self) -> Path | None:
+        """Where it keeps images, if that is on this machine and can be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an engine was sent: how many layers, and all bytes."""
+
+    layers: int
+    size: int
+
+
+def load(name: str, image: Image, store: BlobStore, engine: EngineImages, advance: Advance = ignore) -> Loaded:
+    """Have the image in the engine under `name`; only what the engine lacks is sent, where it can do with that.
+
+    advance: called with the bytes that were sent. Raises UserError (exit 4).
+    """
+    have = engine.image_layers()
+    ids = {image.config_descriptor.digest, image.digest}  # engines that keep images in containerd name them so
+    if there := ids & have.keys():
+        engine.tag_image(there.pop(), name)
+        return Loaded(0, 0)
+    known = max((_common(image.layers, diff_ids) for diff_ids in have.values()), default=0)
+    if known:
+        missing = image.layers[known:]
+        sent = _Counted(partial_archive(name, image, missing, store), advance)
+        with contextlib.suppress(UserError):
+            engine.load_image(sent)
+            if engine.image_id(name) in ids:
+                return Loaded(len(missing), sent.size)
+    folder = engine.image_folder()
+    if folder is not None:
+        check_space(folder, 2 * image.size)  # the engine unpacks the archive first, and then its layers
+    sent = _Counted(whole_archive({name: image}, store), advance)
+    engine.load_image(sent)
+    if engine.image_id(name) not in ids:
+        raise UserError(
+            f"the Docker engine has made another image of {name}",
+            hint="update Docker, or take the image from an archive or a registry",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    return Loaded(len(image.layers), sent.size)
+
+
+def _common(layers: Sequence[Layer], diff_ids: Sequence[str]) -> int:
+    """How many layers at the beginning an image shares with another one."""
+    pairs = zip((layer.diff_id for layer in layers), diff_ids, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+class _Counted(Iterable[bytes]):
+    """Pieces whose bytes are counted as they are taken."""
+
+    def __init__(self, pieces: Iterable[bytes], advance: Advance) -> None:
+        self._pieces = pieces
+        self._advance = advance
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.size += len(piece)
+            self._advance(len(piece))
+            yield piece
