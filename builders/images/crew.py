@@ -1,0 +1,86 @@
+"""Threads that move the blobs of one repository side by side, each over a connection of its own."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from types import TracebackType
+from typing import BinaryIO, Self, TypeVar
+
+from builders.images.blobs import Advance
+from builders.images.repository import CHUNK_BYTES, Body, Registry, Repository
+
+_WORKERS = 4
+
+T = TypeVar("T")
+Work = Callable[[Repository, threading.Event], T]
+"""What a thread does with its connection; the event says that it is in vain."""
+
+
+class Crew:
+    """Threads that work on one repository, each over a connection of its own; the first failure ends all of them."""
+
+    def __init__(self, registry: Registry, repository: str) -> None:
+        self._stopped = threading.Event()
+        self._clients = [registry.repository(repository) for _ in range(_WORKERS)]
+        self._free: SimpleQueue[Repository] = SimpleQueue()
+        for client in self._clients:
+            self._free.put(client)
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="registry")
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        return self._pool.submit(self._do, work)
+
+    def _do(self, work: Work[T]) -> T:
+        client = self._free.get()
+        try:
+            return work(client, self._stopped)
+        finally:
+            self._free.put(client)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        for client in self._clients:
+            client.close()
+
+
+class StoppedError(Exception):
+    """Another transfer has failed, so this one is in vain."""
+
+
+class BlobBody(Body):
+    """A blob on its way: opened anew each time it is sent, and never whole in memory."""
+
+    def __init__(self, opened: Callable[[], BinaryIO], size: int, advance: Advance, stopped: threading.Event) -> None:
+        self._opened = opened
+        self._size = size
+        self._advance = advance
+        self._stopped = stopped
+        self._counted = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._count_up_to(0)
+        with self._opened() as blob:
+            while chunk := blob.read(CHUNK_BYTES):
+                if self._stopped.is_set():
+                    raise StoppedError
+                yield chunk
+                self._count_up_to(self._counted + len(chunk))
+
+    def count_all(self) -> None:
+        """All of it is there, whether or not it was sent."""
+        self._count_up_to(self._size)
+
+    def _count_up_to(self, total: int) -> None:
+        self._advance(total - self._counted)
+        self._counted = total
