@@ -146,9 +146,10 @@ class ComposedBlob(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         while not (count := self._current.readinto(buffer)):  # type: ignore[attr-defined] # both kinds have it
-            self._current.close()
-            if (part := next(self._parts, None)) is None:
+            part = next(self._parts, None)
+            if part is None:
                 return 0
+            self._current.close()
             self._current = io.BytesIO(part) if isinstance(part, bytes) else part.path.open("rb", buffering=0)
         return int(count)
 
@@ -164,7 +165,7 @@ class LayerWriter:
         self._begun = begun
         self._advance = advance
         self._compression = compression
-        self._compressor = None if compression is Compression.NONE else compressor(compression)
+        self._compressor = compressor(compression)
         self._tar = hashlib.sha256()
 
     def write(self, data: bytes | memoryview, /) -> None:
@@ -172,7 +173,7 @@ class LayerWriter:
             self._begun.write(data)
         else:
             self._tar.update(data)
-            self._begun.write(self._compressor.compress(bytes(data)))
+            self._begun.write(self._compressor.compress(data))
         self._advance(len(data))
 
     def write_file(self, source: Path, size: int, /) -> None:

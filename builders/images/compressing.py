@@ -40,16 +40,16 @@ class Compression(StrEnum):
 class Compressor(Protocol):
     """Takes bytes and gives back, sooner or later, fewer."""
 
-    def compress(self, data: bytes, /) -> bytes: ...
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
 
-def compressor(compression: Compression) -> Compressor:
-    """A fresh one of that kind."""
+def compressor(compression: Compression) -> Compressor | None:
+    """A fresh one of that kind; None for the one that does nothing."""
     match compression:
         case Compression.NONE:
-            return _Identity()
+            return None
         case Compression.GZIP:
             return _Gzip()
         case Compression.ZSTD:
@@ -57,14 +57,6 @@ def compressor(compression: Compression) -> Compressor:
 
             # With threads at all, their number does not change the bytes; a negative number means all processors.
             return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=-1).compressobj()
-
-
-class _Identity:
-    def compress(self, data: bytes, /) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
 
 
 class _Gzip:
@@ -80,7 +72,7 @@ class _Gzip:
         self._size = 0
         self._begun = False
 
-    def compress(self, data: bytes, /) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes:
         self._checksum = zlib.crc32(data, self._checksum)
         self._size += len(data)
         self._rest += data

@@ -14,7 +14,7 @@ from builders.images.blobs import Advance, Begun, alone_in, ignore, sweep
 from builders.images.layout import Image, Layer
 from builders.images.reading import chunks_of
 from builders.images.space import check_space
-from builders.images.store import BlobStore, DigestError
+from builders.images.store import BlobStore
 from infra.errors import ExitCode, UserError
 
 _INDEX = "index.json"
@@ -102,7 +102,11 @@ def _copy(layer: Layer, store: BlobStore, folder: Path) -> None:
         for chunk in chunks_of(blob):
             begun.write(chunk)
         if begun.digest != layer.digest:
-            raise DigestError(layer.digest)
+            raise UserError(
+                f"the layer with {layer.purpose} is not what it was: a file that it is made of was changed",
+                hint="build again",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
         begun.place(target)
 
 

@@ -169,7 +169,7 @@ class _Members:
         self._links: dict[str, str] = {}
 
     def read(self, archive: Iterable[bytes]) -> None:
-        with tarfile.open(fileobj=_Stream(archive), mode="r|") as tar:
+        with tarfile.open(fileobj=_Stream(archive), mode="r|", bufsize=CHUNK_BYTES) as tar:
             for member in tar:
                 if member.issym():
                     self._links[member.name] = _joined(member.name, member.linkname)

@@ -108,9 +108,12 @@ def padding(size: int) -> bytes:
 
 
 def _with_parents(tree: Tree) -> dict[str, Entry]:
-    entries = {_checked(path): entry for path, entry in tree.items()}
-    if len(entries) != len(tree):
-        raise _refused(next(iter(tree)), "is there twice")
+    entries: dict[str, Entry] = {}
+    for path, entry in tree.items():
+        if entries.setdefault(_checked(path), entry) is not entry:
+            raise _refused(path, "is there twice")
+        if isinstance(entry, Link):
+            _check_text(entry.target)
     for path in list(entries):
         for parent in PurePosixPath(path).parents:
             if str(parent) != "." and not isinstance(entries.setdefault(str(parent), Folder()), Folder):
@@ -121,15 +124,21 @@ def _with_parents(tree: Tree) -> dict[str, Entry]:
 def _checked(path: str) -> str:
     """The path as a tar has it, without a slash at the beginning or the end."""
     parts = path.removeprefix("/").split("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+    if any(part in ("", ".", "..") for part in parts):
         raise _refused(path, "is not a plain path")
     if any(part.startswith(_WHITEOUT) for part in parts):
         raise _refused(path, f"begins a name with {_WHITEOUT}, which in a layer means that a file is removed")
+    _check_text(path)
+    return "/".join(parts)
+
+
+def _check_text(path: str) -> None:
     try:
         path.encode()
     except UnicodeEncodeError:
         raise _refused(path, "is not UTF-8") from None
-    return "/".join(parts)
+    if "\0" in path:
+        raise _refused(path, "holds a zero byte")
 
 
 def folder_tree(
