@@ -5,8 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 from infra.control import Command, Outcome
 from infra.errors import ExitCode
@@ -20,6 +19,7 @@ from infra.secrets import Redactor
 from infra.service import Service, Surroundings
 from infra.state import RunState, ServiceState
 from infra.unit import Unit
+from infra.waiting import first_of
 
 HURRY_S = 2.0
 """How long services get that have nothing to finish, and all of them after a second interrupt."""
@@ -70,7 +70,7 @@ class Supervisor:
 
     async def settled(self) -> None:
         """Until each service is ready, failed or stopped, or somebody asked for a stop of all."""
-        await _first_of(self._all_settled(self.services), self.stop_requests.orderly.wait())
+        await first_of(self._all_settled(self.services), self.stop_requests.orderly.wait())
 
     async def carry_out(self, command: Command) -> list[Outcome]:
         """What a user wants done with some services; returns when it is done, or when everything ends first."""
@@ -81,7 +81,7 @@ class Supervisor:
         acted = set(names).difference(ended)
         if command.verb != "stop":
             acted = await self._begin(names)
-            await _first_of(self._all_settled(names), self.stop_requests.orderly.wait())
+            await first_of(self._all_settled(names), self.stop_requests.orderly.wait())
         return [_outcome(self.services[name], acted=name in acted) for name in names]
 
     async def close(self) -> None:
@@ -123,9 +123,9 @@ class Supervisor:
     async def _see_off(self, service: Service) -> None:
         requests = self.stop_requests
         grace_s = service.unit.stop_timeout_s if service.was_ready else min(service.unit.stop_timeout_s, HURRY_S)
-        await _first_of(service.ended.wait(), requests.hurried.wait(), timeout_s=grace_s)
+        await first_of(service.ended.wait(), requests.hurried.wait(), timeout_s=grace_s)
         if requests.hurried.is_set():
-            await _first_of(service.ended.wait(), requests.immediate.wait(), timeout_s=HURRY_S)
+            await first_of(service.ended.wait(), requests.immediate.wait(), timeout_s=HURRY_S)
         service.kill()
         await service.ended.wait()
 
@@ -199,12 +199,3 @@ def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
-
-
-async def _first_of(*waits: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:
-    tasks = [asyncio.create_task(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -1,0 +1,260 @@
+"""The few requests that we make to a Docker engine, with errors that a person can read."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from infra.docker.errors import LEAST_API, no_image, refused, too_old, unreachable
+
+PROJECT_LABEL: Final = "model-compose.project"
+SERVICE_LABEL: Final = "model-compose.service"
+KIND_LABEL: Final = "model-compose.kind"
+DIGEST_LABEL: Final = "model-compose.digest"
+
+_TIMEOUT_S: Final = 60
+_IMAGE_TIMEOUT_S: Final = 1800
+_GRACE_S: Final = 30
+_LONG_POOL: Final = 100
+"""Connections; each container whose output is followed holds one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A container that the engine has. digest: of what it was made from."""
+
+    id: str
+    service: str
+    kind: str
+    digest: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a container is. exit_code: meaningful once it has ended. pid: on the engine's machine, 0 for none.
+
+    health: `starting`, `healthy` or `unhealthy`, with the last answer of the check; empty without one.
+    """
+
+    running: bool
+    exit_code: int
+    out_of_memory: bool
+    pid: int
+    health: str
+    health_output: str
+    addresses: tuple[str, ...]
+    """In the networks that it is part of."""
+
+
+class Engine:
+    """A connection to an engine. All methods block, and raise EngineError. `connect` makes one."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self.client = client
+        self.address = address
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its containers are processes of this machine."""
+        return sys.platform == "linux" and self.address.startswith(("unix:", "http+unix:"))
+
+    def close(self) -> None:
+        self.client.close()
+
+    def image_id(self, reference: str) -> str:
+        """The digest of an image's configuration, which names all that is in it."""
+        from docker.errors import ImageNotFound
+
+        with self._asking(f"find the image {reference}"):
+            try:
+                return str(self.client.inspect_image(reference)["Id"])
+            except ImageNotFound:
+                raise no_image(reference) from None
+
+    def image_layers(self) -> dict[str, tuple[str, ...]]:
+        """The digests of the unpacked layers of every image, by the image's id."""
+        from docker.errors import ImageNotFound
+
+        layers = {}
+        with self._asking("look at its images"):
+            for image_id in {str(each["Id"]) for each in self.client.images()}:
+                with contextlib.suppress(ImageNotFound):  # somebody has removed it meanwhile
+                    found = self.client.inspect_image(image_id)
+                    layers[image_id] = tuple((found.get("RootFS") or {}).get("Layers") or ())
+        return layers
+
+    def save_image(self, reference: str) -> Iterator[bytes]:
+        """An image as the archive that `docker save` writes, in pieces."""
+        with self._asking(f"read the image {reference}"), self._patiently():
+            yield from self.client.get_image(reference)
+
+    def load_image(self, archive: Iterable[bytes]) -> None:
+        """Take the images of an archive in, with the names in it."""
+        with self._asking("load an image"), self._patiently():
+            for message in self.client.load_image(archive):
+                if "error" in message:
+                    raise refused("load an image", str(message["error"]))
+
+    def tag_image(self, image_id: str, name: str) -> None:
+        """Give an image that is there one more name, `REPOSITORY:TAG`."""
+        repository, _, tag = name.rpartition(":")
+        with self._asking(f"name an image {name}"):
+            self.client.tag(image_id, repository, tag)
+
+    def image_folder(self) -> Path | None:
+        """Where it keeps images, if that is on this machine and can be looked at."""
+        with self._asking("say where its images are"):
+            folder = Path(self.client.info()["DockerRootDir"])
+        return folder if self.is_local and os.access(folder, os.R_OK | os.X_OK) else None
+
+    @contextlib.contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """The engine says nothing while it unpacks or collects the layers of an image."""
+        self.client.timeout = _IMAGE_TIMEOUT_S
+        try:
+            yield
+        finally:
+            self.client.timeout = _TIMEOUT_S
+
+    def containers(self, project: str) -> list[Found]:
+        """All of a project, whether they run or not."""
+        with self._asking("list containers"):
+            listed = self.client.containers(all=True, filters={"label": f"{PROJECT_LABEL}={project}"})
+        return [
+            Found(
+                each["Id"],
+                each["Labels"].get(SERVICE_LABEL, ""),
+                each["Labels"].get(KIND_LABEL, ""),
+                each["Labels"].get(DIGEST_LABEL, ""),
+                each["State"] == "running",
+            )
+            for each in listed
+        ]
+
+    def state(self, container: str) -> State | None:
+        """None when there is no such container any more."""
+        from docker.errors import NotFound
+
+        with self._asking("look at a container"):
+            try:
+                found = self.client.inspect_container(container)
+            except NotFound:
+                return None
+        state = found["State"]
+        health = state.get("Health") or {}
+        checks = health.get("Log") or [{}]
+        networks = found["NetworkSettings"]["Networks"] or {}
+        return State(
+            running=state["Running"] or state["Restarting"],
+            exit_code=state["ExitCode"],
+            out_of_memory=state["OOMKilled"],
+            pid=state["Pid"],
+            health=health.get("Status", ""),
+            health_output=checks[-1].get("Output", ""),
+            addresses=tuple(each["IPAddress"] for each in networks.values() if each["IPAddress"]),
+        )
+
+    def make_network(self, project: str, name: str, *, internal: bool) -> None:
+        """Make it where it is absent; from an internal one nothing gets out."""
+        with self._asking(f"make the network {name}"):
+            if not self._networks(project, name):
+                self.client.create_network(name, "bridge", internal=internal, labels={PROJECT_LABEL: project})
+
+    def make_volume(self, project: str, name: str) -> None:
+        """Make it where it is absent."""
+        with self._asking(f"make the volume {name}"):
+            self.client.create_volume(name, labels={PROJECT_LABEL: project})
+
+    def remove_networks(self, project: str) -> None:
+        with self._asking("remove networks"):
+            for network in self._networks(project):
+                self.client.remove_network(network)
+
+    def _networks(self, project: str, name: str = "") -> list[str]:
+        listed = self.client.networks(filters={"label": f"{PROJECT_LABEL}={project}"})
+        return [each["Id"] for each in listed if name in ("", each["Name"])]
+
+    def create(self, service: str, name: str, config: Mapping[str, Any]) -> str:
+        """A container that does not run yet; its id."""
+        with self._asking(f"make a container for {service}"):
+            return str(self.client.create_container_from_config(dict(config), name)["Id"])
+
+    def join(self, service: str, container: str, network: str, alias: str) -> None:
+        """Put a container into one more network, under this name."""
+        with self._asking(f"connect {service} to its network"):
+            self.client.connect_container_to_network(container, network, aliases=[alias])
+
+    def put(self, container: str, path: str, archive: bytes) -> None:
+        """Unpack a tar archive into a folder of a container that can be written."""
+        with self._asking("write into a container"):
+            self.client.put_archive(container, path, archive)
+
+    def start(self, service: str, container: str) -> None:
+        with self._asking(f"start {service}"):
+            self.client.start(container)
+
+    def output(self, container: str, since: float | None) -> Iterator[bytes]:
+        """What a container prints until it ends, in pieces. since: seconds of the clock; None: from its start on."""
+        with self._asking("read a container's output"):
+            yield from self.client.logs(container, stream=True, since=since)
+
+    def signal(self, container: str, name: str) -> None:
+        """Send a signal; nothing happens to a container that has ended."""
+        from docker.errors import APIError
+
+        with self._asking("signal a container"), contextlib.suppress(APIError):
+            self.client.kill(container, name)
+
+    def stop(self, service: str, container: str) -> None:
+        """SIGTERM, and SIGKILL when it has not ended in the time that it was made with."""
+        with self._asking(f"stop {service}"):
+            grace_s = self.client.inspect_container(container)["Config"].get("StopTimeout")
+            self.client.stop(container, timeout=_GRACE_S if grace_s is None else grace_s)
+
+    def remove(self, container: str) -> None:
+        """Remove it with its anonymous volumes, killed where it runs; one that is gone is no failure."""
+        from docker.errors import APIError
+
+        with self._asking("remove a container"):
+            try:
+                self.client.remove_container(container, v=True, force=True)
+            except APIError as error:
+                if error.status_code not in (404, 409):  # 409: somebody else is removing it
+                    raise
+
+    @contextlib.contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            yield
+        except APIError as error:
+            raise refused(what, str(error.explanation or "")) from None
+        except (RequestException, DockerException, OSError) as error:
+            raise unreachable(self.address, error) from None
+
+
+def connect(environ: Mapping[str, str] = os.environ) -> Engine:
+    """The engine that DOCKER_HOST names, else Docker's current context; raises EngineError."""
+    import docker
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
+    settings: dict[str, Any] = {}
+    try:
+        settings = kwargs_from_env(environ) if environ.get("DOCKER_HOST") else ContextAPI.kwargs_from_context()
+        settings.setdefault("base_url", "unix:///var/run/docker.sock")
+        client = docker.APIClient(**settings, version="auto", timeout=_TIMEOUT_S, max_pool_size=_LONG_POOL)
+        answer = client.version(api_version=False)
+    except (DockerException, OSError, ValueError) as error:
+        raise unreachable(settings.get("base_url", "DOCKER_HOST"), error) from None
+    if tuple(int(part) for part in answer["ApiVersion"].split(".")) < LEAST_API:
+        client.close()
+        raise too_old(answer["Version"])
+    return Engine(client, settings["base_url"])

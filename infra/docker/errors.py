@@ -1,0 +1,94 @@
+"""What goes wrong with a Docker engine, each in a sentence of its own and with the next thing to type."""
+
+import errno
+import re
+import shutil
+from typing import Any, Final
+
+from infra.errors import ExitCode, UserError
+
+LEAST_API: Final = (1, 41)
+"""Of engine 20.10."""
+
+_REFUSALS: Final = (
+    ("no space left on device", "the Docker engine's disk is full", "`docker system df` shows what fills it, and"
+     " `docker image prune` removes images that nothing uses"),
+    ("could not select device driver", "the Docker engine gives containers no GPU", "install nvidia-container-toolkit"
+     " on its machine, or leave `gpu` out of `resources`"),
+    ("non-overlapping ipv4 address pool", "the Docker engine has no addresses left for another network",
+     "`docker network prune` removes networks that nothing uses"),
+    ("port is already allocated", "a port that the file names is taken", "set another port in the file"),
+    ("address already in use", "a port that the file names is taken", "set another port in the file"),
+    ("is already in use by container", "a container of this name is there that is none of ours", "`docker ps --all`"
+     " shows it, and `docker rm` removes it"),
+    ("range of cpus is from", "the Docker engine's machine has fewer processors than `resources` ask for",
+     "ask for less `cpu`"),
+)  # fmt: skip
+"""Part of what an engine says, the sentence, and the remedy."""
+
+
+class EngineError(UserError):
+    """Something that the engine cannot do, or the engine itself. gone: whether it may work the next time."""
+
+    def __init__(self, message: str, hint: str, *, gone: bool = False) -> None:
+        super().__init__(message, hint=hint, exit_code=ExitCode.ENVIRONMENT)
+        self.gone = gone
+
+
+def unreachable(address: str, error: BaseException) -> EngineError:
+    """Why there is nobody to talk to at `address`."""
+    code = _errno(error)
+    if code in (errno.EACCES, errno.EPERM):
+        return EngineError(
+            f"you may not use the Docker engine at {address}: permission denied",
+            "join its group with `sudo usermod --append --groups docker $USER` and log in again",
+        )
+    if code == errno.ENOENT and shutil.which("docker") is None:
+        return EngineError(
+            f"there is no Docker engine: nothing is at {address}",
+            "install Docker, let DOCKER_HOST name an engine, or use `--runtime process`",
+        )
+    if code in (errno.ENOENT, errno.ECONNREFUSED):
+        return EngineError(
+            f"the Docker engine is not running: nobody answers at {address}",
+            "start it with `sudo systemctl start docker` or Docker Desktop, or use `--runtime process`",
+            gone=True,
+        )
+    return EngineError(
+        f"the Docker engine at {address} cannot be reached",
+        "check DOCKER_HOST and the network, or use `--runtime process`",
+        gone=True,
+    )
+
+
+def too_old(version: str) -> EngineError:
+    return EngineError(
+        f"the Docker engine is too old: it is {version}, and 20.10 or newer is needed",
+        "update Docker, or use `--runtime process`",
+    )
+
+
+def no_image(reference: str) -> EngineError:
+    return EngineError(f"the image {reference} is not in the Docker engine", "`model-compose build` makes it")
+
+
+def refused(what: str, explanation: str) -> EngineError:
+    """The engine answered that it cannot do `what`, such as "start chat", and said why."""
+    said = explanation.lower()
+    for part, message, hint in _REFUSALS:
+        if part in said:
+            return EngineError(f"{message}, so it could not {what}", hint)
+    reason = re.sub(r"\s+", " ", explanation).strip()[:200]
+    return EngineError(f"the Docker engine could not {what}: {reason or 'it does not say why'}", "its log may say more")
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The system's error number somewhere in a chain of exceptions, as the libraries in between wrap it."""
+    seen: list[Any] = [error]
+    for current in seen:
+        if isinstance(current, OSError) and current.errno is not None:
+            return current.errno
+        if isinstance(current, BaseException):
+            inner = (current.__cause__, current.__context__, *current.args, getattr(current, "reason", None))
+            seen += [each for each in inner if isinstance(each, BaseException) and each not in seen]
+    return None

@@ -1,0 +1,130 @@
+"""One container while it runs: its output line by line, its end, and the signals that it gets."""
+
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+from infra.docker.engine import Engine, State
+from infra.docker.errors import EngineError
+from infra.logs import LineSplitter
+from infra.runtime import OnLine
+from infra.state import ProcessId
+
+T = TypeVar("T")
+
+_RETRY_S: Final = 1.0
+"""How often an engine that does not answer is asked again."""
+_SETTLE_S: Final = 0.05
+"""Between the end of a container's output and its own."""
+_BY_SIGNAL: Final = 128
+"""Exit statuses above it tell of a signal, as a shell has it."""
+
+
+class ContainerLife:
+    """Follows a container that runs from `since` on (seconds of the clock; None: from its start).
+
+    process: its first one, where that is one of this machine.
+    """
+
+    def __init__(
+        self, engine: Engine, container: str, process: ProcessId | None, on_line: OnLine, since: float | None
+    ) -> None:
+        self.id = process
+        self._container = container
+        self._engine = engine
+        self._on_line = on_line
+        self._since = since
+        self._loop = asyncio.get_running_loop()
+        self._status: asyncio.Future[int] = self._loop.create_future()
+        self._killed = threading.Event()
+        threading.Thread(target=self._follow, name=f"container-{container[:12]}", daemon=True).start()
+
+    async def wait(self) -> int:
+        """The exit status (negative: the signal), once its output is read; the container is removed."""
+        return await asyncio.shield(self._status)
+
+    def terminate(self) -> None:
+        self._signal("SIGTERM")
+
+    def kill(self) -> None:
+        self._killed.set()
+        self._signal("SIGKILL")
+
+    def _signal(self, name: str) -> None:
+        threading.Thread(target=self._send, args=(name,), name=f"signal-{self._container[:12]}", daemon=True).start()
+
+    def _send(self, name: str) -> None:
+        try:
+            self._engine.signal(self._container, name)
+        except EngineError as error:
+            self._tell([f"[model-compose] {error.message}"])
+
+    def _follow(self) -> None:
+        """In a thread of its own, because the engine's answers block."""
+        status = self._follow_to_end()
+        try:
+            self._engine.remove(self._container)
+        except EngineError as error:
+            self._tell([f"[model-compose] {error.message}"])
+        self._call(self._end, status)
+
+    def _follow_to_end(self) -> int:
+        while True:
+            try:
+                for lines in self._output():
+                    self._tell(lines)
+                state = self._engine.state(self._container)
+                if state is None:
+                    return -signal.SIGKILL
+                if not state.running:
+                    return exit_status(state)
+                time.sleep(_SETTLE_S)
+            except EngineError:
+                if self._killed.wait(_RETRY_S):
+                    return -signal.SIGKILL
+            self._since = time.time()
+
+    def _output(self) -> Iterator[list[str]]:
+        splitter = LineSplitter()
+        try:
+            for piece in self._engine.output(self._container, self._since):
+                yield splitter.feed(piece)
+        finally:
+            yield splitter.close()
+
+    def _tell(self, lines: list[str]) -> None:
+        for line in lines:
+            self._call(self._on_line, line)
+
+    def _end(self, status: int) -> None:
+        if not self._status.done():
+            self._status.set_result(status)
+
+    def _call(self, what: Callable[[T], None], argument: T) -> None:
+        with contextlib.suppress(RuntimeError):  # nobody waits for this container any more
+            self._loop.call_soon_threadsafe(what, argument)
+
+
+def exit_status(state: State) -> int:
+    """As of a child process: negative when a signal ended it."""
+    if state.out_of_memory:
+        return -signal.SIGKILL
+    number = state.exit_code - _BY_SIGNAL
+    return -number if number in signal.valid_signals() else state.exit_code
+
+
+def local_process(engine: Engine, container: str) -> ProcessId | None:
+    """The container's first process, where it is one of this machine."""
+    state = engine.state(container)
+    if not engine.is_local or state is None or not state.pid:
+        return None
+    try:
+        groups = Path(f"/proc/{state.pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return ProcessId.of(state.pid) if container in groups else None
