@@ -26,6 +26,12 @@ def withhold(settings: Mapping[str, Any], places: Mapping[str, str]) -> str:
     return json.dumps({**document, _KEY: dict(sorted(places.items()))} if places else document, ensure_ascii=False)
 
 
+def withheld(text: str | bytes) -> dict[str, str]:
+    """What a text leaves out: each place, and the variable that holds it."""
+    places: dict[str, str] = json.loads(text).get(_KEY, {})
+    return places
+
+
 def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, Any]:
     """Settings with every secret in its place; any other text is read as it is. Raises MissingVariables."""
     document: dict[str, Any] = json.loads(text)
