@@ -1,9 +1,9 @@
 """What will happen: the units that a file asks for, and why each step is taken. Pure; prints itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from compose.checks.hosts import url
 from compose.output import columns, count, size
@@ -128,10 +128,10 @@ def _task_unit(component: ModelComponentSpec, controller: ControllerSpec, observ
         address=UnixAddress(_socket(component, observed)),
         ready_path=READY_PATH,
         prepare=state.prepare,
-        environment={**_environment(*runtimes), **_OFFLINE},
+        environment={**environment_of(*runtimes), **_QUIET, **_OFFLINE},
         prepare_environment={**_QUIET, **state.prepare_environment} if state.prepare else {},
-        start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, *runtimes),
-        stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, *runtimes),
+        start_timeout_s=start_timeout_s(*runtimes),
+        stop_timeout_s=stop_timeout_s(*runtimes),
     )
 
 
@@ -196,9 +196,9 @@ def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:
         settings=settings.model_dump_json(),
         address=TcpAddress(settings.host, settings.port),
         ready_path=LIVE_PATH,
-        environment=_environment(controller.runtime),
-        start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, controller.runtime),
-        stop_timeout_s=controller.shutdown_timeout + _DRAIN_MARGIN_S,
+        environment={**environment_of(controller.runtime), **_QUIET},
+        start_timeout_s=start_timeout_s(controller.runtime),
+        stop_timeout_s=drain_timeout_s(controller),
     )
 
 
@@ -213,9 +213,9 @@ def _page_unit(spec: ComposeSpec, api_url: str) -> Unit:
         settings=settings.model_dump_json(),
         address=address,
         ready_path=LIVE_PATH,
-        environment=_environment(controller.runtime),
-        start_timeout_s=_timeout("start_timeout", _START_TIMEOUT_S, controller.runtime),
-        stop_timeout_s=_timeout("stop_timeout", _STOP_TIMEOUT_S, controller.runtime),
+        environment={**environment_of(controller.runtime), **_QUIET},
+        start_timeout_s=start_timeout_s(controller.runtime),
+        stop_timeout_s=stop_timeout_s(controller.runtime),
     )
 
 
@@ -239,16 +239,30 @@ def _has_controller(spec: ComposeSpec) -> bool:
     return "controller" in spec.model_fields_set
 
 
-def _environment(*runtimes: RuntimeSpec | None) -> dict[str, str]:
+def environment_of(*runtimes: RuntimeSpec | None) -> dict[str, str]:
     """What the file gives, the component's own over the controller's; telemetry stays off whatever it says."""
     given: dict[str, str] = {}
     for runtime in runtimes:
         given |= runtime.environment if runtime else {}
-    return {**given, **_QUIET}
+    return {name: value for name, value in given.items() if name not in _QUIET}
 
 
-def _timeout(name: str, default: float, *runtimes: RuntimeSpec | None) -> float:
-    values: list[Any] = [getattr(runtime, name) for runtime in runtimes if runtime]
+def start_timeout_s(*runtimes: RuntimeSpec | None) -> float:
+    """How long a service may take to become ready; the last runtime that says so decides."""
+    return _last([runtime.start_timeout for runtime in runtimes if runtime], _START_TIMEOUT_S)
+
+
+def stop_timeout_s(*runtimes: RuntimeSpec | None) -> float:
+    """How long a service may take to end before it is killed."""
+    return _last([runtime.stop_timeout for runtime in runtimes if runtime], _STOP_TIMEOUT_S)
+
+
+def drain_timeout_s(controller: ControllerSpec) -> float:
+    """The same for the router, which finishes what it has accepted."""
+    return controller.shutdown_timeout + _DRAIN_MARGIN_S
+
+
+def _last(values: Sequence[float | None], default: float) -> float:
     return next((value for value in reversed(values) if value is not None), default)
 
 

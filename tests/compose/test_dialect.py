@@ -121,12 +121,17 @@ def test_the_adapter_may_be_written_in_every_way(tmp_path: Path, controller: str
 
 
 @pytest.mark.parametrize(
-    ("runtime", "start_timeout"), [("process", None), ("{type: process, start_timeout: 2m}", 120), ("{}", None)]
+    ("runtime", "read"),
+    [
+        ("process", ("process", None)),
+        ("{type: docker, start_timeout: 2m}", ("docker", 120)),
+        ("{}", (None, None)),
+    ],
 )
-def test_a_runtime_is_a_name_or_a_map(tmp_path: Path, runtime: str, start_timeout: float | None) -> None:
+def test_a_runtime_is_a_name_or_a_map(tmp_path: Path, runtime: str, read: object) -> None:
     spec = load(tmp_path, f"component: {{{MODEL}, runtime: {runtime}}}").spec.models[0]
     assert spec.runtime is not None
-    assert (spec.runtime.type, spec.runtime.start_timeout) == ("process", start_timeout)
+    assert (spec.runtime.type, spec.runtime.start_timeout) == read
 
 
 def test_a_key_merged_from_an_anchor_is_as_good_as_written(tmp_path: Path) -> None:
