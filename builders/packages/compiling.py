@@ -1,0 +1,91 @@
+"""Compiles what a process is known to import, with the image's kind of Python, because a start that compiles is slow.
+
+To compile everything would take four times the space. So a smoke run (`smoke/`) lists what is imported, and the .pyc of
+that are written by a fresh process that does nothing else: what stands in memory decides how bytes are written.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from builders.code import ImageKind
+from builders.images.layout import Platform
+from builders.packages import bytecode
+from infra.errors import ExitCode, UserError
+from services.engine.loading import libraries
+
+_SMOKE = Path(__file__).parent / "smoke"
+_LIBRARIES = Path(libraries.__file__)
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "1",
+    "DO_NOT_TRACK": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def rules(kind: ImageKind) -> tuple[Path, ...]:
+    """The files that decide what is compiled, and how."""
+    smoke = _SMOKE / f"{kind}.py"
+    return (Path(__file__), Path(bytecode.__file__), smoke, *([_LIBRARIES] if kind == "task" else []))
+
+
+def find_python(version: str, wanted: Platform) -> Path | None:
+    """An interpreter on this machine that imports packages for `wanted` and writes bytecode of `version`."""
+    if sys.platform != "linux" or not Platform.of_machine(platform.machine()).serves(wanted):
+        return None
+    named = shutil.which(f"python{version}")
+    candidates = [Path(sys.executable), *([Path(named)] if named else [])]
+    return next((path for path in candidates if _version(path) == version), None)
+
+
+def compile_imported(folder: Path, kind: ImageKind, python: Path, place: str) -> None:
+    """Write the .pyc of what a process of this kind imports from `folder`, which will lie at `place`.
+
+    Raises UserError (exit 4) when the packages cannot be imported.
+    """
+    smoke = [str(_SMOKE / f"{kind}.py"), *([str(_LIBRARIES)] if kind == "task" else [])]
+    with tempfile.TemporaryDirectory(prefix="model-compose-smoke-") as scratch:
+        common = [str(folder.absolute()), scratch]
+        listed = _run(python, ["list", *common, *smoke], scratch)
+        _run(python, ["write", *common, place], scratch, listed)
+
+
+def _version(python: Path) -> str:
+    ended = subprocess.run(  # noqa: S603 - an interpreter
+        [python, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.stdout.strip()
+
+
+def _run(python: Path, arguments: list[str], home: str, given: str = "") -> str:
+    ended = subprocess.run(  # noqa: S603 - our own script
+        [python, "-P", "-s", "-S", bytecode.__file__, *arguments],
+        input=given,
+        capture_output=True,
+        encoding="utf-8",
+        env={**_ENVIRONMENT, "HOME": home},
+        cwd=home,
+        check=False,
+    )
+    if ended.returncode != 0:
+        raise UserError(
+            f"the packages of the image cannot be imported: {_last_line(ended.stderr)}",
+            hint="its requirements do not fit each other, or this machine is short of memory",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    return ended.stdout
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "the import was ended")

@@ -1,0 +1,93 @@
+"""Imports what a task process imports, and lets a tiny network write: `task.py LIBRARIES`.
+
+LIBRARIES is the file that imports torch and transformers as a task does. Nothing else of ours is used, so that an edit
+of our code changes no layer of packages.
+"""
+
+import contextlib
+import importlib
+import runpy
+import sys
+
+SERVING = (
+    "httptools",
+    "jinja2.sandbox",
+    "prometheus_client",
+    "pydantic.main",
+    "sacremoses",
+    "sentencepiece",
+    "starlette.applications",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.auto",
+    "uvloop",
+)
+COMPUTING = (
+    "numpy.typing",
+    "safetensors.torch",
+    "tokenizers",
+    "transformers.cache_utils",
+    "transformers.generation",
+    "transformers.integrations.hub_kernels",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.tokenization_utils_sentencepiece",
+)
+ARCHITECTURES = (
+    "bart",
+    "bert",
+    "blenderbot",
+    "codegen",
+    "deberta_v2",
+    "distilbert",
+    "gemma3",
+    "gpt2",
+    "gpt_neo",
+    "gpt_neox",
+    "llama",
+    "m2m_100",
+    "marian",
+    "mistral",
+    "modernbert",
+    "mpnet",
+    "mt5",
+    "opt",
+    "pegasus",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "roberta",
+    "smollm3",
+    "t5",
+    "xlm_roberta",
+)
+
+
+def main() -> None:
+    """Import and generate."""
+    for name in SERVING:
+        importlib.import_module(name)
+    runpy.run_path(sys.argv[1])["import_libraries"]()
+    for name in COMPUTING:
+        importlib.import_module(name)
+    for name in ARCHITECTURES:
+        with contextlib.suppress(ImportError):  # of another version of transformers
+            importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+    write()
+
+
+def write() -> None:
+    """Two tokens with a network of two layers."""
+    import torch
+    import transformers
+
+    config = transformers.LlamaConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, vocab_size=16
+    )
+    network = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.inference_mode():
+        network.generate(torch.tensor([[1, 2]]), max_new_tokens=2, do_sample=True, top_p=0.9, repetition_penalty=1.1)
+
+
+main()
