@@ -38,7 +38,7 @@ def find_base(
     reference: an image of a registry; `docker-daemon:NAME`, one of the engine; `oci:DIR`, an OCI layout;
     `archive:FILE`, what `docker save` writes; `tar:FILE`, a root file system. A path that begins with ./ or / is a
     layout or a root.
-    pinned: the digest that an earlier build found. Where the store has that base, nobody is asked; a registry is asked
+    pinned: the digest that an earlier build found by this reference. Where the store has that base, nobody is asked; a registry is asked
     for exactly that; anything else is read anew, and the caller compares.
 
     Raises UserError: exit 3 for what is no image to build on, 4 for what cannot be reached, both naming --base.
@@ -58,7 +58,8 @@ def find_base(
                     return read_saved(reference, chunks_of(file), store, platform)
             case "tar":
                 return read_root(reference, _existing(place), store, platform)
-    return _from_registry(reference, store, platform, environ, pinned, advance)
+            case _:
+                return _from_registry(reference, store, platform, environ, pinned, advance)
 
 
 def _split(reference: str) -> tuple[str, str]:
@@ -116,11 +117,10 @@ def _from_registry(
     from builders.images.registry import pull
 
     named = Reference.parse(reference)
-    with _explained(reference):
-        try:
-            base = pull(named.pinned(pinned) if pinned else named, store, platform, environ, advance)
-        except UserError as error:
-            raise _with_remedy(error) from None
+    try:
+        base = pull(named.pinned(pinned) if pinned else named, store, platform, environ, advance)
+    except UserError as error:
+        raise _with_remedy(error) from None
     return replace(base, reference=reference)
 
 
