@@ -23,7 +23,7 @@ class Fault:
     """What goes wrong with requests of `method` to a path like `path`, `times` times or always.
 
     status: this answer, with `headers` and `body`; 0: the connection ends without one, after half of the body came or
-    half of the answer went. changed: the right number of bytes, but other ones.
+    half of the answer went. changed: the right number of bytes, but other ones. hangs: no answer at all.
     """
 
     method: str
@@ -33,6 +33,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     changed: bool = False
+    hangs: bool = False
 
     def strikes(self, method: str, path: str) -> bool:
         """Whether it happens now; counts."""
@@ -73,6 +74,14 @@ class FakeRegistry:
     manifests: dict[str, dict[str, tuple[str, bytes]]] = field(default_factory=dict)
     """By repository and then by tag or digest: media type and content."""
     requests: list[Request] = field(default_factory=list)
+    hanging: threading.Event = field(default_factory=threading.Event)
+    """Set once a request hangs."""
+    _released: threading.Event = field(default_factory=threading.Event)
+
+    def hang(self) -> None:
+        """Keep a client waiting as long as the registry runs."""
+        self.hanging.set()
+        self._released.wait()
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -85,6 +94,7 @@ class FakeRegistry:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._released.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -143,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         self.fault = next((f for f in registry.faults if f.strikes(self.command, parts.path)), None)
         length = int(self.headers.get("Content-Length", 0))
+        if self.fault is not None and self.fault.hangs:
+            registry.hang()
         cut = self.fault is not None and not self.fault.status and not self.fault.changed and length > 0
         body = self.rfile.read(length // 2 if cut else length)
         match = _PATH.fullmatch(parts.path)

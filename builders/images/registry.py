@@ -156,7 +156,7 @@ def _manifest(wanted: str, platform: Platform, at: Repository, stopped: threadin
     def attempt(wanted: str) -> Manifest:
         found = at.manifest(wanted, (*INDEXES, *MANIFESTS))
         if wanted.startswith("sha256:") and found.digest != wanted:
-            raise at.explainer.damaged("its manifest is not the one that was asked for")
+            raise at.explainer.damaged("the manifest", "it is not the one that was asked for")
         return found
 
     found = retried(partial(attempt, wanted), stopped)
@@ -181,7 +181,7 @@ def _fetch(blob: Descriptor, store: BlobStore, advance: Advance, at: Repository,
             store.keep(_resumed(blob, advance, at, stopped), blob.digest)
         except DigestError:
             advance(-blob.size)
-            raise at.explainer.damaged("what came is not what its digest says") from None
+            raise at.explainer.damaged("a layer", "what came is not what its digest says") from None
 
     retried(attempt, stopped)
 

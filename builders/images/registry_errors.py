@@ -121,7 +121,7 @@ class Explainer:
                     wait_s=float(named) if named.isdecimal() else None,
                 )
         if "DIGEST_INVALID" in codes or "SIZE_INVALID" in codes:
-            return self.damaged("what arrived there is not what its digest says")
+            return self.damaged("a layer", "what arrived there is not what its digest says")
         return RegistryError(
             f"{self.registry} answers {status} about {self.repository or 'itself'}, which no registry should",
             "check its name and port, and whether a proxy or a login page stands in between",
@@ -136,10 +136,10 @@ class Explainer:
             message = f"{self.registry} wants a login{purpose}, and the Docker configuration has none"
         return RegistryError(message, f"run `docker login {self.registry}`, then repeat the command")
 
-    def damaged(self, how: str) -> RegistryError:
+    def damaged(self, what: str, how: str) -> RegistryError:
         """Content is not what its digest says."""
         return RegistryError(
-            f"a layer of {self.place} is damaged: {how}",
+            f"{what} of {self.place} is damaged: {how}",
             "repeat the command; if it stays so, a proxy in between changes the data, or the cache is damaged",
             transient=True,
         )

@@ -178,7 +178,7 @@ class Repository:
             "PUT", f"manifests/{tag}", {201}, body=content, headers={"Content-Type": descriptor.media_type}
         )
         if answer.headers.get("Docker-Content-Digest", descriptor.digest) != descriptor.digest:
-            raise self.explainer.damaged("the registry has changed its manifest")
+            raise self.explainer.damaged("the manifest", "the registry has changed it")
 
     def manifest(self, reference: str, media_types: Iterable[str]) -> Manifest:
         """The manifest or index of that tag or digest. Whether it has that digest is for the caller to check."""
