@@ -42,5 +42,7 @@ def base_tar(pytestconfig: pytest.Config) -> Path:
 def base_image(engine: str, base_tar: Path) -> str:
     """The name of the base image in the engine."""
     name = f"model-compose-test-base:{base_tar.stem}"
-    subprocess.run(["docker", "import", base_tar, name], check=True, capture_output=True, timeout=60)
+    known = subprocess.run(["docker", "image", "inspect", name], check=False, capture_output=True, timeout=60)
+    if known.returncode:
+        subprocess.run(["docker", "import", base_tar, name], check=True, capture_output=True, timeout=60)
     return name

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-_SCRIPT = Path(__file__).parents[2] / "infra" / "engine" / "engine"
+SCRIPT = Path(__file__).parents[2] / "infra" / "engine" / "engine"
 _FOLDER = Path(tempfile.gettempdir()) / "engine"
 _OURS = f"unix://{_FOLDER}/docker.sock"
 _STARTED_BY_TESTS = _FOLDER / "started-by-tests"
@@ -38,7 +38,7 @@ def docker_engine() -> Iterator[str]:
         except BlockingIOError:
             return  # somebody else still needs it
         _STARTED_BY_TESTS.unlink()
-        subprocess.run([_SCRIPT, "stop", _FOLDER], check=True, timeout=_TIMEOUT_S)
+        subprocess.run([SCRIPT, "stop", _FOLDER], check=True, timeout=_TIMEOUT_S)
 
 
 def skip(reason: str) -> NoReturn:
@@ -63,7 +63,7 @@ def _answers(address: str) -> bool:
 def _start() -> None:
     _STARTED_BY_TESTS.touch()
     started = subprocess.run(
-        [_SCRIPT, "start", _FOLDER], check=False, capture_output=True, text=True, timeout=_TIMEOUT_S
+        [SCRIPT, "start", _FOLDER], check=False, capture_output=True, text=True, timeout=_TIMEOUT_S
     )
     if started.returncode:
         _STARTED_BY_TESTS.unlink()
