@@ -12,6 +12,7 @@ from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.net import make_socket_directory
 from infra.processes import bind
+from infra.runtime import Runtime
 from infra.secrets import Redactor
 from infra.state import RunState
 from infra.supervisor import Supervisor, supervise
@@ -82,13 +83,14 @@ async def serving(
     folder: RunFolder,
     console: Console,
     *,
+    runtime: Runtime | None = None,
     state: RunState | None = None,
     show_logs: bool,
     show_steps: bool = True,
 ) -> AsyncIterator[Supervisor]:
-    """The plan's services inside the block, with the terminal told about them."""
+    """The plan's services inside the block, with the terminal told about them. runtime: None is that of processes."""
     narrator = Narrator(console, [unit.name for unit in plan.units], show_logs, show_steps)
-    runtime = bind(plan.units)
+    runtime = runtime or bind(plan.units)
     async with supervise(plan.units, runtime, folder, narrator, redact=console.redact, state=state) as supervisor:
         ticker = asyncio.create_task(_tick(narrator))
         try:

@@ -69,7 +69,7 @@ class ObservedState:
 class Step:
     """One thing that will be done, and its cause."""
 
-    verb: Literal["fetch", "convert", "start"]
+    verb: Literal["fetch", "convert", "start", "keep", "replace", "remove"]
     service: str
     what: str
     cause: str

@@ -58,6 +58,12 @@ class Selection:
         """Raises UserError when nothing runs here."""
         killed = self.run_folder.clear_stale()
         state = self.running()
+        if state is None and self.run_folder.containers.exists():
+            raise UserError(
+                f"nobody looks after the containers of {self.directory}, since the last run was killed",
+                hint="`model-compose up` takes them over, `model-compose down` removes them",
+                exit_code=ExitCode.NOT_RUNNING,
+            )
         if state is None:
             raise UserError(
                 f"nothing is running in {self.directory}{', since the last run was killed' if killed else ''}",

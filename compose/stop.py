@@ -25,6 +25,9 @@ def down(selection: Selection, console: Console) -> None:
     cleared = folder.clear_stale()
     state = folder.running()
     if state is None:
+        if services := _remove_containers(selection, console):
+            console.result(f"removed the containers of {in_words(services)}, which a killed run had left")
+            return
         remains = ", but a killed run had left files; they are cleared away" if cleared else ""
         console.result(f"nothing is running in {selection.directory}{remains}")
         return
@@ -35,9 +38,22 @@ def down(selection: Selection, console: Console) -> None:
     clean = _end(state)
     console.status("")
     folder.clear_stale()
+    _remove_containers(selection, console)
     seconds = f"{time.monotonic() - began:.1f} s"
     told = f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}"
     console.result(told + kept_sentence(database))
+
+
+def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...]:
+    """What is left in an engine by a run that had no time to; returns the services."""
+    if not selection.run_folder.containers.exists():
+        return ()
+    from compose.container_run import remove_containers
+
+    console.status("removing containers")
+    services = remove_containers(selection.directory, selection.run_folder)
+    console.status("")
+    return services
 
 
 def _running_database(folder: RunFolder) -> Path | None:

@@ -1,8 +1,10 @@
 """`up`: start everything that the file describes, show where it is, and keep it until somebody wants it stopped."""
 
 import asyncio
+import contextlib
 import shlex
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from compose.runtime import chosen_runtime
 from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
 from compose.stop import database_of, kept_sentence
 from infra import control
+from infra.docker.engine import connect
 from infra.errors import ExitCode, UserError
 from infra.net import get
 from infra.state import RunState, ServiceState, this_process
@@ -23,6 +26,8 @@ from infra.supervisor import Supervisor, stop_timeout_s
 if TYPE_CHECKING:
     from compose.loader import Loaded
     from compose.plan import Plan
+    from compose.spec import Runtime
+    from infra.docker.runtime import DockerRuntime
 
 _SAMPLES: Final[dict[str, Any]] = {
     "integer": 1,
@@ -58,22 +63,24 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
 
 def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     loaded = selection.load(console)
-    if chosen_runtime(loaded, wishes.runtime) != "process":
-        raise UserError(
-            "runtime `docker` is not supported yet", hint="use `--runtime process`", exit_code=ExitCode.ENVIRONMENT
-        )
     folder = selection.run_folder
+    renew_schema(folder)
+    if chosen_runtime(loaded, wishes.runtime) == "docker":
+        return _up_in_containers(selection, loaded, wishes, console)
     if (running := folder.running()) is not None:
         warn_of_changes(running, console)
-    renew_schema(folder)
     with folder.hold() as cleared, socket_directory() as sockets:
         if cleared:
             console.say("the last run was killed; what it left is cleared away")
+        if folder.containers.exists():
+            from compose.container_run import remove_containers
+
+            remove_containers(selection.directory, folder)
         try:
             plan = plan_for(loaded, folder, sockets, console)
             console.say(str(plan))
-            state = _run_state(selection, loaded, plan, sockets)
-            code = asyncio.run(_keep_up(selection, plan, state, wishes, console))
+            state = _run_state(selection, loaded, plan, sockets, "process")
+            code = asyncio.run(_keep_up(selection, plan, contextlib.nullcontext(), state, wishes, console))
             router = next(unit for unit in plan.units if unit.kind == "router")
             console.say(f"stopped{kept_sentence(database_of(router.settings))}")
             return code
@@ -81,7 +88,32 @@ def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
             folder.remove_state()
 
 
-def _run_state(selection: Selection, loaded: "Loaded", plan: "Plan", sockets: Path) -> RunState:
+def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, console: Console) -> ExitCode:
+    """Takes over what runs already, and changes of it only what the file has in another form."""
+    from compose.container_run import container_runtime, images_of, plan_containers, take_over
+
+    folder = selection.run_folder
+    engine = connect()
+    images = images_of(loaded)
+    if (running := folder.running()) is not None:
+        take_over(running)
+    with folder.hold() as cleared, socket_directory() as sockets:
+        if cleared:
+            console.say("the last run was killed; its containers are taken over")
+        try:
+            plan, run = plan_containers(loaded, images, engine)
+            console.say(str(plan))
+            state = _run_state(selection, loaded, plan, sockets, "docker")
+            runtime = container_runtime(run, folder)
+            code = asyncio.run(_keep_up(selection, plan, runtime, state, wishes, console))
+            console.say("another `up` has taken over" if folder.containers.exists() else "stopped")
+            return code
+        finally:
+            folder.remove_state()
+            engine.close()
+
+
+def _run_state(selection: Selection, loaded: "Loaded", plan: "Plan", sockets: Path, runtime: "Runtime") -> RunState:
     env_files = selection.env_files or (selection.directory / ".env",)
     return RunState(
         tool_version=tool_version(),
@@ -93,20 +125,31 @@ def _run_state(selection: Selection, loaded: "Loaded", plan: "Plan", sockets: Pa
         page_url=plan.page_url,
         socket_directory=str(sockets),
         stop_timeout_s=stop_timeout_s(plan.units),
+        runtime=runtime,
     )
 
 
-async def _keep_up(selection: Selection, plan: "Plan", state: RunState, wishes: Wishes, console: Console) -> ExitCode:
+async def _keep_up(
+    selection: Selection,
+    plan: "Plan",
+    entered: AbstractAsyncContextManager["DockerRuntime | None"],
+    state: RunState,
+    wishes: Wishes,
+    console: Console,
+) -> ExitCode:
+    """entered: the runtime, or None for that of processes."""
     folder = selection.run_folder
     sockets = Path(state.socket_directory)
     async with (
-        serving(plan, folder, console, state=state, show_logs=not wishes.detached) as supervisor,
+        entered as runtime,
+        serving(plan, folder, console, runtime=runtime, state=state, show_logs=not wishes.detached) as supervisor,
         control.listening(sockets, supervisor.carry_out),
     ):
         code = await _started(supervisor, wishes, console)
         stop = supervisor.stop_requests.orderly
         if stop.is_set():
-            console.say("stopping")
+            if not supervisor.released:
+                console.say("stopping")
             return ExitCode.FAILED if wishes.detached else code
         if not _is_useful(supervisor) or (code == ExitCode.TIMEOUT and not wishes.detached):
             return code
@@ -115,7 +158,8 @@ async def _keep_up(selection: Selection, plan: "Plan", state: RunState, wishes: 
         if wishes.leave_terminal is not None:
             wishes.leave_terminal(code)
         await stop.wait()
-        console.say("stopping; Ctrl-C again hurries")
+        if not supervisor.released:
+            console.say("stopping; Ctrl-C again hurries")
         return supervisor.exit_code
 
 

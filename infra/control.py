@@ -14,6 +14,9 @@ from infra.unit import UnitState, UnixAddress
 
 Verb = Literal["stop", "start", "restart"]
 
+RELEASE: Final = "release"
+"""In place of a verb: end the run, and let its containers go on for the one that asks."""
+
 _NAME: Final = "control"
 """In the folder of sockets, where a service's name has `.sock` behind it."""
 
@@ -22,7 +25,7 @@ _NAME: Final = "control"
 class Command:
     """What shall happen to some services, by name."""
 
-    verb: Verb
+    verb: Verb | Literal["release"]
     services: tuple[str, ...]
 
 

@@ -31,6 +31,11 @@ class RunFolder:
         return self.root / "stages.json"
 
     @property
+    def containers(self) -> Path:
+        """There while an engine may have containers of the project, however its run ended."""
+        return self.root / "containers"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 
@@ -86,7 +91,10 @@ class RunFolder:
         return state if state is not None and state.supervisor.is_alive() else None
 
     def clear_stale(self) -> bool:
-        """Remove what a dead run left: its processes, sockets and state. Says whether there was anything."""
+        """Remove what a dead run left: its processes, sockets and state. Says whether there was anything.
+
+        Containers are no part of it: they go on without the run that started them.
+        """
         return self._clear_remains(locked=False)
 
     def _clear_remains(self, *, locked: bool) -> bool:
@@ -99,7 +107,7 @@ class RunFolder:
             return True
         if state is None or (state.supervisor.is_alive() and not locked):
             return False
-        for service in state.services:
+        for service in state.services if state.runtime == "process" else ():
             if service.process is not None and service.process.is_alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(service.process.pid, signal.SIGKILL)

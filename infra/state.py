@@ -89,6 +89,7 @@ class RunState:
     page_url: str | None
     socket_directory: str
     stop_timeout_s: float
+    runtime: Literal["process", "docker"] = "process"
     services: tuple[ServiceState, ...] = field(default=())
 
     def write(self, path: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
-from infra.control import Command, Outcome
+from infra.control import RELEASE, Command, Outcome
 from infra.errors import ExitCode
 from infra.failure import Failure
 from infra.files import not_writable, write_private
@@ -50,6 +50,8 @@ class Supervisor:
         self._around = around
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._closing = False
+        self.released = False
+        """Whether another run has asked for the services."""
         for unit in units:
             self._launch(Service(unit, around.runtime.place(unit, around), around))
 
@@ -74,6 +76,10 @@ class Supervisor:
 
     async def carry_out(self, command: Command) -> list[Outcome]:
         """What a user wants done with some services; returns when it is done, or when everything ends first."""
+        if command.verb == RELEASE:
+            self.released = True
+            self.stop_requests.orderly.set()
+            return []
         names = [name for name in self.services if name in command.services]
         ended = [name for name in names if self.services[name].ended.is_set()]
         if command.verb != "start":
@@ -85,10 +91,14 @@ class Supervisor:
         return [_outcome(self.services[name], acted=name in acted) for name in names]
 
     async def close(self) -> None:
-        """End everything for good."""
+        """End everything for good; what was released goes on without us."""
         self._closing = True
-        await self._end(self.services)
-        await asyncio.gather(*self._runs.values())
+        if self.released:
+            for run in self._runs.values():
+                run.cancel()
+        else:
+            await self._end(self.services)
+        await asyncio.gather(*self._runs.values(), return_exceptions=self.released)
 
     async def _end(self, names: Iterable[str]) -> None:
         """End services: first what takes requests, so that accepted ones finish, then the tasks behind it."""

@@ -51,7 +51,10 @@ class State:
 
 
 class Engine:
-    """A connection to an engine. All methods block, and raise EngineError. `connect` makes one."""
+    """A connection to an engine. All methods block, and raise EngineError. `connect` makes one.
+
+    client: the library's own.
+    """
 
     def __init__(self, client: Any, address: str) -> None:
         self.client = client

@@ -1,0 +1,126 @@
+"""What `up` does where services run in containers: which images, what changes in the engine, and what is left of it."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.container import MODULES
+from compose.checks.hosts import url
+from compose.containers import containers_of
+from compose.image_settings import page_told, router_told
+from compose.images import repository, services_of
+from compose.plan import Plan, Step
+from infra.control import RELEASE, Command, send
+from infra.docker.container import Container, project_name
+from infra.docker.engine import Engine, connect
+from infra.docker.executor import make_room, take_down
+from infra.docker.plan import Step as EngineStep
+from infra.docker.plan import reconcile
+from infra.docker.runtime import DockerRuntime
+from infra.folder import RunFolder
+from infra.state import RunState
+from infra.unit import TcpAddress, Unit
+from services.withheld import read_settings
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+
+_RELEASE_S = 20.0
+"""How long another `up` may take to let go of its containers."""
+_POLL_INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRun:
+    """What is wanted of an engine for one project, and what it takes to get there."""
+
+    engine: Engine
+    project: str
+    containers: tuple[Container, ...]
+    steps: tuple[EngineStep, ...]
+
+
+def images_of(loaded: "Loaded") -> Mapping[str, str]:
+    """The name of each service's image."""
+    return {service: f"{repository(loaded, service)}:latest" for service in services_of(loaded)}
+
+
+def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine) -> tuple[Plan, ContainerRun]:
+    """What has to be done so that the engine runs the file.
+
+    images: the name of each service's image, which the engine has. Raises UserError.
+    """
+    ids = {service: engine.image_id(reference) for service, reference in images.items()}
+    containers = containers_of(loaded, ids)
+    project = project_name(loaded.directory)
+    wanted = {container.service: container.digest(project) for container in containers}
+    steps = reconcile(wanted, engine.containers(project))
+    shown = tuple(Step(step.verb, step.service, images.get(step.service, "a container"), step.cause) for step in steps)
+    controller = loaded.spec.controller
+    api_url = url(controller.adapter.host, controller.adapter.port) + controller.adapter.base_path
+    page_url = url(controller.webui.host, controller.webui.port) if controller.webui else None
+    units = tuple(_unit(container, loaded) for container in containers)
+    plan = Plan(units, shown, api_url, page_url, loaded.digest)
+    return plan, ContainerRun(engine, project, containers, steps)
+
+
+def _unit(container: Container, loaded: "Loaded") -> Unit:
+    return Unit(
+        name=container.service,
+        kind=container.kind,
+        module=MODULES[container.kind],
+        settings=_settings(container, loaded),
+        address=container.published or TcpAddress(container.host_name, container.port),
+        ready_path=container.health_path,
+        environment=container.environment,
+        start_timeout_s=container.start_timeout_s,
+        stop_timeout_s=container.stop_timeout_s,
+    )
+
+
+def _settings(container: Container, loaded: "Loaded") -> str:
+    """What the service reads, with its secrets: this machine's commands need the router's token, and no task's."""
+    if container.kind == "task":
+        return "{}"
+    told = router_told(loaded) if container.kind == "router" else page_told(loaded)
+    return json.dumps(read_settings(told.settings, told.secrets))
+
+
+def take_over(running: RunState) -> None:
+    """Have the run of another `up` end without its containers. Raises UserError when it does not."""
+    if running.runtime != "docker":
+        return
+    asyncio.run(send(Path(running.socket_directory), Command(RELEASE, ())))
+    deadline = time.monotonic() + _RELEASE_S
+    while running.supervisor.is_alive() and time.monotonic() < deadline:
+        time.sleep(_POLL_INTERVAL_S)
+
+
+@contextlib.asynccontextmanager
+async def container_runtime(run: ContainerRun, folder: RunFolder) -> AsyncIterator[DockerRuntime]:
+    """The runtime inside the block, once the engine has what its containers need.
+
+    Where no container is left after it, neither are networks.
+    """
+    folder.containers.write_text(run.project + "\n", encoding="ascii")
+    try:
+        await asyncio.to_thread(make_room, run.engine, run.project, run.steps, run.containers)
+        wanted = {container.service: container for container in run.containers}
+        running = {step.service: step.kept for step in run.steps if step.kept is not None}
+        yield DockerRuntime(run.engine, run.project, wanted, running)
+    finally:
+        if not await asyncio.to_thread(run.engine.containers, run.project):
+            await asyncio.to_thread(run.engine.remove_networks, run.project)
+            folder.containers.unlink(missing_ok=True)
+
+
+def remove_containers(directory: Path, folder: RunFolder) -> tuple[str, ...]:
+    """Take down what a run has left in the engine; returns the services. Raises EngineError."""
+    services = take_down(connect(), project_name(directory))
+    folder.containers.unlink(missing_ok=True)
+    return services
