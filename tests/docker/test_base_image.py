@@ -1,12 +1,15 @@
 """The base image from Debian's packages, in a container that may do nothing."""
 
 import json
+import os
 import ssl
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+
+from infra.base import packages, root
 
 pytestmark = pytest.mark.docker
 
@@ -84,3 +87,16 @@ def test_its_certificates_are_those_of_debian(base_tar: Path) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=bundle.read().decode())
     assert len(context.get_ca_certs()) > 100
+
+
+def test_equal_packages_make_equal_bytes_wherever_they_are_unpacked(tmp_path: Path) -> None:
+    tree = root.read(packages.fetch(tmp_path / "apt"))
+
+    def made(folder: Path, umask: int) -> bytes:
+        before = os.umask(umask)
+        try:
+            return root.packed({**tree, **root.compiled(tree, folder)})
+        finally:
+            os.umask(before)
+
+    assert made(tmp_path / "one", 0o022) == made(tmp_path / "another" / "place", 0o077)
