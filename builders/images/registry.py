@@ -28,6 +28,9 @@ from builders.images.repository import MAX_MANIFEST_BYTES, Manifest, Registry, R
 from builders.images.space import check_space
 from builders.images.store import BlobStore, DigestError
 
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading JSON ends in that is not what it should be."""
+
 Fate = Literal["sent", "mounted", "present"]
 
 
@@ -145,8 +148,11 @@ def _describe(reference: Reference, manifest: Manifest, store: BlobStore, platfo
             raise NotAnImageError("its config is too large")
         crew.submit(partial(_fetch, blob, store, ignore)).result()
         config = json.loads(store.read(blob.digest))
-        return BaseImage(str(reference), manifest.digest, checked_config(config, platform), layers_of(parsed, config))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        layers = layers_of(parsed, config)
+        if any(layer.size < 0 for layer in layers):
+            raise ValueError
+        return BaseImage(str(reference), manifest.digest, checked_config(config, platform), layers)
+    except _BROKEN:
         raise NotAnImageError("its manifest or its config is broken") from None
 
 
@@ -164,7 +170,7 @@ def _manifest(wanted: str, platform: Platform, at: Repository, stopped: threadin
         try:
             entry = choose_manifest(json.loads(found.content), platform)
             found = retried(partial(attempt, entry["digest"]), stopped)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _BROKEN:
             raise NotAnImageError("its index is broken") from None
     if found.media_type not in MANIFESTS:
         raise NotAnImageError(f"it is of the kind {found.media_type!r}")

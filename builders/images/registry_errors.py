@@ -204,7 +204,7 @@ def _details(response: requests.Response) -> tuple[set[str], str]:
     try:
         body: Any = json.loads(response.content)
         errors = [error for error in body["errors"] if isinstance(error, dict)]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return set(), ""
     return {str(error.get("code")) for error in errors}, json.dumps(errors).lower()
 
