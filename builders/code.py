@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +41,14 @@ class Code:
         for name, path in self.files.items():
             digest.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
         return digest.hexdigest()
+
+
+def tool_version() -> str:
+    """Our own version; `unknown` where only the sources are there."""
+    try:
+        return version("model-compose")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def code_for(kind: ImageKind, installed: Path = _INSTALLED) -> Code:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from builders.code import ImageKind
-from builders.images.layout import BaseImage, ImageConfig, Platform
+from builders.images.layout import BaseImage, ImageConfig, Platform, digest_of
 
 ROOT: Final = "/opt/model-compose"
 PACKAGES: Final = f"{ROOT}/packages"
@@ -16,7 +16,8 @@ SETTINGS: Mapping[ImageKind, str] = {kind: f"{ROOT}/{kind}.json" for kind in COD
 PORTS: Mapping[ImageKind, int] = {"task": 3000, "router": 8080, "page": 8081}
 MODULES: Mapping[ImageKind, str] = {"task": "services.entry", "router": "services.router.app", "page": "ui.app"}
 USER: Final = "10001:10001"
-LABELS: Final = "model-compose"
+TITLE: Final = "org.opencontainers.image.title"
+_LABEL: Final = "model-compose"
 """What our own labels begin with."""
 
 _EVERYWHERE: Final = {
@@ -58,3 +59,24 @@ def image_config(
         ports=(PORTS[kind],),
         created=created,
     )
+
+
+def image_labels(
+    name: str,
+    base: BaseImage,
+    *,
+    kind: ImageKind,
+    settings: str,
+    tool: str,
+    task: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """What an image says of itself; nothing that depends on where or when it was built.
+
+    settings: the text that it reads at start. tool: our version. task: more of our own labels, those of a task.
+    """
+    own = {"kind": kind, "settings": digest_of(settings.encode()), "version": tool, **(task or {})}
+    return {
+        TITLE: name,
+        "org.opencontainers.image.base.digest": base.digest,
+        **{f"{_LABEL}.{key}": value for key, value in own.items()},
+    }

@@ -1,75 +1,105 @@
-"""What each layer of ours holds, beside the packages: the weights, our code, and what is an image's own."""
+"""What an image holds above its base and its packages: the weights, our code, and what is its own."""
 
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 from builders.baking import WeightsSet, pack
 from builders.bento import SERVICE, SERVICE_FILE, BentoInputs, make_bento, settings_text
 from builders.causes import Recipe
-from builders.code import Code, ImageKind
+from builders.code import Code, ImageKind, code_for
 from builders.container import BENTO, CODE, SETTINGS
 from builders.images.layout import digest_of
-from builders.images.tar import Entry, File, Tree
+from builders.images.tar import Entry, File, Tree, folder_tree
+from builders.packages.wanted import Wanted
+from builders.spec import BuildSpec
+from services.settings import TaskSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A layer to be: what it is made of, and how; `make` is called only when no layer of this recipe is there."""
+    """A layer to be.
+
+    make: called only when no layer of this recipe is there, with a path at which it may make a folder; the tree may
+    refer to files in it.
+    """
 
     recipe: Recipe
-    make: Callable[[], Tree]
+    make: Callable[[Path], Tree]
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """All of it. settings: the text that the service reads at start. facts: what labels say of a task."""
+
+    settings: str
+    contents: tuple[Content, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def own_of(spec: BuildSpec, wanted: Wanted, weights: WeightsSet | None) -> Own:
+    """What makes the image of `spec` what it is. weights: a task's."""
+    code = code_for(spec.kind)
+    if weights is None or spec.model is None:
+        return Own(spec.settings, (code_layer(spec.kind, code), settings_layer(spec.kind, spec.settings)))
+    here = {"model_path": Path(weights.folder), "start_record": None}
+    settings = TaskSettings.model_validate_json(spec.settings).model_copy(update=here)
+    inputs = BentoInputs(settings, code, tuple(wanted.requirements.split("\n")[:-1]), wanted.python)
+    facts = {
+        "task": settings.task,
+        "model": settings.model,
+        "weights": weights.digest,
+        "device": "cuda" if spec.gpu else "cpu",
+        **({"revision": spec.model.revision} if spec.model.revision else {}),
+    }
+    return Own(
+        settings_text(settings), (*weights_layers(weights), code_layer(spec.kind, code), task_layer(inputs)), facts
+    )
 
 
 def weights_layers(weights: WeightsSet) -> list[Content]:
     """The model; equal for every task over the same weights."""
     return [
-        Content(Recipe(packed.purpose, {"the weights": packed.key}), partial(dict, packed.tree))
-        for packed in pack(weights)
+        Content(Recipe(packed.purpose, {"the weights": packed.key}), _given(packed.tree)) for packed in pack(weights)
     ]
+
+
+def _given(tree: Tree) -> Callable[[Path], Tree]:
+    return lambda _: tree
 
 
 def code_layer(kind: ImageKind, code: Code) -> Content:
     """Our own packages; equal for every task."""
 
-    def make() -> Tree:
-        tree: dict[str, Entry] = {f"{CODE[kind]}/{name}": File(path) for name, path in code.files.items()}
-        if kind == "task":
-            tree[f"{CODE[kind]}/{SERVICE_FILE}"] = File(SERVICE.encode())
-        return tree
-
-    return Content(Recipe("our code", {"our code": code.digest, "the image's kind": kind}), make)
+    tree: dict[str, Entry] = {f"{CODE[kind]}/{name}": File(path) for name, path in code.files.items()}
+    if kind == "task":
+        tree[f"{CODE[kind]}/{SERVICE_FILE}"] = File(SERVICE.encode())
+    return Content(Recipe("our code", {"our code": code.digest, "the image's kind": kind}), _given(tree))
 
 
 def task_layer(inputs: BentoInputs) -> Content:
     """A task's own: its settings, and the rest of its Bento."""
-    text = settings_text(inputs.settings)
     parts = {
-        "its settings": digest_of(text.encode()),
+        "its settings": digest_of(settings_text(inputs.settings).encode()),
         "our code": inputs.code.digest,
         "the packages that it asks for": digest_of("\n".join(inputs.packages).encode()),
         "BentoML": version("bentoml"),
         "Python": inputs.python_version,
     }
-    return Content(Recipe("the task's settings and its Bento", parts), lambda: _rest_of_bento(inputs, text))
+    return Content(Recipe("the task's settings and its Bento", parts), lambda bento: _rest_of_bento(inputs, bento))
 
 
-def _rest_of_bento(inputs: BentoInputs, text: str) -> Tree:
-    """The Bento without what the layer of our code holds."""
+def _rest_of_bento(inputs: BentoInputs, bento: Path) -> Tree:
+    """The Bento, made in a folder, without what the layer of our code holds."""
+    make_bento(inputs, bento)
     shared = {f"src/{SERVICE_FILE}", *(f"src/{name}" for name in inputs.code.files)}
-    with tempfile.TemporaryDirectory(prefix="model-compose-bento-") as scratch:
-        bento = Path(scratch, "bento")
-        make_bento(inputs, bento)
-        files = {path.relative_to(bento).as_posix(): path for path in bento.rglob("*") if path.is_file()}
-        own = {f"{BENTO}/{name}": File(path.read_bytes()) for name, path in files.items() if name not in shared}
-    return {**own, SETTINGS["task"]: File(text.encode())}
+    own = folder_tree(bento, BENTO, only=lambda path: str(path) not in shared)
+    return {**own, SETTINGS["task"]: File(settings_text(inputs.settings).encode())}
 
 
 def settings_layer(kind: ImageKind, text: str) -> Content:
     """What the router or the page reads at start."""
     content = text.encode()
     parts = {"its settings": digest_of(content), "the image's kind": kind}
-    return Content(Recipe("its settings", parts), lambda: {SETTINGS[kind]: File(content)})
+    return Content(Recipe("its settings", parts), _given({SETTINGS[kind]: File(content)}))

@@ -1,0 +1,37 @@
+"""A folder that one build works in, on the disk of the store; what a killed build had left is removed by the next."""
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_HELD = "held"
+"""A file that the build keeps locked as long as it lives."""
+
+
+@contextlib.contextmanager
+def scratch_folder(root: Path) -> Iterator[Path]:
+    """An empty folder below `root`, gone after the block."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _sweep(root)
+        folder = Path(tempfile.mkdtemp(dir=root))
+        held = (folder / _HELD).open("w")
+        fcntl.flock(held, fcntl.LOCK_EX)
+    with held:
+        (folder / "work").mkdir()
+        try:
+            yield folder / "work"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(root: Path) -> None:
+    for folder in root.iterdir():
+        if folder.is_dir():
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), (folder / _HELD).open() as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
