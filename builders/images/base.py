@@ -38,8 +38,8 @@ def find_base(
     reference: an image of a registry; `docker-daemon:NAME`, one of the engine; `oci:DIR`, an OCI layout;
     `archive:FILE`, what `docker save` writes; `tar:FILE`, a root file system. A path that begins with ./ or / is a
     layout or a root.
-    pinned: the digest that an earlier build found by this reference. Where the store has that base, nobody is asked; a registry is asked
-    for exactly that; anything else is read anew, and the caller compares.
+    pinned: the digest that an earlier build found by this reference. Where the store has that base, nobody is asked; a
+    registry is asked for exactly that; anything else is read anew, and the caller compares.
 
     Raises UserError: exit 3 for what is no image to build on, 4 for what cannot be reached, both naming --base.
     """

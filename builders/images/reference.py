@@ -21,6 +21,7 @@ _REFERENCE = re.compile(
 )
 _LONGEST = 255
 _LONGEST_TEXT = 512
+_LONGEST_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Reference:
         found = _REFERENCE.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
         if found is None or len(found["registry"] or "") + len(found["repository"]) >= _LONGEST:
             raise UserError(
-                f"{text!r} is not the name of an image",
+                f"{_shown(text)!r} is not the name of an image",
                 hint="write [REGISTRY/]NAME[:TAG] in lower case, such as python:3.11-slim or ghcr.io/me/base:1",
                 exit_code=exit_code,
             )
@@ -72,3 +73,7 @@ class Reference:
         """The whole name, Docker Hub's included."""
         tag = self.tag or (None if self.digest else "latest")
         return self.name + (f":{tag}" if tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
