@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.docker.fixtures"]
+
 KINDS = {"unit", "server", "browser", "docker", "kube", "readme", "soak"}
 
 os.environ.update(
