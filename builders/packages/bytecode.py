@@ -2,7 +2,8 @@
 
 `python -P -s -S bytecode.py list FOLDER SCRATCH SMOKE [FILE]` runs the script SMOKE, with FOLDER to import from and
 FILE in its argv, and prints the sources of what was imported, one path within FOLDER a line; their bytecode is in
-SCRATCH then. `... write FOLDER SCRATCH PLACE` reads such lines and writes the .pyc of each, as if FOLDER lay at PLACE.
+SCRATCH then. `... write FOLDER SCRATCH PLACE` reads such lines, writes the .pyc of each, as if FOLDER lay at PLACE, and
+prints where they are.
 
 How bytes are written depends on what else stands in memory, so each .pyc is written anew by the second process, which
 does nothing else.
@@ -25,8 +26,8 @@ def main(arguments: list[str]) -> None:
     if command == "list":
         _list(folder, scratch, rest)
     else:
-        for path in sys.stdin.read().split():
-            _write(folder, scratch, path, f"{rest[0]}/{path}")
+        written = [_write(folder, scratch, path, f"{rest[0]}/{path}") for path in sys.stdin.read().split()]
+        sys.stdout.write("\n".join(os.path.relpath(path, folder) for path in written))
 
 
 def _list(folder: str, scratch: str, smoke: list[str]) -> None:
@@ -37,10 +38,10 @@ def _list(folder: str, scratch: str, smoke: list[str]) -> None:
     runpy.run_path(smoke[0], run_name="__main__")
     found = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     inside = {os.path.relpath(path, folder) for path in found if path and path.startswith(folder + os.sep)}
-    print(*sorted(path for path in inside if path.endswith(".py")), sep="\n", file=output)
+    output.write("\n".join(sorted(path for path in inside if path.endswith(".py"))))
 
 
-def _write(folder: str, scratch: str, path: str, place: str) -> None:
+def _write(folder: str, scratch: str, path: str, place: str) -> str:
     source = os.path.join(folder, path)  # noqa: PTH118 - this script is to import as little as it can
     with open(source, "rb") as file:  # noqa: PTH123 - as above
         digest = source_hash(file.read())
@@ -50,6 +51,7 @@ def _write(folder: str, scratch: str, path: str, place: str) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120 - as above
     with open(target, "wb") as file:  # noqa: PTH123 - as above
         file.write(MAGIC_NUMBER + _UNCHECKED_HASH + digest + marshal.dumps(_placed(code, place)))
+    return target
 
 
 def _compiled(source: str, scratch: str | None) -> str:

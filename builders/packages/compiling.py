@@ -46,8 +46,10 @@ def find_python(version: str, wanted: Platform) -> Path | None:
     return next((path for path in candidates if _version(path) == version), None)
 
 
-def compile_imported(folder: Path, kind: ImageKind, python: Path, place: str) -> None:
+def compile_imported(folder: Path, kind: ImageKind, python: Path, place: str) -> list[str]:
     """Write the .pyc of what a process of this kind imports from `folder`, which will lie at `place`.
+
+    Returns their paths within it: libraries may leave other files there as they are imported, random ones among them.
 
     Raises UserError (exit 4) when the packages cannot be imported.
     """
@@ -55,7 +57,7 @@ def compile_imported(folder: Path, kind: ImageKind, python: Path, place: str) ->
     with tempfile.TemporaryDirectory(prefix="model-compose-smoke-") as scratch:
         common = [str(folder.absolute()), scratch]
         listed = _run(python, ["list", *common, *smoke], scratch)
-        _run(python, ["write", *common, place], scratch, listed)
+        return _run(python, ["write", *common, place], scratch, listed).splitlines()
 
 
 def _version(python: Path) -> str:

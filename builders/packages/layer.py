@@ -10,7 +10,7 @@ from typing import Final
 
 from builders.causes import Recipe
 from builders.container import PACKAGES
-from builders.images.tar import Tree, folder_tree
+from builders.images.tar import File, Tree, folder_tree
 from builders.packages import compiling, pruning
 from builders.packages.installing import install
 from builders.packages.resolving import Resolution
@@ -65,6 +65,8 @@ class PackagesLayer:
         folder.parent.mkdir(parents=True, exist_ok=True)
         install(self.resolution, self.wanted, folder, sources, environ)
         pruning.prune(folder)
+        tree = folder_tree(folder, PACKAGES)
         if self.python is not None:
-            compiling.compile_imported(folder, self.wanted.kind, self.python, PACKAGES)
-        return folder_tree(folder, PACKAGES)
+            compiled = compiling.compile_imported(folder, self.wanted.kind, self.python, PACKAGES)
+            tree.update((f"{PACKAGES}/{path}", File(folder / path)) for path in compiled)
+        return tree
