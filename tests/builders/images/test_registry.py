@@ -3,27 +3,20 @@
 import base64
 import json
 import os
-import socket
-import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import trustme
 
 from builders.images import registry_errors
-from builders.images.layout import Image, ImageConfig, MediaType, Platform, digest_of, exact_json
-from builders.images.reading import NotAnImageError
-from builders.images.reference import Reference
-from builders.images.registry import Pushed, Pusher, pull
-from builders.images.repository import Registry, is_loopback
+from builders.images.layout import Image, ImageConfig, MediaType, digest_of
+from builders.images.registry import Pushed, Pusher
+from builders.images.repository import Registry
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from infra.errors import ExitCode, UserError
-from tests.net import free_port
 from tests.registry import PASSWORD, USER, Auth, FakeRegistry, Fault
 
 pytestmark = pytest.mark.server
