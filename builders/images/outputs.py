@@ -51,14 +51,8 @@ def write_layout(images: Mapping[str, Image], store: BlobStore, folder: Path, ad
 
     Raises UserError: exit 3 for a folder that holds other things, 4 for a disk that is too small; OSError.
     """
-    if folder.exists() and not (folder / _MARK).is_file() and any(folder.iterdir()):
-        raise UserError(
-            f"{folder} is no OCI layout, and not empty", hint="name a folder of its own", exit_code=ExitCode.FILE
-        )
     layers = {layer.digest: layer for image in images.values() for layer in image.layers}.values()
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True, exist_ok=True)
-    sweep(blobs)
+    blobs = _open_layout(folder)
     check_space(folder, sum(layer.size for layer in layers if not _comes_free(layer, store, folder)))
     for layer in layers:
         _copy(layer, store, folder)
@@ -67,10 +61,25 @@ def write_layout(images: Mapping[str, Image], store: BlobStore, folder: Path, ad
         for descriptor, content in ((image.descriptor, image.manifest), (image.config_descriptor, image.config)):
             _write(folder / blob_path(descriptor.digest), content, blobs)
     with alone_in(folder):
-        _write(folder / _MARK, LAYOUT, blobs)
         entries = {name: index_entry(name, image) for name, image in images.items()}
         others = [entry for entry in _entries(folder) if name_of(entry) not in entries]
         _write(folder / _INDEX, index_of([*others, *entries.values()]), blobs)
+
+
+def _open_layout(folder: Path) -> Path:
+    """Make the folder a layout, which may have no index yet; returns the folder of its blobs."""
+    if folder.exists() and not folder.is_dir():
+        raise _refused(f"{folder} is no folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    if not (folder / _MARK).is_file():
+        if any(folder.iterdir()):
+            raise _refused(f"{folder} is no OCI layout, and not empty")
+        _write(folder / _MARK, LAYOUT, folder)
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    sweep(blobs)
+    return blobs
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
@@ -79,7 +88,11 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / _INDEX} is broken", hint="name another folder", exit_code=ExitCode.FILE) from None
+        raise _refused(f"{folder / _INDEX} is broken") from None
+
+
+def _refused(message: str) -> UserError:
+    return UserError(message, hint="choose another place for the images", exit_code=ExitCode.FILE)
 
 
 def _comes_free(layer: Layer, store: BlobStore, folder: Path) -> bool:
@@ -125,8 +138,10 @@ def write_archive(images: Mapping[str, Image], store: BlobStore, file: Path, adv
 
     The file appears once it is whole; equal images make equal files. advance: called with the bytes that were written.
 
-    Raises UserError (exit 4) for a disk that is too small, OSError.
+    Raises UserError: exit 3 for a folder in its place, 4 for a disk that is too small; OSError.
     """
+    if file.is_dir():
+        raise _refused(f"{file} is a folder")
     folder = file.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
