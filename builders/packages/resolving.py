@@ -1,32 +1,41 @@
 """Chooses the packages of an image: exact versions, each with the hashes of its wheels."""
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
 from builders.images.layout import exact_json
 from builders.packages.sources import Sources
 from builders.packages.uv import run_uv
 from builders.packages.wanted import Wanted
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_VERSION = re.compile(r"[a-z0-9]([a-z0-9.!+]*[a-z0-9])?")
+"""As they are normalised (PEP 503 and PEP 440)."""
+_HASH = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Package:
-    """One version of one package. hashes: sha256 in hexadecimal digits, of the wheels that fit; sorted."""
+    """One version of one package. hashes: sha256 in hexadecimal digits, of the wheels that fit; sorted.
+
+    Raises ValueError for what is none: lines of a requirements.txt are made of it.
+    """
 
     name: str
     version: str
     hashes: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "version": self.version, "hashes": list(self.hashes)}
+    def __post_init__(self) -> None:
+        if not (_NAME.fullmatch(self.name) and _VERSION.fullmatch(self.version) and self.hashes):
+            raise ValueError(f"{self.name}=={self.version}")
+        if not all(map(_HASH.fullmatch, self.hashes)):
+            raise ValueError(f"hashes of {self.name}")
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError."""
-        return cls(value["name"], value["version"], tuple(value["hashes"]))
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +49,13 @@ class Resolution:
     def requirements(self) -> str:
         """As a requirements.txt that admits these files and no others."""
         return "".join(
-            f"{package.name}=={package.version}{''.join(f' --hash=sha256:{value}' for value in package.hashes)}\n"
-            for package in self.packages
+            f"{package}{''.join(f' --hash=sha256:{value}' for value in package.hashes)}\n" for package in self.packages
         )
 
     @property
     def digest(self) -> str:
         """sha256 over the packages; the same packages have the same, whatever they were wanted for."""
-        return hashlib.sha256(exact_json([package.to_json() for package in self.packages])).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        return {"wanted": self.wanted, "packages": [package.to_json() for package in self.packages]}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises KeyError."""
-        return cls(value["wanted"], tuple(map(Package.from_json, value["packages"])))
+        return hashlib.sha256(exact_json([[str(package), package.hashes] for package in self.packages])).hexdigest()
 
 
 def resolve_packages(wanted: Wanted, sources: Sources, environ: Mapping[str, str]) -> Resolution:
