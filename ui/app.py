@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from types import FrameType
@@ -159,7 +159,8 @@ class Page:
 def _step_back() -> None:
     """This thread lets others go first: models load at the same time, and nobody can use the page before them."""
     if sys.platform == "linux":  # elsewhere it would be the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IMPORT_NICENESS)
+        with suppress(PermissionError):  # it is further back already, which only root may undo
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IMPORT_NICENESS)
 
 
 class _Server(uvicorn.Server):
