@@ -1,7 +1,8 @@
 """Finds the image that others are built on, wherever it is, and pins it."""
 
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,17 +94,12 @@ def _from_engine(
 ) -> BaseImage:
     from infra.docker.engine import connect
 
-    engine = connect(environ)
-    try:
-        found = Reference.parse(name).familiar if not name.startswith("sha256:") else name
+    found = name if re.fullmatch(r"sha256:[0-9a-f]{64}", name) else Reference.parse(name).familiar
+    with _remedied(), closing(connect(environ)) as engine:
         known = store.base(key_of(engine.image_id(found), platform))
         if known is not None:
             return replace(known, reference=reference)
         return read_saved(reference, engine.save_image(found), store, platform)
-    except UserError as error:
-        raise _with_remedy(error) from None
-    finally:
-        engine.close()
 
 
 def _from_registry(
@@ -117,13 +113,16 @@ def _from_registry(
     from builders.images.registry import pull
 
     named = Reference.parse(reference)
-    try:
+    with _remedied():
         base = pull(named.pinned(pinned) if pinned else named, store, platform, environ, advance)
-    except UserError as error:
-        raise _with_remedy(error) from None
     return replace(base, reference=reference)
 
 
-def _with_remedy(error: UserError) -> UserError:
-    hint = f"{error.hint}, {_OTHERS}" if error.hint else _OTHERS
-    return UserError(error.message, hint=hint, exit_code=error.exit_code)
+@contextmanager
+def _remedied() -> Iterator[None]:
+    """Name the option in what goes wrong within."""
+    try:
+        yield
+    except UserError as error:
+        hint = f"{error.hint}, {_OTHERS}" if error.hint else _OTHERS
+        raise UserError(error.message, hint=hint, exit_code=error.exit_code) from None

@@ -32,6 +32,8 @@ INDEXES = {MediaType.INDEX, "application/vnd.docker.distribution.manifest.list.v
 MANIFESTS = {MediaType.MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"}
 _ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SMALL_BYTES = 1 << 20
+_MOST_BYTES = 4 << 20
+"""Of a manifest or a config: what registries accept at least."""
 
 
 class NotAnImageError(Exception):
@@ -112,7 +114,8 @@ class _Layout:
     store: BlobStore
 
     def small(self, descriptor: Mapping[str, Any]) -> bytes:
-        content = self._open(descriptor["digest"]).read()
+        with self._open(descriptor["digest"]) as blob:
+            content = blob.read(_MOST_BYTES)
         if digest_of(content) != descriptor["digest"]:
             raise NotAnImageError(f"its blob {descriptor['digest']} is damaged")
         return content
