@@ -15,6 +15,8 @@ CODE: Mapping[ImageKind, str] = {"task": f"{BENTO}/src", "router": f"{ROOT}/code
 SETTINGS: Mapping[ImageKind, str] = {kind: f"{ROOT}/{kind}.json" for kind in CODE}
 PORTS: Mapping[ImageKind, int] = {"task": 3000, "router": 8080, "page": 8081}
 MODULES: Mapping[ImageKind, str] = {"task": "services.entry", "router": "services.router.app", "page": "ui.app"}
+STATE: Final = "/var/lib/model-compose"
+"""Where a router keeps its runs: the one place of a container that outlives it."""
 USER: Final = "10001:10001"
 TITLE: Final = "org.opencontainers.image.title"
 _LABEL: Final = "model-compose"

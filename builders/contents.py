@@ -9,9 +9,9 @@ from builders.baking import WeightsSet, pack
 from builders.bento import SERVICE, SERVICE_FILE, BentoInputs, make_bento, settings_text
 from builders.causes import Recipe
 from builders.code import Code, ImageKind, code_for
-from builders.container import BENTO, CODE, SETTINGS
+from builders.container import BENTO, CODE, SETTINGS, STATE
 from builders.images.layout import digest_of
-from builders.images.tar import Entry, File, Tree, folder_tree
+from builders.images.tar import Entry, File, Folder, Tree, folder_tree
 from builders.packages.wanted import Wanted
 from builders.spec import BuildSpec
 from services.settings import TaskSettings
@@ -75,7 +75,11 @@ def code_layer(kind: ImageKind, code: Code) -> Content:
     tree: dict[str, Entry] = {f"{CODE[kind]}/{name}": File(path) for name, path in code.files.items()}
     if kind == "task":
         tree[f"{CODE[kind]}/{SERVICE_FILE}"] = File(SERVICE.encode())
-    return Content(Recipe("our code", {"our code": code.digest, "the image's kind": kind}), _given(tree))
+    parts = {"our code": code.digest, "the image's kind": kind}
+    if kind == "router":
+        tree[STATE] = Folder(shared=True)  # a new volume takes its rights from the folder in the image
+        parts["the folder of its state"] = STATE
+    return Content(Recipe("our code", parts), _given(tree))
 
 
 def task_layer(inputs: BentoInputs) -> Content:

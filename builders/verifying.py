@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from builders import trial
-from builders.container import PORTS, USER
+from builders.container import PORTS, STATE, USER
 from builders.spec import BuildSpec, Built
 from infra.docker.container import PROCESSES, TMPFS
 from infra.docker.engine import PROJECT_LABEL, SERVICE_LABEL, Engine
@@ -25,7 +25,7 @@ _SHOWN_LINES: Final = 20
 
 _PROJECT: Final = "model-compose-trial"
 """What the containers belong to; a real project's name ends in a digest."""
-_STATE: Final = {"/var/lib/model-compose": f"size=64m,uid={USER.partition(':')[0]},mode=0700"}
+_STATE: Final = {STATE: f"size=64m,uid={USER.partition(':')[0]},mode=0700"}
 """Where a router keeps its runs."""
 _STAND_IN: Final = "none"
 """In place of each secret that an image leaves to its environment."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from builders.container import PORTS
-from compose.image_settings import STATE_FOLDER, host_name, page_told, router_told
+from builders.container import PORTS, STATE
+from compose.image_settings import host_name, page_told, router_told
 from compose.plan import drain_timeout_s, environment_of, start_timeout_s, stop_timeout_s
 from compose.spec import ModelComponentSpec
 from infra.docker.container import Container
@@ -60,7 +60,7 @@ def _router(loaded: "Loaded", image: str) -> Container:
         networks=("front", "tasks"),
         environment={**environment_of(controller.runtime), **router_told(loaded).secrets},
         published=TcpAddress(adapter.host, adapter.port),
-        volumes={STATE_FOLDER: RUNS_VOLUME} if controller.database.driver == "sqlite" else {},
+        volumes={STATE: RUNS_VOLUME} if controller.database.driver == "sqlite" else {},
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=drain_timeout_s(controller),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from builders.container import PORTS
+from builders.container import PORTS, STATE
 from compose.blocks import Location, node_at
 from compose.plan import RUNS_FILE, page_settings, task_settings
 from compose.reading.interpolation import to_data
@@ -22,9 +22,6 @@ from services.withheld import withhold
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
-
-STATE_FOLDER: Final = "/var/lib/model-compose"
-"""Where a router keeps its runs: the one place of a container that outlives it."""
 
 _SHORTEST_SECRET: Final = 6
 """A shorter value stands in ordinary words."""
@@ -49,7 +46,7 @@ def router_told(loaded: "Loaded") -> Told:
     """The router's settings. Raises UserError for a secret that would be seen in its image."""
     spec = loaded.spec
     endpoints = {component.name: task_url(component.name) for component in spec.models}
-    runs_path = Path(STATE_FOLDER, Path(spec.controller.database.path or RUNS_FILE).name)
+    runs_path = Path(STATE, Path(spec.controller.database.path or RUNS_FILE).name)
     settings: dict[str, Any] = router_settings(loaded, endpoints, runs_path).model_dump(mode="json")
     settings["allowed_hosts"] = [*settings["allowed_hosts"], host_name("router")]
     secrets = {

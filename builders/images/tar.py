@@ -38,7 +38,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of a layer that may be empty; those above a file need not be named."""
+    """A folder of a layer that may be empty; those above a file need not be named.
+
+    shared: everybody may write to it, as to /tmp.
+    """
+
+    shared: bool = False
 
 
 Entry = File | Link | Folder
@@ -73,8 +78,8 @@ def write_tar(tree: Tree, sink: Sink, *, mtime: int = 0) -> None:
         info = tarfile.TarInfo(path)
         info.mtime = mtime
         match entry:
-            case Folder():
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
+            case Folder(shared):
+                info.type, info.mode = tarfile.DIRTYPE, 0o1777 if shared else 0o755
                 sink.write(header(info))
             case Link(target):
                 info.type, info.mode, info.linkname = tarfile.SYMTYPE, 0o777, target

@@ -54,6 +54,7 @@ def test_a_layer_holds_its_entries_sorted_and_the_folders_above_them(tmp_path: P
         "opt/a.txt": File(tmp_path / "long"),
         "/opt/empty": Folder(),
         "/opt/link": Link("../opt/a.txt"),
+        "/opt/open": Folder(shared=True),
     }
     assert read(tar_of(tree)) == [
         ("opt", "folder", 0o755, b""),
@@ -62,6 +63,7 @@ def test_a_layer_holds_its_entries_sorted_and_the_folders_above_them(tmp_path: P
         ("opt/b/run", "file", 0o755, b"#!"),
         ("opt/empty", "folder", 0o755, b""),
         ("opt/link", "../opt/a.txt", 0o777, b""),
+        ("opt/open", "folder", 0o1777, b""),
     ]
     assert content_size(tree) == 1002
 
