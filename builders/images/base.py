@@ -63,6 +63,11 @@ def find_base(
                 return _from_registry(reference, store, platform, environ, pinned, advance)
 
 
+def is_remote(reference: str) -> bool:
+    """Whether a registry has that base, so that asking for it takes a network."""
+    return _split(reference)[0] == "registry"
+
+
 def _split(reference: str) -> tuple[str, str]:
     for kind in _KINDS:
         if reference.startswith(kind):

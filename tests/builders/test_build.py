@@ -1,0 +1,394 @@
+"""Images are built from their recipes: equal wherever and whenever, each layer once, and with no secret in them.
+
+The packages are a stand-in, which BentoML's own build does not need; base, weights, code and Bento are real.
+"""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import baking
+from builders import build as building
+from builders.build import build
+from builders.code import code_for
+from builders.images.layout import Image
+from builders.images.store import BlobStore
+from builders.images.tar import Entry, File, Link, Tree, write_tar
+from builders.lock import Lock
+from builders.packages.layer import PackagesLayer
+from builders.packages.resolving import Package, Resolution
+from builders.packages.wanted import Wanted
+from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer
+from builders.weights import Resolved
+from infra.errors import ExitCode, UserError
+from tests.builders.conftest import MakeFolder
+
+pytestmark = pytest.mark.server
+
+SECRETS = {
+    "HF_TOKEN": "hf_sentinelsentinelsentinel",
+    "UV_INDEX_PASSWORD": "sentinel-of-the-index",
+    "AWS_SECRET_ACCESS_KEY": "sentinel-of-the-cloud",
+}
+BASE: dict[str, Entry] = {
+    "usr/bin/python3": Link("python3.11"),
+    "usr/bin/python3.11": File(b"an interpreter", executable=True),
+    "etc/os-release": File(b"NAME=tiny"),
+}
+
+
+class _Buffer(io.BytesIO):
+    def write_file(self, path: Path, size: int, /) -> object:
+        return self.write(path.read_bytes())
+
+
+@dataclass
+class Said:
+    """What a listener was told, a line each."""
+
+    layers: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+    def step(self, image: str, what: str, progress: float | None = None) -> None:
+        self.steps.append(what)
+
+    def layer(self, image: str, built: BuiltLayer) -> None:
+        self.layers.append(f"{image}: {built.layer.purpose}: {'reused' if built.reused else 'new'}, {built.cause}")
+
+    def built(self, image: Built) -> None:
+        self.layers.append(f"{image.reference} is built")
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolved(wanted: Wanted, *_: object) -> Resolution:
+        return Resolution(wanted.digest, (Package("bentoml", "1.4.39", ("0" * 64,)),))
+
+    def make(self: PackagesLayer, folder: Path, *_: object) -> Tree:
+        folder.mkdir(parents=True)
+        (folder / "bentoml.py").write_text(f"for = {self.wanted.kind!r}")
+        return {"/opt/model-compose/packages/bentoml.py": File(folder / "bentoml.py")}
+
+    monkeypatch.setattr(building, "resolve_packages", resolved)
+    monkeypatch.setattr(PackagesLayer, "make", make)
+    monkeypatch.setattr(baking, "LARGE_BYTES", 10_000)
+
+
+class Project:
+    """A folder of its own with a base, a model and a store."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder = folder
+        self.model = model
+        self.environ = {"MODEL_COMPOSE_CACHE": str(folder / "cache"), "HOME": str(folder), **SECRETS}
+        folder.mkdir(parents=True, exist_ok=True)
+        base = _Buffer()
+        write_tar(BASE, base)
+        (folder / "base.tar").write_bytes(base.getvalue())
+
+    @property
+    def store(self) -> BlobStore:
+        return BlobStore.of(self.environ)
+
+    def task(self, name: str = "writer", **changes: Any) -> BuildSpec:
+        settings = {"id": name, "task": "text-generation", "model": "tiny/one", "model_path": str(self.model)}
+        config = json.loads((self.model / "config.json").read_text())
+        found = Resolved(self.model, "1" * 40, config, prepare_environment={"HF_TOKEN": SECRETS["HF_TOKEN"]})
+        return BuildSpec(
+            name=f"task-{name}",
+            repository=f"demo/task-{name}",
+            kind="task",
+            settings=json.dumps({**settings, **changes}),
+            model=found,
+        )
+
+    def router(self, prompt: str = "Tell me") -> BuildSpec:
+        settings = json.dumps({"components": [], "workflows": [], "env": {"PROMPT": prompt}})
+        return BuildSpec(name="router", repository="demo/router", kind="router", settings=settings)
+
+    def build(self, *specs: BuildSpec, **changes: Any) -> tuple[list[Built], Said]:
+        said = Said()
+        options = BuildOptions(
+            lock=self.folder / "model-compose.lock",
+            directory=self.folder,
+            environ=self.environ,
+            base=f"tar:{self.folder / 'base.tar'}",
+            **changes,
+        )
+        return build(specs, options, said), said
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_folder: MakeFolder) -> Project:
+    return Project(tmp_path / "project", make_folder())
+
+
+def members(store: BlobStore, image: Image) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    for layer in image.layers:
+        with store.open(layer.digest) as blob, tarfile.open(fileobj=blob, mode="r|*") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isfile() else None
+                yield member, content.read() if content else b""
+
+
+def test_a_task_image_from_base_to_settings(project: Project) -> None:
+    (image,), said = project.build(project.task())
+    assert said.layers == [
+        "task-writer: Python packages: new, not built before",
+        "task-writer: weights: model.safetensors: new, not built before",
+        "task-writer: the small files of the model: new, not built before",
+        "task-writer: our code: new, not built before",
+        "task-writer: the task's settings and its Bento: new, not built before",
+        "demo/task-writer:latest is built",
+    ]
+    files = {member.name: content for member, content in members(project.store, image.image)}
+    settings = json.loads(files["opt/model-compose/task.json"])
+    assert settings.pop("model_path").startswith("/models/")
+    assert settings == {"id": "writer", "task": "text-generation", "model": "tiny/one"}
+    assert files["opt/model-compose/bento/src/task.json"] == files["opt/model-compose/task.json"]
+    wanted = {f"opt/model-compose/bento/src/{name}" for name in code_for("task").files}
+    assert wanted <= files.keys()
+    assert {"opt/model-compose/bento/bento.yaml", "opt/model-compose/bento/src/service.py"} <= files.keys()
+    assert not [name for name in files if "router" in name]
+
+
+def test_a_task_images_config(project: Project) -> None:
+    (image,), _ = project.build(project.task())
+    config = json.loads(image.image.config)
+    weights = config["config"]["Labels"].pop("model-compose.weights")
+    assert [len(config["config"]["Labels"].pop(f"model-compose.{name}")) > 0 for name in ("settings", "version")]
+    base = config["config"]["Labels"].pop("org.opencontainers.image.base.digest")
+    assert base.startswith("sha256:")
+    assert config["config"]["Labels"] == {
+        "model-compose.device": "cpu",
+        "model-compose.kind": "task",
+        "model-compose.model": "tiny/one",
+        "model-compose.revision": "1" * 40,
+        "model-compose.task": "text-generation",
+        "org.opencontainers.image.title": "task-writer",
+    }
+    assert config["config"]["User"] == "10001:10001"
+    assert config["config"]["StopSignal"] == "SIGTERM"
+    assert config["config"]["Entrypoint"] == [
+        *("python3", "-P", "-m", "services.entry", "/opt/model-compose/task.json"),
+        *("--host", "0.0.0.0", "--port", "3000"),
+    ]
+    assert {
+        "BENTOML_DO_NOT_TRACK=True",
+        "BENTOML_HOME=/tmp/bentoml",
+        "HF_HUB_OFFLINE=1",
+        "HOME=/tmp",
+        "PYTHONDONTWRITEBYTECODE=1",
+        "TRANSFORMERS_OFFLINE=1",
+        "USER=model",
+    } <= set(config["config"]["Env"])
+    assert "created" not in config
+    assert not [entry for entry in config["history"] if "created" in entry]
+    names = [member.name for member, _ in members(project.store, image.image)]
+    assert f"models/{weights}/config.json" in names
+
+
+def test_the_router_has_neither_the_engine_nor_the_tasks(project: Project) -> None:
+    (image,), said = project.build(project.router())
+    assert said.layers == [
+        "router: Python packages: new, not built before",
+        "router: our code: new, not built before",
+        "router: its settings: new, not built before",
+        "demo/router:latest is built",
+    ]
+    names = {member.name for member, _ in members(project.store, image.image)}
+    assert "opt/model-compose/code/services/router/app.py" in names
+    assert not [name for name in names if "services/engine" in name or "services/tasks" in name]
+
+
+def test_a_second_build_writes_nothing_and_asks_nobody(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, _), _ = project.build(project.task(), project.router())
+    blobs = {path: path.stat().st_mtime_ns for path in project.store.root.rglob("*") if path.parent.name == "sha256"}
+    monkeypatch.setattr(PackagesLayer, "make", lambda *_: pytest.fail("made again"))
+    (again, _), said = project.build(project.task(), project.router())
+    assert (again.image.manifest, again.image.config) == (first.image.manifest, first.image.config)
+    assert {line.rpartition(": ")[2] for line in said.layers if ": " in line} == {"reused, nothing in it has changed"}
+    after = {path: path.stat().st_mtime_ns for path in project.store.root.rglob("*") if path.parent.name == "sha256"}
+    assert after == blobs
+
+
+def test_another_folder_user_and_umask_give_the_same_digest(
+    project: Project, tmp_path: Path, make_folder: MakeFolder
+) -> None:
+    (first, router), _ = project.build(project.task(), project.router())
+    before = os.umask(0o077)
+    try:
+        other = Project(tmp_path / "elsewhere" / "project", make_folder("the same elsewhere"))
+        (again, router_again), _ = other.build(other.task(), other.router())
+    finally:
+        os.umask(before)
+    assert (again.image.digest, router_again.image.digest) == (first.image.digest, router.image.digest)
+
+
+def test_two_tasks_over_one_model_share_everything_but_their_settings(project: Project) -> None:
+    (writer, reader), said = project.build(project.task(), project.task("reader"))
+    assert [first.layer for first in writer.layers[:-1]] == [second.layer for second in reader.layers[:-1]]
+    assert said.layers[6:] == [
+        "task-reader: Python packages: reused, another image has it",
+        "task-reader: weights: model.safetensors: reused, another image has it",
+        "task-reader: the small files of the model: reused, another image has it",
+        "task-reader: our code: reused, another image has it",
+        "task-reader: the task's settings and its Bento: new, not built before",
+        "demo/task-reader:latest is built",
+    ]
+
+
+def test_a_prompt_changes_one_small_layer_of_the_router_and_no_task(project: Project) -> None:
+    (task, router), _ = project.build(project.task(), project.router())
+    (task_after, router_after), said = project.build(project.task(), project.router("Tell us"))
+    assert task_after.image.digest == task.image.digest
+    assert "router: its settings: new, its settings changed" in said.layers
+    changed = [built.layer for built in router_after.layers if built.layer not in router.image.layers]
+    assert [layer.size <= 16 << 10 for layer in changed] == [True]
+
+
+def test_a_setting_of_a_task_changes_its_last_layer_only(project: Project) -> None:
+    (before,), _ = project.build(project.task())
+    (after,), said = project.build(project.task(max_queue_length=2))
+    assert "task-writer: the task's settings and its Bento: new, its settings changed" in said.layers
+    assert after.image.layers[:-1] == before.image.layers[:-1]
+    assert after.image.layers[-1].size <= 64 << 10
+
+
+def test_a_line_of_our_code_leaves_weights_and_packages_alone(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,), _ = project.build(project.task())
+    ours = tmp_path / "ours"
+    for name, path in code_for("task").files.items():
+        (ours / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, ours / name)
+    (ours / "services" / "errors.py").write_text((ours / "services" / "errors.py").read_text() + "\n# more\n")
+    monkeypatch.setattr("builders.contents.code_for", lambda kind: code_for(kind, ours))
+    (after,), said = project.build(project.task())
+    assert said.layers[:5] == [
+        "task-writer: Python packages: reused, nothing in it has changed",
+        "task-writer: weights: model.safetensors: reused, nothing in it has changed",
+        "task-writer: the small files of the model: reused, nothing in it has changed",
+        "task-writer: our code: new, our code changed",
+        "task-writer: the task's settings and its Bento: new, our code changed",
+    ]
+    assert after.image.layers[:-2] == before.image.layers[:-2]
+
+
+def test_every_file_belongs_to_root_and_has_no_time(project: Project) -> None:
+    (image,), _ = project.build(project.task())
+    for member, _ in members(project.store, image.image):
+        assert (member.uid, member.gid, member.mtime, member.uname, member.pax_headers) == (0, 0, 0, "", {})
+        assert member.mode in (0o644, 0o755, 0o777)
+
+
+def test_no_secret_is_in_any_blob_nor_anywhere_in_the_cache(project: Project) -> None:
+    images, said = project.build(project.task(), project.router())
+    told = "\n".join([*said.layers, *said.steps, repr(images)])
+    kept = [path.read_bytes() for path in project.folder.rglob("*") if path.is_file()]
+    unpacked = [content for built in images for _, content in members(project.store, built.image)]
+    for secret in SECRETS.values():
+        assert secret not in told
+        assert not [content for content in (*kept, *unpacked) if secret.encode() in content]
+
+
+def test_nothing_of_the_machine_is_in_an_image(project: Project) -> None:
+    images, _ = project.build(project.task(), project.router())
+    place = str(project.folder.parent).encode()
+    assert not [built for built in images if place in built.image.config + built.image.manifest]
+    assert not [
+        member.name for built in images for member, content in members(project.store, built.image) if place in content
+    ]
+
+
+def test_a_build_that_is_ended_leaves_no_image_and_goes_on_where_it_was(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builders.contents.make_bento", end)
+        with pytest.raises(KeyboardInterrupt):
+            project.build(project.task())
+    assert project.store.image("demo/task-writer:latest") is None
+    assert not list((project.folder / "cache" / "work").glob("*/"))
+    _, said = project.build(project.task())
+    assert [line.rpartition(": ")[2].partition(",")[0] for line in said.layers[:5]] == ["reused"] * 4 + ["new"]
+
+
+def test_an_image_is_known_by_its_tag(project: Project) -> None:
+    (image,), _ = project.build(project.router(), tag="v1.2")
+    assert image.reference == "demo/router:v1.2"
+    assert project.store.image("demo/router:v1.2") == image.image
+
+
+@pytest.mark.parametrize("name", ["Router", "a\nRUN x", "x && y", "$(x)", "../x", "", "router\n"])
+def test_a_name_that_is_none_is_refused(project: Project, name: str) -> None:
+    with pytest.raises(UserError) as service:
+        replace(project.router(), name=name)
+    with pytest.raises(UserError) as image:
+        replace(project.router(), repository=name)
+    assert (service.value.exit_code, image.value.exit_code) == (ExitCode.FILE, ExitCode.FILE)
+
+
+@pytest.mark.parametrize("tag", ["", "a b", "x\n", "-x", "x" * 129, "$(x)", "x;y"])
+def test_a_tag_that_is_none_is_refused(project: Project, tag: str) -> None:
+    with pytest.raises(UserError) as caught:
+        project.build(project.router(), tag=tag)
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_time_can_be_given_to_all_files(project: Project) -> None:
+    project.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+    (image,), _ = project.build(project.router())
+    assert json.loads(image.image.config)["created"] == "2023-11-14T22:13:20Z"
+    assert {member.mtime for member, _ in members(project.store, image.image)} == {0, 1700000000}
+    project.environ["SOURCE_DATE_EPOCH"] = "yesterday"
+    with pytest.raises(UserError, match="which is no time"):
+        project.build(project.router())
+
+
+def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: Project) -> None:
+    project.build(project.task(), project.router())
+    text = (project.folder / "model-compose.lock").read_text()
+    lock = Lock.parse(text)
+    assert lock.models["tiny/one"].revision == "1" * 40
+    assert sorted(lock.models["tiny/one"].files) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert len(lock.bases) == 1
+    assert len(lock.packages) == 2
+    state = (project.folder / "model-compose.lock").stat().st_mtime_ns
+    project.build(project.task(), project.router(), locked=True)
+    project.build(project.router())
+    assert (project.folder / "model-compose.lock").read_text() == text
+    assert (project.folder / "model-compose.lock").stat().st_mtime_ns == state
+
+
+def test_what_the_lock_names_is_not_asked_for_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.build(project.router())
+    monkeypatch.setattr(building, "resolve_packages", lambda *_: pytest.fail("asked an index"))
+    project.build(project.router())
+
+
+def test_a_locked_build_refuses_another_model_before_it_makes_anything(project: Project) -> None:
+    with pytest.raises(UserError, match="--locked needs"):
+        project.build(project.task(), locked=True)
+    project.build(project.router())
+    with pytest.raises(UserError) as caught:
+        project.build(project.router(), project.task(), locked=True)
+    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert caught.value.message.startswith("model-compose.lock does not fit: it does not have the model tiny/one; ")
+    project.build(project.router(), project.task())
+    (project.model / "tokenizer.json").write_text('{"other": 1}')
+    with pytest.raises(UserError) as caught:
+        project.build(project.task(), locked=True)
+    assert caught.value.message == "model-compose.lock does not fit: tokenizer.json of tiny/one has changed"
