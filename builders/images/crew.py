@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
 
 from builders.images.blobs import Advance
-from builders.images.repository import CHUNK_BYTES, Body, Registry, Repository
+from builders.images.repository import CHUNK_BYTES, Registry, Repository
+from infra.errors import ExitCode, UserError
 
 _WORKERS = 4
 
@@ -55,8 +56,8 @@ class StoppedError(Exception):
     """Another transfer has failed, so this one is in vain."""
 
 
-class BlobBody(Body):
-    """A blob on its way: opened anew each time it is sent, and never whole in memory."""
+class BlobBody:
+    """A `Body`: a blob on its way, opened anew each time it is sent, and never whole in memory."""
 
     def __init__(self, opened: Callable[[], BinaryIO], size: int, advance: Advance, stopped: threading.Event) -> None:
         self._opened = opened
@@ -70,12 +71,17 @@ class BlobBody(Body):
 
     def __iter__(self) -> Iterator[bytes]:
         self._count_up_to(0)
-        with self._opened() as blob:
-            while chunk := blob.read(CHUNK_BYTES):
-                if self._stopped.is_set():
-                    raise StoppedError
-                yield chunk
-                self._count_up_to(self._counted + len(chunk))
+        try:
+            with self._opened() as blob:
+                while chunk := blob.read(CHUNK_BYTES):
+                    if self._stopped.is_set():
+                        raise StoppedError
+                    yield chunk
+                    self._count_up_to(self._counted + len(chunk))
+        except OSError:
+            raise _lost() from None
+        if self._counted != self._size:  # the registry would wait for the rest
+            raise _lost()
 
     def count_all(self) -> None:
         """All of it is there, whether or not it was sent."""
@@ -84,3 +90,11 @@ class BlobBody(Body):
     def _count_up_to(self, total: int) -> None:
         self._advance(total - self._counted)
         self._counted = total
+
+
+def _lost() -> UserError:
+    return UserError(
+        "a layer is no longer in the cache as it was built",
+        hint="make the image again with `model-compose build`",
+        exit_code=ExitCode.ENVIRONMENT,
+    )

@@ -152,6 +152,11 @@ class Explainer:
 
     def failure(self, error: BaseException) -> RegistryError:
         """Nobody answered, or the line broke; `error` is what requests raises."""
+        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+            return RegistryError(
+                f"{self.registry} cannot be trusted: the file of certificates to trust is absent",
+                "let REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE name one, or unset it",
+            )
         causes = list(_causes(error))
         if certificate := _first(causes, ssl.SSLCertVerificationError):
             return self._bad_certificate(certificate.verify_code)

@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
@@ -24,16 +24,16 @@ _CONNECT_S, _ANSWER_S, _STORE_S = 20.0, 60.0, 600.0
 _HOSTS = {"docker.io": "registry-1.docker.io"}
 """Where registries are that go by another name in references."""
 
-
 # oras repeats what failed up to five times over two minutes, a wrong host name included; we know what is worth it.
 _do_request = OrasRegistry.do_request.__wrapped__
 
 
-class Body(Iterable[bytes]):
-    """What is streamed to a registry; iterating it anew begins anew. len(): its size in bytes."""
+class Body(Protocol):
+    """What is streamed to a registry: its pieces, from the first one on each time, and its size in bytes."""
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,10 @@ class Registry:
         try:
             with _prepared(requests.Session()) as session:
                 answer = session.get(f"{scheme}://{_HOSTS.get(name, name)}/v2/", verify=trust)
-        except (requests.RequestException, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise explainer.failure(error) from None
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise explainer.answer(answer)
         challenge = answer.headers.get("WWW-Authenticate", "").lower()
         if answer.status_code not in (200, 401) or (answer.status_code == 401 and not challenge):
             raise explainer.not_a_registry()
@@ -93,16 +95,18 @@ def _speaks_tls(registry: str) -> bool:
             context.wrap_socket(line, server_hostname=parts.hostname),
         ):
             return True
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
 class _Transport(HTTPAdapter):
-    """Sends requests with a time limit, and to strangers through TLS only, wherever a registry points."""
+    """Sends requests with a time limit, to strangers through TLS only, and to this machine through no proxy."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         parts = urlsplit(request.url or "")
-        if parts.scheme != "https" and not is_loopback(parts.netloc):
+        if is_loopback(parts.netloc):
+            kwargs["proxies"] = None
+        elif parts.scheme != "https":
             raise requests.exceptions.InvalidSchema
         kwargs["timeout"] = (_CONNECT_S, _STORE_S if request.method == "PUT" else _ANSWER_S)
         return super().send(request, *args, **kwargs)
@@ -234,7 +238,7 @@ class Repository:
         try:
             headers = {**headers, **self._headers}
             answer: requests.Response = _do_request(self._oras, url, method, data=body, headers=headers, stream=stream)
-        except requests.RequestException as error:
+        except OSError as error:  # which all of requests' own are
             raise self.explainer.failure(error) from None
         except ValueError:  # oras got no token for us; the last answer says why
             if self._last is None:

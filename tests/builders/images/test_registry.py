@@ -300,3 +300,17 @@ Pusher(Registry.connect(sys.argv[1], os.environ), store).push(store.image("chat"
             killed.kill()
         assert "1" not in registry.manifests.get("team/chat", {})
         assert sizes(push(registry, store, image, nobody)) == (0, 0, blob_bytes(image))
+
+
+def test_a_layer_that_has_changed_in_the_cache_is_told(
+    store: BlobStore, tmp_path: Path, nobody: Mapping[str, str]
+) -> None:
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(1000))
+    layer, _ = store.layer("a", lambda: {"/models/a": File(weights, lasting=True)}, purpose="weights")
+    image = Image.of(ImageConfig(), [layer])
+    for spoil in (lambda: weights.write_bytes(bytes(10)), weights.unlink):
+        spoil()
+        with FakeRegistry() as registry, pytest.raises(UserError) as caught:
+            push(registry, store, image, nobody)
+        assert caught.value.message == "a layer is no longer in the cache as it was built"

@@ -156,3 +156,37 @@ def test_nothing_is_sent_to_a_stranger_without_tls(tmp_path: Path, nobody: Mappi
             repository.has_blob("sha256:" + "0" * 64)
         repository.close()
         assert caught.value.message == f"{registry.name} leads to an address without TLS, where nothing is sent to"
+
+
+def test_a_proxy_is_not_asked_for_this_machine(nobody: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    with FakeRegistry() as registry:
+        repository = Registry.connect(registry.name, nobody).repository("team/chat")
+        assert not repository.has_blob("sha256:" + "0" * 64)
+        repository.close()
+
+
+def test_a_file_of_certificates_that_is_absent_is_told(
+    authority: trustme.CA, tmp_path: Path, nobody: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent"))
+    with FakeRegistry(tls=tls_of(authority)) as registry:
+        with pytest.raises(UserError) as caught:
+            Registry.connect(registry.name, {**nobody, **os.environ})
+        assert caught.value.message == (
+            f"{registry.name} cannot be trusted: the file of certificates to trust is absent"
+        )
+
+
+@pytest.mark.parametrize("name", ["localhost:99999", "registry.example.com:99999"])
+def test_a_port_that_is_none_is_refused(name: str, nobody: Mapping[str, str]) -> None:
+    with pytest.raises(UserError) as caught:
+        Registry.connect(name, nobody)
+    assert caught.value.message == f"{name} does not answer as a registry does"
+
+
+def test_a_registry_that_is_busy_is_told(nobody: Mapping[str, str]) -> None:
+    with FakeRegistry(faults=[Fault("GET", "/v2/", status=503)]) as registry:
+        with pytest.raises(UserError) as caught:
+            Registry.connect(registry.name, nobody)
+        assert caught.value.message == f"{registry.name} fails for the moment: it answers 503"
