@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +72,6 @@ class Wanted:
         return hashlib.sha256(exact_json(parts)).hexdigest()
 
 
-@cache
 def torch_version() -> str:
     """The version of torch that our constraints pin."""
     found = re.search(r"^torch==(\S+)$", _read("constraints.txt"), re.MULTILINE)
@@ -81,6 +79,5 @@ def torch_version() -> str:
     return found[1]
 
 
-@cache
 def _read(name: str) -> str:
     return (_REQUIREMENTS / name).read_text(encoding="utf-8")

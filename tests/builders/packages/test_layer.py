@@ -1,0 +1,152 @@
+"""The layer of packages is whole, compiled, and the same wherever it is made."""
+
+import importlib.util
+import marshal
+import os
+import platform
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from builders.images.layout import Layer, Platform
+from builders.images.store import BlobStore
+from builders.packages import compiling
+from builders.packages.layer import PackagesLayer
+from builders.packages.resolving import Resolution, resolve_packages
+from builders.packages.sources import Sources
+from builders.packages.wanted import Wanted
+from infra.errors import UserError
+
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.usefixtures("requirements"),
+    pytest.mark.skipif(sys.platform != "linux", reason="packages for Linux are imported on Linux alone"),
+]
+
+HERE = Wanted("router", f"{sys.version_info.major}.{sys.version_info.minor}", Platform.of_machine(platform.machine()))
+AT = "opt/model-compose/packages"
+TAG = sys.implementation.cache_tag
+
+
+@pytest.fixture
+def resolution(wheels: Path, environ: dict[str, str]) -> Resolution:
+    return resolve_packages(HERE, Sources(wheels=wheels), environ)
+
+
+def make(
+    resolution: Resolution, root: Path, wheels: Path, environ: dict[str, str], python: Path | None
+) -> tuple[BlobStore, Layer, bool]:
+    store, layer = BlobStore(root / "store"), PackagesLayer(HERE, resolution, python)
+    environ = {**environ, "UV_CACHE_DIR": str(root / "uv")}
+    made = store.layer(
+        layer.recipe.key,
+        lambda: layer.make(root / "work", Sources(wheels=wheels), environ),
+        purpose=layer.recipe.purpose,
+    )
+    return store, *made
+
+
+def files(store: BlobStore, layer: Layer) -> dict[str, bytes]:
+    with store.open(layer.digest) as blob, tarfile.open(fileobj=blob, mode="r|") as tar:
+        return {
+            member.name.removeprefix(f"{AT}/"): content.read() for member in tar if (content := tar.extractfile(member))
+        }
+
+
+def interpreter() -> Path:
+    found = compiling.find_python(HERE.python, HERE.platform)
+    assert found is not None
+    return found
+
+
+def test_it_holds_the_packages_and_the_bytecode_of_what_is_imported(
+    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path, smoke: Path
+) -> None:
+    store, layer, _ = make(resolution, tmp_path, wheels, environ, interpreter())
+    found = files(store, layer)
+    info = [
+        f"{name}.dist-info/{file}"
+        for name in ("shell-2.0", "snail-1.5")
+        for file in ("INSTALLER", "METADATA", "RECORD", "WHEEL", "entry_points.txt")
+    ]
+    assert sorted(found) == sorted(
+        [
+            *info,
+            "shell/__init__.py",
+            f"shell/__pycache__/__init__.{TAG}.pyc",
+            "snail/__init__.py",
+            f"snail/__pycache__/__init__.{TAG}.pyc",
+            f"snail/__pycache__/fast.{TAG}.pyc",
+            "snail/fast.py",
+            "snail/never.py",
+        ]
+    )
+    header, code = (content := found[f"snail/__pycache__/fast.{TAG}.pyc"])[:16], marshal.loads(content[16:])
+    unchecked = (1).to_bytes(4, "little")
+    source = importlib.util.source_hash(found["snail/fast.py"])
+    assert header == importlib.util.MAGIC_NUMBER + unchecked + source
+    inner = next(constant for constant in code.co_consts if hasattr(constant, "co_filename"))
+    assert {code.co_filename, inner.co_filename} == {f"/{AT}/snail/fast.py"}
+
+
+def test_it_is_the_same_in_another_folder_under_another_umask(
+    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path, smoke: Path
+) -> None:
+    _, first, _ = make(resolution, tmp_path / "first", wheels, environ, interpreter())
+    before = os.umask(0o077)
+    try:
+        _, second, _ = make(resolution, tmp_path / "a second one", wheels, environ, interpreter())
+    finally:
+        os.umask(before)
+    assert first == second
+
+
+def test_it_names_no_folder_of_this_machine(
+    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path, smoke: Path
+) -> None:
+    store, layer, _ = make(resolution, tmp_path, wheels, environ, interpreter())
+    everything = store.read(layer.digest)
+    assert str(tmp_path).encode() not in everything
+    assert sys.executable.encode() not in everything
+
+
+def test_it_is_made_once(
+    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path, smoke: Path
+) -> None:
+    _, first, reused = make(resolution, tmp_path, wheels, environ, interpreter())
+    assert not reused
+    assert make(resolution, tmp_path, tmp_path / "none", environ, interpreter())[1:] == (first, True)
+
+
+def test_without_the_images_python_nothing_is_compiled_and_that_is_said(
+    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    store, layer, _ = make(resolution, tmp_path, wheels, environ, None)
+    assert not [name for name in files(store, layer) if name.endswith(".pyc")]
+    other = PackagesLayer.of(Wanted("router", "3.99", HERE.platform), resolution)
+    assert (
+        other.notice == f"there is no Python 3.99 for {HERE.platform} here: containers compile their packages at start"
+    )
+    assert PackagesLayer(HERE, resolution, interpreter()).notice is None
+
+
+def test_a_recipe_says_what_would_make_another_layer(resolution: Resolution, smoke: Path) -> None:
+    compiled, plain = PackagesLayer(HERE, resolution, interpreter()), PackagesLayer(HERE, resolution, None)
+    assert compiled.recipe.key != plain.recipe.key
+    (smoke / "router.py").write_text("import snail, shell\n")
+    again = PackagesLayer(HERE, resolution, interpreter())
+    differing = {name for name, part in again.recipe.parts.items() if part != compiled.recipe.parts[name]}
+    assert differing == {"the rules of packing"}
+
+
+def test_packages_that_cannot_be_imported_are_refused(
+    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path, smoke: Path
+) -> None:
+    (smoke / "router.py").write_text("import slug\n")
+    with pytest.raises(UserError) as caught:
+        make(resolution, tmp_path, wheels, environ, interpreter())
+    assert caught.value.message == (
+        "the packages of the image cannot be imported: ModuleNotFoundError: No module named 'slug'"
+    )

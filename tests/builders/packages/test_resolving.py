@@ -1,0 +1,102 @@
+"""Packages are chosen by real uv from wheels alone, and only the files that were chosen are installed."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builders.packages.installing import install
+from builders.packages.resolving import Package, Resolution, resolve_packages
+from builders.packages.sources import Sources
+from infra.errors import ExitCode, UserError
+from tests.builders.packages.conftest import ROUTER, TASK, TASK_GPU, make_wheel, sha256
+
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("requirements")]
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of an index that knows nobody."""
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://user:sentinel@127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+def test_pinned_versions_come_with_the_hashes_of_their_wheels(wheels: Path, environ: dict[str, str]) -> None:
+    resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ)
+    assert resolution == Resolution(
+        ROUTER.digest,
+        (
+            Package("shell", "2.0", (sha256(wheels / "shell-2.0-py3-none-any.whl"),)),
+            Package("snail", "1.5", (sha256(wheels / "snail-1.5-py3-none-any.whl"),)),
+        ),
+    )
+
+
+def test_torch_is_the_build_that_was_asked_for(tmp_path: Path, environ: dict[str, str]) -> None:
+    folder = tmp_path / "torches"
+    for version in ("2.13.0", "2.13.0+cpu"):
+        make_wheel(folder, "torch", version)
+    chosen = [resolve_packages(wanted, Sources(wheels=folder), environ).packages[0] for wanted in (TASK, TASK_GPU)]
+    assert [package.version for package in chosen] == ["2.13.0+cpu", "2.13.0"]
+
+
+def test_no_other_build_of_torch_will_do(tmp_path: Path, environ: dict[str, str]) -> None:
+    make_wheel(tmp_path / "torches", "torch", "2.13.0")
+    with pytest.raises(UserError) as caught:
+        resolve_packages(TASK, Sources(wheels=tmp_path / "torches"), environ)
+    assert caught.value.message == (
+        f"there is no torch 2.13.0+cpu for Python 3.11 on linux/amd64 in {tmp_path / 'torches'}"
+    )
+
+
+def test_a_package_that_is_only_source_is_named(wheels: Path, environ: dict[str, str]) -> None:
+    (wheels / "shell-2.0-py3-none-any.whl").unlink()
+    (wheels / "shell-2.0.tar.gz").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        resolve_packages(ROUTER, Sources(wheels=wheels), environ)
+    assert caught.value.message.startswith("shell 2.0 has no wheel for Python 3.11 on linux/amd64")
+    assert "--base" in (caught.value.hint or "")
+
+
+def test_an_index_that_refuses_us_is_not_shown(refusing: str, environ: dict[str, str]) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve_packages(ROUTER, Sources(index_url=refusing), environ)
+    assert caught.value.message == "the package index refuses us: its user name and password are missing or wrong"
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_what_has_another_hash_is_not_installed(wheels: Path, environ: dict[str, str], tmp_path: Path) -> None:
+    resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ)
+    make_wheel(wheels, "shell", "2.0", {"shell/__init__.py": "import evil\n"})
+    with pytest.raises(UserError) as caught:
+        install(resolution, ROUTER, tmp_path / "target", Sources(wheels=wheels), {**environ, "UV_NO_CACHE": "1"})
+    assert caught.value.message == "shell==2.0 is not what its hash says: another file came under its name"
+    assert not (tmp_path / "target" / "shell").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "hashes"),
+    [
+        ("snail", "1.5\n--index-url https://evil.example", ("0" * 64,)),
+        ("-r /etc/passwd", "1", ("0" * 64,)),
+        ("snail", "1.5", ("0" * 64 + " --hash=x",)),
+        ("snail @ https://evil.example/x.whl", "1", ("0" * 64,)),
+        ("snail", "1.5", ()),
+    ],
+)
+def test_what_is_no_package_does_not_become_a_requirement(name: str, version: str, hashes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"snail|passwd"):
+        Package(name, version, hashes)
