@@ -53,7 +53,7 @@ def real_registry(folder: Path, *, with_users: bool = False, inside: Sequence[st
         text += f"auth: {{htpasswd: {{realm: tests, path: {folder / 'users'}}}}}\n"
     (folder / "config.yml").write_text(text)
     with (folder / "log").open("w") as log:
-        command = [*inside, program, "serve", folder / "config.yml"]
+        command = [*inside, program, "serve", str(folder / "config.yml")]
         with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as running:
             try:
                 _wait_until_it_listens(port, running)

@@ -3,18 +3,19 @@
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builders.images import registry_errors
-from builders.images.layout import Descriptor, Image, ImageConfig, MediaType, Platform, digest_of, exact_json
+from builders.images.layout import Image, ImageConfig, MediaType, Platform, digest_of, exact_json
 from builders.images.reading import NotAnImageError
 from builders.images.reference import Reference
 from builders.images.registry import pull
 from builders.images.store import BlobStore
-from builders.images.tar import File
+from builders.images.tar import File, Tree
 from infra.errors import ExitCode, UserError
 from tests.registry import FakeRegistry, Fault
 
@@ -50,7 +51,7 @@ class Served:
     def put_image(self, tag: str, platform: Platform = AMD64, media_type: str = MediaType.MANIFEST) -> Image:
         """An image of two layers for the platform."""
         layers = [
-            self.theirs.layer(text, lambda text=text: {f"/{text}": File(text.encode() * 100_000)}, purpose=text)[0]
+            self.theirs.layer(text, partial(_file, text), purpose=text)[0]
             for text in ("root", f"python-{platform.architecture}")
         ]
         image = Image.of(ImageConfig(platform, env={"PATH": "/bin"}, user="app"), layers)
@@ -64,11 +65,8 @@ class Served:
         self.manifests[tag] = self.manifests[digest] = (media_type, content)
         return digest
 
-    def put_index(self, tag: str, images: Mapping[Platform | None, Image], media_type: str = MediaType.INDEX) -> str:
-        entries = [
-            {**Descriptor.of(MediaType.MANIFEST, image.manifest).to_json(), **_platform(platform)}
-            for platform, image in images.items()
-        ]
+    def put_index(self, tag: str, images: Mapping[Platform, Image], media_type: str = MediaType.INDEX) -> str:
+        entries = [{**image.descriptor.to_json(), "platform": platform.to_json()} for platform, image in images.items()]
         return self.put(tag, media_type, exact_json({"schemaVersion": 2, "manifests": entries}))
 
     def pull(self, what: str, environ: Mapping[str, str], platform: Platform = AMD64) -> Any:
@@ -76,8 +74,8 @@ class Served:
         return pull(reference, self.store, platform, environ, self.moved.append)
 
 
-def _platform(platform: Platform | None) -> dict[str, Any]:
-    return {"platform": platform.to_json()} if platform else {}
+def _file(text: str) -> Tree:
+    return {f"/{text}": File(text.encode() * 100_000)}
 
 
 @pytest.mark.parametrize("media_type", [MediaType.MANIFEST, DOCKER_MANIFEST])
