@@ -6,7 +6,7 @@ Only click is imported here; everything else waits until a command needs it.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -145,6 +145,41 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 
     question = Question(workflow, parse_inputs(inputs), stream=not no_stream, target=output)
     ask(common.selection, question, common.console)
+
+
+@cli.command()
+@click.argument("components", metavar="[COMPONENT]...", nargs=-1)
+@click.option("--tag", default="latest", metavar="TAG", help="Of all images; `latest` unless given.")
+@click.option("--locked", is_flag=True, help="Refuse whatever differs from model-compose.lock.")
+@click.option("--base", metavar="REF", help="Base image: a reference, docker-daemon:NAME, an OCI layout, a root tar.")
+@click.option("--wheels", type=click.Path(path_type=Path), metavar="DIR", help="Take packages from this folder.")
+@click.option("--index-url", metavar="URL", help="Take packages from this index.")
+@click.option("--platform", metavar="PLATFORM", help="linux/amd64 or linux/arm64; this machine's unless given.")
+@click.option("--output", metavar="WHERE", help="Write them to oci:DIR or archive:FILE, or give them to docker.")
+@click.option("--no-verify", is_flag=True, help="Do not start the images to prove that they work.")
+@common_options()
+@click.pass_obj
+def build(common: Common, /, no_verify: bool, **options: Any) -> None:
+    """Make an image of each COMPONENT, router and page, or of all."""
+    common.console.status("reading the file")
+    from compose.build import Wishes
+    from compose.build import build as make
+
+    make(common.selection, Wishes(verify=not no_verify, **options), common.console)
+
+
+@cli.command()
+@click.argument("registry")
+@click.argument("components", metavar="[COMPONENT]...", nargs=-1)
+@click.option("--tag", default="latest", metavar="TAG", help="Of the images; `latest` unless given.")
+@common_options()
+@click.pass_obj
+def push(common: Common, registry: str, components: tuple[str, ...], tag: str) -> None:
+    """Bring the images that `build` has made to REGISTRY."""
+    common.console.status("reading the file")
+    from compose.push import push as ship
+
+    ship(common.selection, registry, common.console, components=components, tag=tag)
 
 
 @cli.command()

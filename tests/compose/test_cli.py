@@ -61,6 +61,8 @@ Commands:
   ps        List the services: state, memory, address, last error.
   logs      Show what the services have printed, or one SERVICE.
   run       Run a WORKFLOW once, and print its output.
+  build     Make an image of each COMPONENT, router and page, or of all.
+  push      Bring the images that `build` has made to REGISTRY.
   validate  Check the file, and show everything that is wrong with it.
   plan      Say what `up` would do: its downloads, disk and memory.
   config    Print the file as it is understood, without its secrets.

@@ -1,0 +1,114 @@
+"""`build`: make the images of a file, prove that they work, and hand them where they are wanted."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.build import build as build_images
+from builders.images.layout import Platform
+from builders.images.outputs import Output, write_archive, write_layout
+from builders.images.store import BlobStore
+from builders.packages.sources import Sources
+from builders.spec import DEFAULT_BASE, BuildOptions, Built
+from compose.build_report import BuildReport
+from compose.images import LOCK_FILE, build_specs, services_of
+from compose.models import find
+from compose.output import Console
+from compose.state import Selection, known_service
+from compose.trials import Proofs, give, try_out
+
+if TYPE_CHECKING:
+    from builders.weights import Resolved
+    from compose.loader import Loaded
+    from infra.docker.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How `build` was asked for. components: none for all of the file's services."""
+
+    components: tuple[str, ...] = ()
+    tag: str = "latest"
+    locked: bool = False
+    base: str | None = None
+    wheels: Path | None = None
+    index_url: str | None = None
+    platform: str | None = None
+    output: str | None = None
+    verify: bool = True
+
+
+def build(selection: Selection, wishes: Wishes, console: Console) -> None:
+    """Print a line for each layer and a table of the images. Raises UserError."""
+    output = Output.parse(wishes.output) if wishes.output else None
+    loaded = selection.load(console)
+    options = options_of(loaded, wishes)
+    images, report = build_all(loaded, wishes.components, options, console)
+    store = BlobStore.of(options.environ)
+    proofs = Proofs.of(store)
+    untried = proofs.lacking(images) if wishes.verify else []
+    engine = _engine(options, output, untried, console)
+    if engine is not None:
+        give(engine, images if output and output.kind == "docker" else untried, store, report)
+        try_out(engine, untried, proofs, report)
+    if output is not None and output.place is not None:
+        write = write_layout if output.kind == "oci" else write_archive
+        report.step("", f"writing {output.place}")
+        write({built.reference: built.image for built in images}, store, output.place)
+    report.finish(images)
+
+
+def build_all(
+    loaded: "Loaded", services: Sequence[str], options: BuildOptions, console: Console
+) -> tuple[list[Built], BuildReport]:
+    """Make the images of these services, or of all; the terminal follows. Raises UserError."""
+    known = services_of(loaded)
+    wanted = [known_service(service, known) for service in services] or known
+    console.status("looking for the models")
+    specs = build_specs(loaded, _models(loaded, wanted), wanted)
+    report = BuildReport(console, [spec.name for spec in specs])
+    return build_images(specs, options, report), report
+
+
+def _engine(
+    options: BuildOptions, output: Output | None, untried: Sequence[Built], console: Console
+) -> "Engine | None":
+    """The engine, where somebody needs it. Raises UserError when images are to go there and it cannot be had."""
+    wanted = output is not None and output.kind == "docker"
+    here = Platform.of_machine(platform.machine())
+    if not wanted and untried and not here.serves(options.platform):
+        console.warn(f"the images are not tried: they are for {options.platform}, and this machine is {here}")
+        return None
+    if not wanted and not untried:
+        return None
+    from infra.docker.engine import connect
+    from infra.docker.errors import EngineError
+
+    try:
+        return connect()
+    except EngineError as error:
+        if wanted:
+            raise
+        console.warn(f"the images are not tried: {error.message}; {error.hint}")
+        return None
+
+
+def _models(loaded: "Loaded", services: list[str]) -> Mapping[str, "Resolved"]:
+    return {component.name: find(loaded, component) for component in loaded.spec.models if component.name in services}
+
+
+def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:
+    """Raises UserError (exit 2) for a value that cannot be meant."""
+    return BuildOptions(
+        lock=loaded.directory / LOCK_FILE,
+        directory=Path.cwd(),
+        environ=os.environ,
+        tag=wishes.tag,
+        base=wishes.base or DEFAULT_BASE,
+        platform=Platform.parse(wishes.platform) if wishes.platform else Platform.of_machine(platform.machine()),
+        sources=Sources(wishes.index_url, wishes.wheels),
+        locked=wishes.locked,
+    )

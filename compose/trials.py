@@ -1,0 +1,77 @@
+"""Starts new images once before anybody relies on them, and remembers which of them have proven to work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builders.images.outputs import load
+from builders.images.store import BlobStore
+from builders.spec import Built
+from builders.verifying import UnsoundImage, verify
+from compose.build_report import BuildReport
+from infra.files import write_private
+
+if TYPE_CHECKING:
+    from infra.docker.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """The digests of images that have worked, in a folder of the store."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, store: BlobStore) -> "Proofs":
+        return cls(store.root / "proven")
+
+    def lacking(self, images: Sequence[Built]) -> list[Built]:
+        """Those that nobody has tried yet."""
+        return [built for built in images if not self._path(built).exists()]
+
+    def keep(self, built: Built) -> None:
+        write_private(self._path(built), built.reference)
+
+    def _path(self, built: Built) -> Path:
+        return self.folder / built.image.digest.removeprefix("sha256:")
+
+
+def give(engine: "Engine", images: Sequence[Built], store: BlobStore, report: BuildReport) -> None:
+    """Have the images in the engine under their references; only what it lacks is sent. Raises UserError."""
+    for built in images:
+        counter = _Counter(report, built)
+        load(built.reference, built.image, store, engine, counter.add)
+
+
+def try_out(engine: "Engine", images: Sequence[Built], proofs: Proofs, report: BuildReport) -> None:
+    """Start each image, which the engine has, with nothing but itself, and ask it one real request.
+
+    Raises UserError for the first that does not work, after what it printed.
+    """
+    for built in images:
+        name = built.spec.name
+        report.step(name, "trying it without a network")
+        try:
+            verdict = verify(engine, built)
+        except UnsoundImage as error:
+            report.lines(name, error.lines)
+            raise
+        if verdict.untried is not None:
+            report.note(name, f"not tried: {verdict.untried}")
+            continue
+        proofs.keep(built)
+        report.note(name, f"works: ready after {verdict.ready_s:.1f} s, and it answers")
+
+
+@dataclass
+class _Counter:
+    """Counts the bytes that an engine was sent of an image."""
+
+    report: BuildReport
+    built: Built
+    sent: int = 0
+
+    def add(self, count: int) -> None:
+        self.sent += count
+        self.report.step(self.built.spec.name, "giving it to Docker", min(1.0, self.sent / self.built.image.size))
