@@ -1,0 +1,126 @@
+"""`push`: bring the images of a file to a registry, each blob once."""
+
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from builders.images.layout import Image
+from builders.images.reference import DOCKER_HUB, Reference
+from builders.images.registry import Pushed, Pusher
+from builders.images.repository import Registry
+from builders.images.store import BlobStore
+from compose.build_report import bar
+from compose.images import repository, services_of
+from compose.output import Console, columns, size
+from compose.state import Selection, known_service
+from infra.errors import ExitCode, UserError
+
+_BETWEEN_S: Final = 0.1
+"""Between two changes of the line on a terminal."""
+
+
+def push(
+    selection: Selection, registry: str, console: Console, *, components: tuple[str, ...] = (), tag: str = "latest"
+) -> None:
+    """Push what `build` has made of these services, or of all, and print a table of what became of it.
+
+    registry: `HOST[:PORT][/FOLDER]`. Raises UserError: exit 2 for what is no registry, 3 for an image that is not
+    built, 4 for what goes wrong between here and there.
+    """
+    loaded = selection.load(console)
+    known = services_of(loaded)
+    wanted = [known_service(component, known) for component in components] or known
+    names = [repository(loaded, service) for service in wanted]
+    targets = [destination(registry, name) for name in names]
+    store = BlobStore.of(os.environ)
+    images = [_built(store, name, tag, service) for name, service in zip(names, wanted, strict=True)]
+    console.status(f"asking {targets[0].registry}")
+    reached = Registry.connect(targets[0].registry, os.environ)
+    counter = _Counter(console)
+    pusher = Pusher(reached, store, counter.add)
+    pushed = []
+    for image, target in zip(images, targets, strict=True):
+        counter.begin(target.name, image)
+        pushed.append(pusher.push(image, target.repository, tag))
+    console.status("")
+    console.result(_table(targets, pushed))
+
+
+def destination(registry: str, name: str) -> Reference:
+    """Where the image `name`, such as `quickstart/router`, goes in `registry`. Raises UserError (exit 2).
+
+    Docker Hub knows only `ACCOUNT/NAME`, so there the folders of a name become a part of it.
+    """
+    place = registry.rstrip("/")
+    host, _, folder = place.partition("/")
+    if host in (DOCKER_HUB, "index.docker.io"):
+        account, *folders = folder.split("/")
+        place, name = f"{DOCKER_HUB}/{account}", "-".join((*folders, *name.split("/")))
+        if not account:
+            raise _no_registry(registry, f"write {DOCKER_HUB}/ACCOUNT")
+    try:
+        target = Reference.parse(f"{place}/{name}")
+    except UserError:
+        target = None
+    if target is None or target.name != f"{place}/{name}":
+        raise _no_registry(registry, "write HOST[:PORT][/FOLDER], such as ghcr.io/me or localhost:5000")
+    return target
+
+
+def _no_registry(registry: str, hint: str) -> UserError:
+    return UserError(f"{registry!r} is no registry that images are pushed to", hint=hint, exit_code=ExitCode.USAGE)
+
+
+def _built(store: BlobStore, name: str, tag: str, service: str) -> Image:
+    image = store.image(f"{name}:{tag}")
+    if image is None:
+        option = "" if tag == "latest" else f" --tag {tag}"
+        raise UserError(
+            f"there is no image {name}:{tag}",
+            hint=f"make it with `model-compose build{option} {service}`",
+            exit_code=ExitCode.FILE,
+        )
+    return image
+
+
+def _table(targets: list[Reference], pushed: list[Pushed]) -> str:
+    header = ("IMAGE", "TAG", "SENT", "MOUNTED", "ALREADY THERE", "DIGEST")
+    rows = [
+        (target.name, each.tag, *map(_amount, (each.sent_bytes, each.mounted_bytes, each.present_bytes)), each.digest)
+        for target, each in zip(targets, pushed, strict=True)
+    ]
+    return columns([header, *rows])
+
+
+def _amount(size_bytes: int) -> str:
+    return size(size_bytes or None)
+
+
+@dataclass
+class _Counter:
+    """Shows how far a push is: the last line of a terminal, or a line for each image elsewhere."""
+
+    console: Console
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _what: str = ""
+    _bytes: int = 0
+    _total_bytes: int = 1
+    _shown_at: float = 0.0
+
+    def begin(self, name: str, image: Image) -> None:
+        self._what, self._bytes, self._shown_at = f"pushing {name}", 0, 0.0
+        self._total_bytes = image.size
+        if not self.console.is_live:
+            self.console.say(self._what)
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        """Called from any thread."""
+        with self._lock:
+            self._bytes += count
+            if time.monotonic() - self._shown_at >= _BETWEEN_S:
+                self._shown_at = time.monotonic()
+                amount = f"{size(self._bytes)} of {size(self._total_bytes)}"
+                self.console.status(f"{self._what} {bar(self._bytes / self._total_bytes)} {amount}")

@@ -1,0 +1,130 @@
+"""What `push` brings where, and what it says about it."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from builders.images.layout import Image, ImageConfig
+from builders.images.store import BlobStore
+from builders.images.tar import File
+from compose.output import Console
+from compose.push import destination, push
+from compose.state import Selection
+from infra.errors import ExitCode, UserError
+from tests.registry import FakeRegistry
+
+pytestmark = pytest.mark.server
+
+FILE = """
+controller: {}
+components:
+  - {id: chat, type: model, task: chat-completion, model: acme/tiny, default: true}
+  - {id: story, type: model, task: text-generation, model: acme/tiny}
+"""
+NAMES = ("task-chat", "task-story", "router")
+
+
+class Project:
+    """A file whose images are built; the two tasks share their weights."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "shop" / "model-compose.yml"
+        self.file.parent.mkdir()
+        self.file.write_text(FILE)
+        self.store = BlobStore.of(os.environ)
+        self.images = {name: self._image(name) for name in NAMES}
+
+    def _image(self, name: str) -> Image:
+        own, _ = self.store.layer(name, lambda: {"/task.json": File(name.encode())}, purpose="task")
+        shared = {"/models/a": File(bytes(2_000_000))}
+        weights, _ = self.store.layer("weights", lambda: shared, purpose="weights")
+        image = Image.of(ImageConfig(), (own,) if name == "router" else (weights, own))
+        self.store.save_image(f"shop/{name}:latest", image)
+        return image
+
+    def push(self, registry: str, *components: str, tag: str = "latest") -> tuple[str, str]:
+        """What it prints as the result, and meanwhile."""
+        out, err = io.StringIO(), io.StringIO()
+        push(Selection((self.file,)), registry, Console(out=out, err=err), components=components, tag=tag)
+        return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("MODEL_COMPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "nobody"))
+    return Project(tmp_path)
+
+
+def test_the_table_says_what_became_of_every_image(project: Project) -> None:
+    with FakeRegistry() as registry:
+        name = registry.name
+        chat, story, router = (project.images[name].digest for name in NAMES)
+        first, told = project.push(f"{name}/team/")
+        again, _ = project.push(f"{name}/team")
+        width = len(f"{name}/team/shop/task-story")
+        assert told == "".join(f"pushing {name}/team/shop/{image}\n" for image in NAMES)
+        assert first == (
+            f"{'IMAGE':{width}}  TAG     SENT    MOUNTED  ALREADY THERE  DIGEST\n"
+            f"{name}/team/shop/task-chat   latest  2.0 MB  -        -              {chat}\n"
+            f"{name}/team/shop/task-story  latest  2.3 KB  2.0 MB   -              {story}\n"
+            f"{name}/team/shop/router      latest  2.2 KB  -        -              {router}\n"
+        )
+        assert [line.split()[2:4] for line in again.splitlines()[1:]] == [["-", "-"]] * 3
+        assert {path: set(tags) - {chat, story, router} for path, tags in registry.manifests.items()} == {
+            f"team/shop/{image}": {"latest"} for image in NAMES
+        }
+
+
+def test_only_what_is_asked_for_is_pushed(project: Project) -> None:
+    with FakeRegistry() as registry:
+        project.push(registry.name, "story")
+        assert set(registry.manifests) == {"shop/task-story"}
+
+
+def test_what_is_not_built_is_told_before_anything_is_pushed(project: Project) -> None:
+    with FakeRegistry() as registry:
+        with pytest.raises(UserError) as caught:
+            project.push(registry.name, "chat", tag="2")
+        assert caught.value.message == "there is no image shop/task-chat:2"
+        assert caught.value.hint == "make it with `model-compose build --tag 2 chat`"
+        assert caught.value.exit_code == ExitCode.FILE
+        assert registry.requests == []
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"),
+    [
+        ("localhost:5000", "localhost:5000/shop/task-chat"),
+        ("ghcr.io/me/", "ghcr.io/me/shop/task-chat"),
+        ("[::1]:5000/a/b", "[::1]:5000/a/b/shop/task-chat"),
+        ("docker.io/me", "docker.io/me/shop-task-chat"),
+        ("docker.io/me/tools", "docker.io/me/tools-shop-task-chat"),
+    ],
+)
+def test_the_registry_stands_before_the_name(registry: str, name: str) -> None:
+    assert destination(registry, "shop/task-chat").name == name
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        "",
+        "/",
+        "me",
+        "docker.io",
+        "https://ghcr.io/me",
+        "ghcr.io/Me",
+        "ghcr.io/a:1",
+        "ghcr.io/../x",
+        "a b.io",
+        "ghcr.io//x",
+    ],
+)
+def test_what_is_no_registry_is_refused(registry: str) -> None:
+    with pytest.raises(UserError) as caught:
+        destination(registry, "shop/task-chat")
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert caught.value.message == f"{registry!r} is no registry that images are pushed to"
