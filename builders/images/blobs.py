@@ -40,7 +40,7 @@ class Begun:
         self._sha256 = hashlib.sha256()
         self.size = 0
 
-    def write(self, data: bytes | memoryview, /) -> None:
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
         self._sha256.update(data)
         self.size += len(data)
         rest = memoryview(data)
@@ -159,7 +159,7 @@ class ComposedBlob(io.RawIOBase):
 
 
 class LayerWriter:
-    """Takes the tar of a layer into a file, compressed on the way."""
+    """Takes the tar of a layer into a file, compressed on the way. Small pieces are gathered: a tar has thousands."""
 
     def __init__(self, begun: Begun, compression: Compression, advance: Advance = ignore) -> None:
         self._begun = begun
@@ -167,14 +167,27 @@ class LayerWriter:
         self._compression = compression
         self._compressor = compressor(compression)
         self._tar = hashlib.sha256()
+        self._gathered = bytearray()
 
     def write(self, data: bytes | memoryview, /) -> None:
+        if len(data) < CHUNK_BYTES:
+            self._gathered += data
+        if len(self._gathered) >= CHUNK_BYTES or len(data) >= CHUNK_BYTES:
+            self._drain()
+        if len(data) >= CHUNK_BYTES:
+            self._take(data)
+        self._advance(len(data))
+
+    def _drain(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        self._take(gathered)
+
+    def _take(self, data: bytes | bytearray | memoryview) -> None:
         if self._compressor is None:
             self._begun.write(data)
         else:
             self._tar.update(data)
             self._begun.write(self._compressor.compress(data))
-        self._advance(len(data))
 
     def write_file(self, source: Path, size: int, /) -> None:
         for chunk in _chunks(source, size):
@@ -182,6 +195,7 @@ class LayerWriter:
 
     def finish(self, purpose: str) -> Layer:
         """The layer that was written; its file is still to be placed."""
+        self._drain()
         if self._compressor is not None:
             self._begun.write(self._compressor.flush())
         diff_id = self._begun.digest if self._compressor is None else f"sha256:{self._tar.hexdigest()}"

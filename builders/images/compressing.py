@@ -40,7 +40,7 @@ class Compression(StrEnum):
 class Compressor(Protocol):
     """Takes bytes and gives back, sooner or later, fewer."""
 
-    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+    def compress(self, data: bytes | bytearray | memoryview, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
@@ -72,7 +72,7 @@ class _Gzip:
         self._size = 0
         self._begun = False
 
-    def compress(self, data: bytes | memoryview, /) -> bytes:
+    def compress(self, data: bytes | bytearray | memoryview, /) -> bytes:
         self._checksum = zlib.crc32(data, self._checksum)
         self._size += len(data)
         self._rest += data

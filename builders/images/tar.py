@@ -3,7 +3,7 @@
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -120,8 +120,9 @@ def _with_parents(tree: Tree) -> dict[str, Entry]:
         if isinstance(entry, Link):
             _check_text(entry.target)
     for path in list(entries):
-        for parent in PurePosixPath(path).parents:
-            if str(parent) != "." and not isinstance(entries.setdefault(str(parent), Folder()), Folder):
+        parent = path
+        while parent := parent.rpartition("/")[0]:
+            if not isinstance(entries.setdefault(parent, Folder()), Folder):
                 raise _refused(path, f"lies in {parent}, which is no folder")
     return entries
 
@@ -147,7 +148,7 @@ def _check_text(path: str) -> None:
 
 
 def folder_tree(
-    folder: Path, at: str, *, only: Callable[[PurePosixPath], bool] = lambda _: True, lasting: bool = False
+    folder: Path, at: str, *, only: Callable[[PurePosixPath], bool] | None = None, lasting: bool = False
 ) -> dict[str, Entry]:
     """What lies in `folder`, as entries below the path `at` of an image.
 
@@ -156,28 +157,29 @@ def folder_tree(
     empty are left out.
     """
     root = folder.resolve()
-    tree: dict[str, Entry] = {}
-    for path in _files(root):
-        inside = PurePosixPath(path.relative_to(root).as_posix())
-        if only(inside):
-            tree[f"{at}/{inside}"] = _entry(path, root, lasting=lasting)
-    return tree
+    return {
+        f"{at}/{inside}": _entry(found, root, lasting=lasting)
+        for inside, found in _files(root, "")
+        if only is None or only(PurePosixPath(inside))
+    }
 
 
-def _files(folder: Path) -> Iterable[Path]:
+def _files(folder: Path | str, at: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """What lies below a folder and is none, with its path from there."""
     with os.scandir(folder) as found:
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
+                yield from _files(entry.path, f"{at}{entry.name}/")
             else:
-                yield Path(entry.path)
+                yield f"{at}{entry.name}", entry
 
 
-def _entry(path: Path, root: Path, *, lasting: bool) -> Entry:
-    mode = path.lstat().st_mode
-    if stat.S_ISREG(mode):
-        return File(path, executable=bool(mode & stat.S_IXUSR), lasting=lasting)
-    if not stat.S_ISLNK(mode):
+def _entry(found: os.DirEntry[str], root: Path, *, lasting: bool) -> Entry:
+    path = Path(found.path)
+    if found.is_file(follow_symlinks=False):
+        executable = bool(found.stat(follow_symlinks=False).st_mode & stat.S_IXUSR)
+        return File(path, executable=executable, lasting=lasting)
+    if not found.is_symlink():
         raise _refused(str(path), "is neither a file nor a folder")
     target = path.readlink()
     if target.is_absolute() or not path.resolve().is_relative_to(root):
