@@ -11,10 +11,11 @@ from builders.build import build as build_images
 from builders.images.layout import Platform
 from builders.images.outputs import Output, write_archive, write_layout
 from builders.images.store import BlobStore
+from builders.lock import LOCK_FILE, Lock, base_name
 from builders.packages.sources import Sources
 from builders.spec import DEFAULT_BASE, BuildOptions, Built
 from compose.build_report import BuildReport
-from compose.images import LOCK_FILE, build_specs, services_of
+from compose.images import build_specs, services_of
 from compose.models import find
 from compose.output import Console
 from compose.state import Selection, known_service
@@ -61,15 +62,24 @@ def build(selection: Selection, wishes: Wishes, console: Console) -> None:
     report.finish(images)
 
 
+def bring_images(loaded: "Loaded", engine: "Engine", console: Console) -> dict[str, str]:
+    """The reference of each service's image, once the engine has it as the file wants it. Raises UserError."""
+    options = options_of(loaded, Wishes())
+    images, report = build_all(loaded, (), options, console, brief=True)
+    give(engine, images, BlobStore.of(options.environ), report)
+    console.status("")
+    return dict(zip(services_of(loaded), (built.reference for built in images), strict=True))
+
+
 def build_all(
-    loaded: "Loaded", services: Sequence[str], options: BuildOptions, console: Console
+    loaded: "Loaded", services: Sequence[str], options: BuildOptions, console: Console, *, brief: bool = False
 ) -> tuple[list[Built], BuildReport]:
-    """Make the images of these services, or of all; the terminal follows. Raises UserError."""
+    """Make the images of these services, or of all; the terminal follows, brief: only what is new. Raises UserError."""
     known = services_of(loaded)
     wanted = [known_service(service, known) for service in services] or known
     console.status("looking for the models")
     specs = build_specs(loaded, _models(loaded, wanted), wanted)
-    report = BuildReport(console, [spec.name for spec in specs])
+    report = BuildReport(console, [spec.name for spec in specs], brief)
     return build_images(specs, options, report), report
 
 
@@ -102,13 +112,23 @@ def _models(loaded: "Loaded", services: list[str]) -> Mapping[str, "Resolved"]:
 
 def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:
     """Raises UserError (exit 2) for a value that cannot be meant."""
+    lock = loaded.directory / LOCK_FILE
+    wanted = Platform.parse(wishes.platform) if wishes.platform else Platform.of_machine(platform.machine())
     return BuildOptions(
-        lock=loaded.directory / LOCK_FILE,
+        lock=lock,
         directory=Path.cwd(),
         environ=os.environ,
         tag=wishes.tag,
-        base=wishes.base or DEFAULT_BASE,
-        platform=Platform.parse(wishes.platform) if wishes.platform else Platform.of_machine(platform.machine()),
+        base=wishes.base or _base(lock, wanted),
+        platform=wanted,
         sources=Sources(wishes.index_url, wishes.wheels),
         locked=wishes.locked,
     )
+
+
+def _base(path: Path, wanted: Platform) -> str:
+    """What was built on the last time, where that is no question; else the usual base."""
+    lock = Lock.read(path)
+    suffix = base_name("", wanted)
+    used = [name.removesuffix(suffix) for name in (lock.bases if lock else ()) if name.endswith(suffix)]
+    return used[0] if len(used) == 1 else DEFAULT_BASE

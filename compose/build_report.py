@@ -13,10 +13,11 @@ _VERDICTS: Final = {True: "reused", False: "new"}
 
 @dataclass
 class BuildReport:
-    """A `builders.spec.Listener`. images: the names of all that are built, in order."""
+    """A `builders.spec.Listener`. images: the names of all that are built, in order. brief: only what is new."""
 
     console: Console
     images: Sequence[str]
+    brief: bool = False
     _last: str = ""
     """The step that was told last, where lines cannot be rewritten."""
     _width: int = field(init=False)
@@ -29,12 +30,14 @@ class BuildReport:
         named = f"{image}: {what}" if image else what
         if self.console.is_live:
             self.console.status(named if progress is None else f"{named} {bar(progress)}")
-        elif named != self._last:
+        elif named != self._last and not self.brief:
             self._last = named
             self.console.say(named)
 
     def layer(self, image: str, built: BuiltLayer) -> None:
         """What it is for, whether it is new, how large it is, and why."""
+        if built.reused and self.brief:
+            return
         verdict, amount = _VERDICTS[built.reused], size(built.layer.size)
         self.console.say(f"{image:{self._width}}  {verdict:6}  {amount:>10}  {built.layer.purpose}  ({built.cause})")
 

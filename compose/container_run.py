@@ -13,7 +13,7 @@ from builders.container import MODULES
 from compose.checks.hosts import url
 from compose.containers import containers_of
 from compose.image_settings import page_told, router_told
-from compose.images import repository, services_of
+from compose.output import Console
 from compose.plan import Plan, Step
 from infra.control import RELEASE, Command, send
 from infra.docker.container import Container, project_name
@@ -45,9 +45,11 @@ class ContainerRun:
     steps: tuple[EngineStep, ...]
 
 
-def images_of(loaded: "Loaded") -> Mapping[str, str]:
-    """The name of each service's image."""
-    return {service: f"{repository(loaded, service)}:latest" for service in services_of(loaded)}
+def images_of(loaded: "Loaded", engine: Engine, console: Console) -> Mapping[str, str]:
+    """The name of each service's image, once the engine has it as the file wants it. Raises UserError."""
+    from compose.build import bring_images
+
+    return bring_images(loaded, engine, console)
 
 
 def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine) -> tuple[Plan, ContainerRun]:

@@ -15,8 +15,6 @@ from infra.errors import ExitCode, UserError
 if TYPE_CHECKING:
     from compose.loader import Loaded
 
-LOCK_FILE: Final = "model-compose.lock"
-
 _LONGEST_PROJECT: Final = 40
 
 

@@ -94,7 +94,7 @@ def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, co
 
     folder = selection.run_folder
     engine = connect()
-    images = images_of(loaded)
+    images = images_of(loaded, engine, console)
     if (running := folder.running()) is not None:
         take_over(running)
     with folder.hold() as cleared, socket_directory() as sockets:
