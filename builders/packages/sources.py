@@ -17,6 +17,7 @@ _KEPT = re.compile(
 """uv's variables that say where packages are and how to get there; others could change which ones are taken."""
 
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INDEX", "UV_INDEX_URL")
+_PIP_LINE = re.compile(r"""^(\S+)\.([\w-]+)=('.*'|".*")$""", re.MULTILINE)
 _PIP_SECTIONS = ("global", "install", ":env:")
 """Of pip's configuration, the later ones win."""
 
@@ -73,9 +74,7 @@ def pip_configuration(environ: Mapping[str, str]) -> dict[str, str]:
     if listed.returncode != 0:
         return {}
     sections: dict[str, dict[str, str]] = {}
-    for line in listed.stdout.splitlines():
-        key, _, value = line.partition("=")
-        section, _, option = key.rpartition(".")
+    for section, option, value in _PIP_LINE.findall(listed.stdout):
         sections.setdefault(section, {})[option] = str(ast.literal_eval(value))
     return {option: value for name in _PIP_SECTIONS for option, value in sections.get(name, {}).items()}
 

@@ -9,7 +9,7 @@ for name in (
     "prometheus_client",
     "psycopg",
     "psycopg_binary",
-    "pydantic.main",
+    "pydantic.types",
     "python_multipart",
     "regex",
     "starlette.applications",
@@ -22,3 +22,4 @@ for name in (
     "uvloop",
 ):
     importlib.import_module(name)
+importlib.import_module("pydantic").create_model("Settings", count=(int, 1))

@@ -13,7 +13,7 @@ SERVING = (
     "httptools",
     "jinja2.sandbox",
     "prometheus_client",
-    "pydantic.main",
+    "pydantic.types",
     "sacremoses",
     "sentencepiece",
     "starlette.applications",
@@ -68,6 +68,7 @@ def main() -> None:
     """Import and generate."""
     for name in SERVING:
         importlib.import_module(name)
+    importlib.import_module("pydantic").create_model("Settings", count=(int, 1))
     runpy.run_path(sys.argv[1])["import_libraries"]()
     for name in COMPUTING:
         importlib.import_module(name)

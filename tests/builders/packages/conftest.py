@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import http.server
 import os
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,40 @@ def wheels(tmp_path: Path) -> Path:
     make_wheel(folder, "shell", "3.0")
     return folder
 
+
+@pytest.fixture
+def guarded(wheels: Path) -> Iterator[str]:
+    """The address, with user name and password, of an index that serves the wheels to nobody else."""
+
+    class Guarded(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers["Authorization"] != f"Basic {base64.b64encode(f'user:{PASSWORD}'.encode()).decode()}":
+                self.send_response(401)
+                self.end_headers()
+            elif self.path.endswith(".whl"):
+                self._send((wheels / self.path.rpartition("/")[2]).read_bytes())
+            else:
+                name = self.path.strip("/").rpartition("/")[2]
+                links = (f'<a href="/{path.name}">{path.name}</a>' for path in wheels.glob(f"{name}-*"))
+                self._send("\n".join(links).encode())
+
+        def _send(self, content: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://user:{PASSWORD}@127.0.0.1:{server.server_port}/simple"
+        server.shutdown()
+
+
+PASSWORD = "sentinel-of-the-index"
 
 SNAIL = {
     "snail/__init__.py": "from pathlib import Path\nimport shell\nfrom snail.fast import go\n"

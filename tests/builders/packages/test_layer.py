@@ -18,6 +18,7 @@ from builders.packages.resolving import Resolution, resolve_packages
 from builders.packages.sources import Sources
 from builders.packages.wanted import Wanted
 from infra.errors import UserError
+from tests.builders.packages.conftest import PASSWORD
 
 pytestmark = [
     pytest.mark.server,
@@ -110,6 +111,20 @@ def test_it_names_no_folder_of_this_machine(
     everything = store.read(layer.digest)
     assert str(tmp_path).encode() not in everything
     assert sys.executable.encode() not in everything
+
+
+def test_a_password_of_an_index_is_nowhere(
+    resolution: Resolution, guarded: str, environ: dict[str, str], tmp_path: Path, smoke: Path
+) -> None:
+    store, sources = BlobStore(tmp_path / "store"), Sources(index_url=guarded)
+    found = resolve_packages(HERE, sources, environ)
+    assert found == resolution
+    layer = PackagesLayer(HERE, found, interpreter())
+    made, _ = store.layer(
+        layer.recipe.key, lambda: layer.make(tmp_path / "work", sources, environ), purpose=layer.recipe.purpose
+    )
+    everything = [*files(store, made).values(), repr(found).encode(), repr(layer.recipe).encode()]
+    assert not [content for content in everything if PASSWORD.encode() in content or guarded.encode() in content]
 
 
 def test_it_is_made_once(

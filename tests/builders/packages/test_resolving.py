@@ -1,8 +1,5 @@
 """Packages are chosen by real uv from wheels alone, and only the files that were chosen are installed."""
 
-import http.server
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,27 +8,9 @@ from builders.packages.installing import install
 from builders.packages.resolving import Package, Resolution, resolve_packages
 from builders.packages.sources import Sources
 from infra.errors import ExitCode, UserError
-from tests.builders.packages.conftest import ROUTER, TASK, TASK_GPU, make_wheel, sha256
+from tests.builders.packages.conftest import PASSWORD, ROUTER, TASK, TASK_GPU, make_wheel, sha256
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("requirements")]
-
-
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    """The address of an index that knows nobody."""
-
-    class Refusing(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(401)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield f"http://user:sentinel@127.0.0.1:{server.server_port}/simple"
-        server.shutdown()
 
 
 def test_pinned_versions_come_with_the_hashes_of_their_wheels(wheels: Path, environ: dict[str, str]) -> None:
@@ -71,9 +50,9 @@ def test_a_package_that_is_only_source_is_named(wheels: Path, environ: dict[str,
     assert "--base" in (caught.value.hint or "")
 
 
-def test_an_index_that_refuses_us_is_not_shown(refusing: str, environ: dict[str, str]) -> None:
+def test_an_index_that_refuses_us_is_not_shown(guarded: str, environ: dict[str, str]) -> None:
     with pytest.raises(UserError) as caught:
-        resolve_packages(ROUTER, Sources(index_url=refusing), environ)
+        resolve_packages(ROUTER, Sources(index_url=guarded.replace(PASSWORD, "sentinel")), environ)
     assert caught.value.message == "the package index refuses us: its user name and password are missing or wrong"
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from builders.packages import uv
 from builders.packages.sources import Sources
-from builders.packages.uv import explained
-from infra.errors import ExitCode
-from tests.builders.packages.conftest import TASK
+from builders.packages.uv import explained, run_uv
+from infra.errors import ExitCode, UserError
+from tests.builders.packages.conftest import TASK, TASK_GPU
 
 pytestmark = pytest.mark.unit
 
@@ -75,3 +76,19 @@ def test_a_package_without_wheels_names_both_remedies() -> None:
 def test_a_folder_of_wheels_is_named(tmp_path: Path) -> None:
     error = explained("Because click was not found in the provided package locations", TASK, Sources(wheels=tmp_path))
     assert error.message == f"there is no click for Python 3.11 on linux/amd64 in {tmp_path}"
+
+
+def test_torchs_own_index_is_asked_only_when_nobody_else_has_its_cpu_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(arguments: list[str], *_: object) -> str:
+        asked.append(arguments)
+        return "" if "--torch-backend" in arguments else "there is no version of torch==2.13.0+cpu"
+
+    monkeypatch.setattr(uv, "_run", run)
+    run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"})
+    assert [arguments[-2:] for arguments in asked] == [[":all:", "--quiet"], ["--torch-backend", "cpu"]]
+    asked.clear()
+    with pytest.raises(UserError, match="there is no torch"):
+        run_uv(["compile"], {}, TASK_GPU, Sources(), {"UV_INDEX": "x"})
+    assert len(asked) == 1
