@@ -172,14 +172,19 @@ def build(common: Common, /, no_verify: bool, **options: Any) -> None:
 @click.argument("registry")
 @click.argument("components", metavar="[COMPONENT]...", nargs=-1)
 @click.option("--tag", default="latest", metavar="TAG", help="Of the images; `latest` unless given.")
+@click.option(
+    "--compress", type=click.Choice(["gzip", "zstd"]), help="Compress all layers but weights, which changes the digest."
+)
 @common_options()
 @click.pass_obj
-def push(common: Common, registry: str, components: tuple[str, ...], tag: str) -> None:
+def push(common: Common, registry: str, components: tuple[str, ...], tag: str, compress: str | None) -> None:
     """Bring the images that `build` has made to REGISTRY."""
     common.console.status("reading the file")
+    from builders.images.compressing import Compression
     from compose.push import push as ship
 
-    ship(common.selection, registry, common.console, components=components, tag=tag)
+    compression = Compression(compress or "none")
+    ship(common.selection, registry, common.console, components=components, tag=tag, compression=compression)
 
 
 @cli.command()

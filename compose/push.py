@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from builders.hub_errors import disk_explained
+from builders.images.compressing import Compression
 from builders.images.layout import Image
 from builders.images.reference import DOCKER_HUB, Reference
-from builders.images.registry import Pushed, Pusher
+from builders.images.registry import Pushed, Pusher, compressed
 from builders.images.repository import Registry
 from builders.images.store import BlobStore
 from compose.build_report import bar
@@ -22,12 +24,21 @@ _BETWEEN_S: Final = 0.1
 
 
 def push(
-    selection: Selection, registry: str, console: Console, *, components: tuple[str, ...] = (), tag: str = "latest"
+    selection: Selection,
+    registry: str,
+    console: Console,
+    *,
+    components: tuple[str, ...] = (),
+    tag: str = "latest",
+    compression: Compression = Compression.NONE,
 ) -> None:
     """Push what `build` has made of these services, or of all, and print a table of what became of it.
 
-    registry: `HOST[:PORT][/FOLDER]`. Raises UserError: exit 2 for what is no registry, 3 for an image that is not
-    built, 4 for what goes wrong between here and there.
+    registry: `HOST[:PORT][/FOLDER]`. compression: of the layers but weights; with it an image has another digest than
+    the one that was built, and the same id in an engine.
+
+    Raises UserError: exit 2 for what is no registry, 3 for an image that is not built, 4 for what goes wrong between
+    here and there.
     """
     loaded = selection.load(console)
     known = services_of(loaded)
@@ -41,7 +52,12 @@ def push(
     counter = _Counter(console)
     pusher = Pusher(reached, store, counter.add)
     pushed = []
-    for image, target in zip(images, targets, strict=True):
+    for built, target in zip(images, targets, strict=True):
+        image = built
+        if compression is not Compression.NONE:
+            counter.say(f"compressing {target.name}")
+            with disk_explained(store.root):
+                image = compressed(built, store, compression)
         counter.begin(target.name, image)
         pushed.append(pusher.push(image, target.repository, tag))
     console.status("")
@@ -112,9 +128,15 @@ class _Counter:
     def begin(self, name: str, image: Image) -> None:
         self._what, self._bytes, self._shown_at = f"pushing {name}", 0, 0.0
         self._total_bytes = image.size
-        if not self.console.is_live:
-            self.console.say(self._what)
+        self.say(self._what)
         self.add(0)
+
+    def say(self, what: str) -> None:
+        """The last line of a terminal, or a line of its own elsewhere."""
+        if self.console.is_live:
+            self.console.status(what)
+        elif what:
+            self.console.say(what)
 
     def add(self, count: int) -> None:
         """Called from any thread."""

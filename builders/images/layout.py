@@ -209,6 +209,11 @@ class Image:
         }
         return cls(exact_json(manifest), config_bytes, tuple(layers))
 
+    def with_layers(self, layers: Sequence[Layer]) -> Self:
+        """The same image with the same layers stored in another way, such as compressed; its config stays."""
+        manifest = {**json.loads(self.manifest), "layers": [layer.descriptor.to_json() for layer in layers]}
+        return replace(self, manifest=exact_json(manifest), layers=tuple(layers))
+
     @property
     def descriptor(self) -> Descriptor:
         """Points to the manifest; its digest is what the image is pinned by."""

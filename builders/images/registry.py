@@ -11,6 +11,7 @@ from functools import partial
 from typing import BinaryIO, Literal
 
 from builders.images.blobs import Advance, ignore
+from builders.images.compressing import Compression
 from builders.images.crew import BlobBody, Crew, StoppedError
 from builders.images.layout import BaseImage, Descriptor, Image, Platform
 from builders.images.reading import (
@@ -99,6 +100,18 @@ class Pusher:
 
     def _open(self, image: Image, blob: Descriptor) -> BinaryIO:
         return io.BytesIO(image.config) if blob == image.config_descriptor else self.store.open(blob.digest)
+
+
+def compressed(image: Image, store: BlobStore, compression: Compression) -> Image:
+    """The image with compressed layers: another digest, the same config.
+
+    Layers that the store keeps as files that lie elsewhere, which are weights, stay as they are: they would hardly get
+    smaller, and cost the disk a copy. Raises UserError (exit 4) for a disk that is too small, OSError of the disk.
+    """
+    apart = {layer.digest for layer in image.layers if store.path(layer.digest) is None}
+    return image.with_layers(
+        [layer if layer.digest in apart else store.compressed(layer, compression) for layer in image.layers]
+    )
 
 
 def _put_manifest(image: Image, tag: str, at: Repository, stopped: threading.Event) -> None:

@@ -1,12 +1,15 @@
 """What `push` brings where, and what it says about it."""
 
+import gzip
 import io
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from builders.images.layout import Image, ImageConfig
+from builders.images.compressing import Compression
+from builders.images.layout import Image, ImageConfig, MediaType, digest_of
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from compose.output import Console
@@ -33,21 +36,26 @@ class Project:
         self.file = folder / "shop" / "model-compose.yml"
         self.file.parent.mkdir()
         self.file.write_text(FILE)
+        self.weights = folder / "weights"
+        self.weights.write_bytes(bytes(2_000_000))
         self.store = BlobStore.of(os.environ)
         self.images = {name: self._image(name) for name in NAMES}
 
     def _image(self, name: str) -> Image:
         own, _ = self.store.layer(name, lambda: {"/task.json": File(name.encode())}, purpose="task")
-        shared = {"/models/a": File(bytes(2_000_000))}
+        shared = {"/models/a": File(self.weights, lasting=True)}
         weights, _ = self.store.layer("weights", lambda: shared, purpose="weights")
         image = Image.of(ImageConfig(), (own,) if name == "router" else (weights, own))
         self.store.save_image(f"shop/{name}:latest", image)
         return image
 
-    def push(self, registry: str, *components: str, tag: str = "latest") -> tuple[str, str]:
+    def push(
+        self, registry: str, *components: str, tag: str = "latest", compression: Compression = Compression.NONE
+    ) -> tuple[str, str]:
         """What it prints as the result, and meanwhile."""
         out, err = io.StringIO(), io.StringIO()
-        push(Selection((self.file,)), registry, Console(out=out, err=err), components=components, tag=tag)
+        console = Console(out=out, err=err)
+        push(Selection((self.file,)), registry, console, components=components, tag=tag, compression=compression)
         return out.getvalue(), err.getvalue()
 
 
@@ -76,6 +84,20 @@ def test_the_table_says_what_became_of_every_image(project: Project) -> None:
         assert {path: set(tags) - {chat, story, router} for path, tags in registry.manifests.items()} == {
             f"team/shop/{image}": {"latest"} for image in NAMES
         }
+
+
+def test_compressed_layers_change_the_digest_and_not_the_image(project: Project) -> None:
+    with FakeRegistry() as registry:
+        shown, told = project.push(registry.name, "chat", compression=Compression.GZIP)
+        _, manifest = registry.manifests["shop/task-chat"]["latest"]
+        assert shown.endswith(f"  {digest_of(manifest)}\n")
+        assert told.splitlines() == [f"{verb} {registry.name}/shop/task-chat" for verb in ("compressing", "pushing")]
+        built, pushed = json.loads(project.images["task-chat"].manifest), json.loads(manifest)
+        assert pushed["config"] == built["config"]
+        assert [layer["mediaType"] for layer in pushed["layers"]] == [MediaType.LAYER, MediaType.LAYER_GZIP]
+        assert pushed["layers"][0] == built["layers"][0]
+        task = gzip.decompress(registry.blobs["shop/task-chat"][pushed["layers"][1]["digest"]])
+        assert digest_of(task) == built["layers"][1]["digest"]
 
 
 def test_only_what_is_asked_for_is_pushed(project: Project) -> None:
