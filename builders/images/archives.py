@@ -10,6 +10,7 @@ from builders.images.layout import Image, Layer, MediaType, exact_json
 from builders.images.reference import Reference
 from builders.images.store import BlobStore
 from builders.images.tar import CHUNK_BYTES, END, header, padding
+from infra.errors import ExitCode, UserError
 
 LAYOUT = exact_json({"imageLayoutVersion": "1.0.0"})
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -39,7 +40,7 @@ def index_of(entries: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def whole_archive(images: Mapping[str, Image], store: BlobStore) -> Iterator[bytes]:
-    """The archive of some images, by name, in pieces; equal images give equal bytes. Raises FileNotFoundError."""
+    """The archive of some images, by name, in pieces; equal images give equal bytes. Raises UserError."""
     yield from _member("index.json", index_of(index_entry(name, image) for name, image in images.items()))
     yield from _member("manifest.json", _engine_manifest(images))
     yield from _member("oci-layout", LAYOUT)
@@ -53,7 +54,7 @@ def whole_archive(images: Mapping[str, Image], store: BlobStore) -> Iterator[byt
 
 
 def partial_archive(name: str, image: Image, layers: Collection[Layer], store: BlobStore) -> Iterator[bytes]:
-    """The archive of an image with only these layers, for an engine that has all others."""
+    """The archive of an image with only these layers, for an engine that has all others. Raises UserError."""
     yield from _member("manifest.json", _engine_manifest({name: image}))
     yield from _member(blob_path(image.config_descriptor.digest), image.config)
     yield from _layers(layers, store)
@@ -81,8 +82,25 @@ def _engine_manifest(images: Mapping[str, Image]) -> bytes:
 
 def _layers(layers: Iterable[Layer], store: BlobStore) -> Iterator[bytes]:
     for layer in sorted(layers, key=lambda layer: layer.digest):
-        with store.open(layer.digest) as blob:
+        with open_layer(layer, store) as blob:
             yield from _file(blob_path(layer.digest), layer.size, blob)
+
+
+def open_layer(layer: Layer, store: BlobStore) -> BinaryIO:
+    """A layer's blob. Raises UserError (exit 4) when it is not in the store any more."""
+    try:
+        return store.open(layer.digest)
+    except FileNotFoundError:
+        raise changed(layer) from None
+
+
+def changed(layer: Layer) -> UserError:
+    """What the store has of a layer is not what it was made of."""
+    return UserError(
+        f"the layer of {layer.purpose} is not what it was: a file that it is made of was changed or removed",
+        hint="build again",
+        exit_code=ExitCode.ENVIRONMENT,
+    )
 
 
 def _member(path: str, content: bytes) -> Iterator[bytes]:

@@ -9,13 +9,24 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from builders.images.archives import LAYOUT, blob_path, index_entry, index_of, name_of, partial_archive, whole_archive
+from builders.images.archives import (
+    LAYOUT,
+    blob_path,
+    changed,
+    index_entry,
+    index_of,
+    name_of,
+    open_layer,
+    partial_archive,
+    whole_archive,
+)
 from builders.images.blobs import Advance, Begun, alone_in, ignore, sweep
 from builders.images.layout import Image, Layer
 from builders.images.reading import chunks_of
 from builders.images.space import check_space
 from builders.images.store import BlobStore
 from infra.errors import ExitCode, UserError
+from infra.files import not_writable
 
 _INDEX = "index.json"
 _MARK = "oci-layout"
@@ -49,8 +60,13 @@ def write_layout(images: Mapping[str, Image], store: BlobStore, folder: Path, ad
     The index, which names them, comes last and in one step. Blobs are hard links where the disk allows it.
     advance: called with the bytes of each blob that is there.
 
-    Raises UserError: exit 3 for a folder that holds other things, 4 for a disk that is too small; OSError.
+    Raises UserError: exit 3 for a folder that holds other things, 4 for one that cannot be written or has no room.
     """
+    with _writing(folder):
+        _write_layout(images, store, folder, advance)
+
+
+def _write_layout(images: Mapping[str, Image], store: BlobStore, folder: Path, advance: Advance) -> None:
     layers = {layer.digest: layer for image in images.values() for layer in image.layers}.values()
     blobs = _open_layout(folder)
     check_space(folder, sum(layer.size for layer in layers if not _comes_free(layer, store, folder)))
@@ -91,6 +107,14 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
         raise _refused(f"{folder / _INDEX} is broken") from None
 
 
+@contextlib.contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise not_writable(place, error) from None
+
+
 def _refused(message: str) -> UserError:
     return UserError(message, hint="choose another place for the images", exit_code=ExitCode.FILE)
 
@@ -111,15 +135,11 @@ def _copy(layer: Layer, store: BlobStore, folder: Path) -> None:
         with contextlib.suppress(OSError):
             os.link(source, target)
             return
-    with store.open(layer.digest) as blob, Begun(target.parent) as begun:
+    with open_layer(layer, store) as blob, Begun(target.parent) as begun:
         for chunk in chunks_of(blob):
             begun.write(chunk)
         if begun.digest != layer.digest:
-            raise UserError(
-                f"the layer with {layer.purpose} is not what it was: a file that it is made of was changed",
-                hint="build again",
-                exit_code=ExitCode.ENVIRONMENT,
-            )
+            raise changed(layer)
         begun.place(target)
 
 
@@ -138,10 +158,15 @@ def write_archive(images: Mapping[str, Image], store: BlobStore, file: Path, adv
 
     The file appears once it is whole; equal images make equal files. advance: called with the bytes that were written.
 
-    Raises UserError: exit 3 for a folder in its place, 4 for a disk that is too small; OSError.
+    Raises UserError: exit 3 for a folder in its place, 4 for a place that cannot be written or has no room.
     """
     if file.is_dir():
         raise _refused(f"{file} is a folder")
+    with _writing(file):
+        return _write_archive(images, store, file, advance)
+
+
+def _write_archive(images: Mapping[str, Image], store: BlobStore, file: Path, advance: Advance) -> str:
     folder = file.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)

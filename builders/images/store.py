@@ -89,7 +89,10 @@ class BlobStore:
             return layer, False
 
     def compressed(self, layer: Layer, compression: Compression) -> Layer:
-        """The same layer, compressed: made once, then kept. One that is compressed already stays as it is."""
+        """The same layer, compressed: made once, then kept. One that is compressed already stays as it is.
+
+        Raises UserError (exit 4) for a disk that is too small, FileNotFoundError, OSError.
+        """
         if layer.media_type != MediaType.LAYER or compression is Compression.NONE:
             return layer
         name = _hex(f"{_FORMAT}\n{compression}\n{layer.diff_id}")
@@ -97,6 +100,7 @@ class BlobStore:
             known = self._known_layer(name, layer.purpose)
             if known is not None:
                 return known
+            check_space(self.root, layer.size)
             with self.open(layer.digest) as tar, self._begin() as begun:
                 writer = LayerWriter(begun, compression)
                 while chunk := tar.read(CHUNK_BYTES):

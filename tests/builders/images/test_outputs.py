@@ -148,10 +148,30 @@ def test_weights_that_were_changed_do_not_leave_the_store(
     weights.write_bytes(os.urandom(3_000_000))
     os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
     folder = tmp_path / "images"
-    with pytest.raises(UserError, match="the layer with weights is not what it was"):
+    with pytest.raises(UserError, match="the layer of weights is not what it was"):
         write_layout({"chat:1": image_of(layers)}, store, folder)
     assert not (folder / "index.json").exists()
     assert not list(folder.rglob(".*"))
+
+
+@pytest.mark.parametrize("write", [write_layout, write_archive])
+def test_weights_that_are_gone_are_told(
+    store: BlobStore, layers: list[Layer], tmp_path: Path, write: Callable[..., object]
+) -> None:
+    (tmp_path / "weights").unlink()
+    with pytest.raises(UserError, match="the layer of weights is not what it was") as caught:
+        write({"chat:1": image_of(layers)}, store, tmp_path / "out" / "images")
+    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+
+
+@pytest.mark.parametrize("write", [write_layout, write_archive])
+def test_a_place_that_cannot_be_written_is_told(
+    store: BlobStore, layers: list[Layer], tmp_path: Path, write: Callable[..., object]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="out cannot be written: ") as caught:
+        write({"chat:1": image_of(layers)}, store, tmp_path / "file" / "out")
+    assert caught.value.exit_code is ExitCode.ENVIRONMENT
 
 
 @pytest.mark.parametrize("kind", ["oci", "archive"])

@@ -74,8 +74,9 @@ def test_a_layer_whose_blob_is_gone_or_cut_short_is_made_again(store: BlobStore)
 
 
 def test_a_compressed_layer_holds_the_same_tar(store: BlobStore) -> None:
-    plain, _ = store.layer("key", lambda: {"/a": File(b"content" * 9999)}, purpose="code")
-    made, _ = store.layer("key", lambda: {"/a": File(b"content" * 9999)}, purpose="code", compression=Compression.GZIP)
+    tree = {"/a": File(b"content" * 9999)}
+    plain, _ = store.layer("key", lambda: tree, purpose="code")
+    made, _ = store.layer("key", lambda: tree, purpose="code", compression=Compression.GZIP)
     later = store.compressed(plain, Compression.GZIP)
     assert later == made
     assert (later.diff_id, later.media_type) == (plain.digest, MediaType.LAYER_GZIP)
