@@ -1,0 +1,86 @@
+"""`model-compose push`, from images in the cache to what skopeo and an engine find in a real registry."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builders.images.layout import Image, ImageConfig
+from builders.images.store import BlobStore
+from builders.images.tar import File
+from tests.docker.registry import real_registry
+
+pytestmark = pytest.mark.docker
+
+COMMAND = Path(sys.executable).with_name("model-compose")
+FILE = """
+controller: {}
+components:
+  - {id: chat, type: model, task: chat-completion, model: acme/tiny, default: true}
+  - {id: story, type: model, task: text-generation, model: acme/tiny}
+"""
+
+
+def built(folder: Path, name: str) -> Image:
+    """An image in the cache as `build` leaves it, over weights that every task has."""
+    store = BlobStore.of({"MODEL_COMPOSE_CACHE": str(folder / "cache")})
+    (folder / "weights").write_bytes(bytes(4_000_000))
+    weights = {"/models/a": File(folder / "weights", lasting=True)}
+    layers = [
+        store.layer("weights", lambda: weights, purpose="weights: a")[0],
+        store.layer(name, lambda: {"/task.json": File(name.encode() * 1000)}, purpose="its settings")[0],
+    ]
+    image = Image.of(ImageConfig(entrypoint=("/task.json",)), layers)
+    store.save_image(f"shop/{name}:1", image)
+    return image
+
+
+def push(folder: Path, registry: str, *arguments: str) -> str:
+    """What the command prints."""
+    project = folder / "shop"
+    project.mkdir()
+    (project / "model-compose.yml").write_text(FILE)
+    pushed = subprocess.run(
+        [COMMAND, "push", registry, "--tag", "1", *arguments],
+        cwd=project,
+        env={**os.environ, "MODEL_COMPOSE_CACHE": str(folder / "cache"), "DOCKER_CONFIG": str(folder / "nobody")},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert pushed.returncode == 0, pushed.stderr
+    return pushed.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--compress", "gzip"), ("--compress", "zstd")], ids=" ".join)
+def test_a_push_is_what_its_table_says(tmp_path: Path, options: tuple[str, ...]) -> None:
+    images = {name: built(tmp_path, name) for name in ("task-chat", "task-story", "router")}
+    with real_registry(tmp_path) as registry:
+        table = [line.split() for line in push(tmp_path, registry.name, *options).splitlines()[1:]]
+        for (name, image), row in zip(images.items(), table, strict=True):
+            place = f"docker://{registry.name}/shop/{name}:1"
+            inspected = subprocess.run(
+                ["skopeo", "inspect", "--tls-verify=false", place], check=True, capture_output=True, timeout=60
+            )
+            assert json.loads(inspected.stdout)["Digest"] == row[-1]
+            assert (row[-1] == image.digest) is not bool(options)
+        weights = images["router"].layers[0].digest.removeprefix("sha256:")
+        assert len([path for path, _ in registry.answered("PUT") if weights in path]) == 1
+
+
+def test_an_engine_sees_through_compression(engine: str, tmp_path: Path) -> None:
+    image = built(tmp_path, "router")
+    with real_registry(tmp_path) as registry:
+        push(tmp_path, registry.name, "router", "--compress", "gzip")
+        place = f"{registry.name}/shop/router:1"
+        try:
+            subprocess.run(["docker", "pull", place], check=True, capture_output=True, timeout=60)
+            shown = ["docker", "image", "inspect", "--format", "{{.Id}}", place]
+            identity = subprocess.run(shown, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+            assert identity == image.config_descriptor.digest
+        finally:
+            subprocess.run(["docker", "image", "rm", place], check=False, capture_output=True, timeout=60)
