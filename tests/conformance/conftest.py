@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.docker.engine import connect
 from tests.conformance.folder import Folder
-from tests.docker.fake_image import make_fake_image
+from tests.docker.fake_image import remove_volumes
 
 RUNTIMES = [pytest.param("process", marks=pytest.mark.server), pytest.param("docker", marks=pytest.mark.docker)]
-
-
-@pytest.fixture(scope="session")
-def fake_image(engine: str, base_image: str) -> str:
-    with contextlib.closing(connect({"DOCKER_HOST": engine})) as connected:
-        return make_fake_image(connected, base_image, "model-compose-test-fake:latest")
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -25,4 +18,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
     runtime: str = request.param
     image = request.getfixturevalue("fake_image") if runtime == "docker" else "-"
     with contextlib.ExitStack() as stack:
-        yield Folder(tmp_path / "project", runtime, image, stack)
+        made = Folder(tmp_path / "project", runtime, image, stack)
+        if runtime == "docker":
+            stack.callback(remove_volumes, request.getfixturevalue("docker"), made.path)
+        yield made

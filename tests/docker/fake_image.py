@@ -1,9 +1,13 @@
 """An image of the fake unit: what a container of ours is, without a model."""
 
+import contextlib
 import io
 import tarfile
 from pathlib import Path
 
+from docker.errors import NotFound
+
+from infra.docker.container import project_name
 from infra.docker.engine import Engine
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -39,3 +43,9 @@ def make_fake_image(engine: Engine, base: str, name: str) -> str:
     answers = list(engine.client.build(fileobj=context, custom_context=True, tag=name, rm=True, decode=True))
     assert not [answer for answer in answers if "error" in answer], answers
     return name
+
+
+def remove_volumes(engine: Engine, project: Path) -> None:
+    """What `down` keeps of the project in a folder."""
+    with contextlib.suppress(NotFound):  # no router has run
+        engine.client.remove_volume(f"{project_name(project)}-runs")

@@ -1,5 +1,6 @@
 """What tests of containers share: one engine, and one base image in it."""
 
+import contextlib
 import fcntl
 import hashlib
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.docker.engine import Engine, connect
 from tests.docker.engine import docker_engine, skip
+from tests.docker.fake_image import make_fake_image
+from tests.docker.product import Product, make_product
 
 _MADE_BY = Path(__file__).parents[2] / "infra" / "base"
 
@@ -46,3 +50,25 @@ def base_image(engine: str, base_tar: Path) -> str:
     if known.returncode:
         subprocess.run(["docker", "import", base_tar, name], check=True, capture_output=True, timeout=60)
     return name
+
+
+@pytest.fixture(scope="session")
+def docker(engine: str) -> Iterator[Engine]:
+    """The engine, as our own code talks to it."""
+    with contextlib.closing(connect({"DOCKER_HOST": engine})) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def fake_image(docker: Engine, base_image: str) -> str:
+    """The name of an image of the tests' fake unit."""
+    return make_fake_image(docker, base_image, "model-compose-test-fake:latest")
+
+
+@pytest.fixture(scope="session")
+def product(
+    engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Product:
+    """A project whose images the engine has; the layers of packages are kept from one session to the next."""
+    cache = pytestconfig.cache.mkdir("images")
+    return make_product(tmp_path_factory.mktemp("product"), base_tar, cache, engine)
