@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import os
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 _TESTS = frozenset({"tests", "test"})
@@ -18,10 +19,15 @@ _OWN_FOLDERS = frozenset({"bin", "include", "share", "etc"})
 
 def prune(folder: Path) -> None:
     """Remove what is not needed from a folder of installed packages, and make their RECORDs agree with what is left."""
-    for path in list(_files(folder)):
-        if not is_kept(PurePosixPath(path.relative_to(folder).as_posix())):
-            path.unlink()
-    _remove_empty(folder)
+    for at, _, names in os.walk(folder, topdown=False):
+        place = Path(at)
+        inside = PurePosixPath(place.relative_to(folder).as_posix())
+        for name in names:
+            if not is_kept(inside / name):
+                (place / name).unlink()
+        if place != folder:
+            with suppress(OSError):  # it still holds something
+                place.rmdir()
     for record in sorted(folder.glob("*.dist-info/RECORD")):
         _rewrite(record, folder)
 
@@ -41,16 +47,6 @@ def is_kept(path: PurePosixPath) -> bool:
         if folders[1] in _TORCH_PARTS:
             return False
     return not _TESTS.intersection(folders[1:]) and path.suffix not in _HEADERS
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-
-
-def _remove_empty(folder: Path) -> None:
-    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
 
 
 def _rewrite(record: Path, folder: Path) -> None:
