@@ -1,5 +1,6 @@
 """`build`: make the images of a file, prove that they work, and hand them where they are wanted."""
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -53,8 +54,9 @@ def build(selection: Selection, wishes: Wishes, console: Console) -> None:
     untried = proofs.lacking(images) if wishes.verify else []
     engine = _engine(options, output, untried, console)
     if engine is not None:
-        give(engine, images if output and output.kind == "docker" else untried, store, report)
-        try_out(engine, untried, proofs, report)
+        with contextlib.closing(engine):
+            give(engine, images if output and output.kind == "docker" else untried, store, report)
+            try_out(engine, untried, proofs, report)
     if output is not None and output.place is not None:
         write = write_layout if output.kind == "oci" else write_archive
         report.step("", f"writing {output.place}")

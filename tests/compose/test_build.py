@@ -1,0 +1,191 @@
+"""What `build` and `push` take and print, around a builder that makes nothing."""
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from builders.images.layout import Image, ImageConfig, Platform
+from builders.images.store import BlobStore
+from builders.images.tar import File
+from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener
+from builders.verifying import UnsoundImage, Verdict
+from builders.weights import Resolved
+from compose.cli import cli
+from infra.docker.errors import EngineError
+
+pytestmark = pytest.mark.unit
+
+FILE = """
+controller: {webui: }
+component: {id: chat, type: model, task: chat-completion, model: acme/tiny}
+"""
+
+
+@dataclass
+class Builder:
+    """Stands in for `builders.build.build`: each image is one layer of a few bytes."""
+
+    options: BuildOptions | None = None
+
+    def __call__(self, specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener) -> list[Built]:
+        self.options = options
+        store = BlobStore.of(options.environ)
+        images = []
+        for spec in specs:
+            layer, reused = store.layer(spec.name, lambda: {"a": File(b"x")}, purpose="its settings")
+            image = Image.of(ImageConfig(platform=Platform()), [layer])
+            store.save_image(f"{spec.repository}:{options.tag}", image)
+            built = BuiltLayer(layer, reused, "as the test has it")
+            listener.layer(spec.name, built)
+            images.append(Built(spec, f"{spec.repository}:{options.tag}", image, (built,)))
+        return images
+
+
+@dataclass
+class Project:
+    folder: Path
+    builder: Builder
+
+    def call(self, *arguments: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(cli, arguments)
+        return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "model-compose.yml").write_text(FILE)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MODEL_COMPOSE_CACHE", str(tmp_path / "cache"))
+    builder = Builder()
+    monkeypatch.setattr("compose.build.build_images", builder)
+    monkeypatch.setattr("compose.build.find", lambda *_: Resolved(tmp_path, None, {}))
+    return Project(folder, builder)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Makes `verify` answer or raise this; nothing is loaded anywhere."""
+
+    def answer(verdict: object) -> None:
+        def verify(*_: object) -> object:
+            if isinstance(verdict, Exception):
+                raise verdict
+            return verdict
+
+        monkeypatch.setattr("infra.docker.engine.connect", io.BytesIO)
+        monkeypatch.setattr("compose.trials.load", lambda *_: None)
+        monkeypatch.setattr("compose.trials.verify", verify)
+
+    return answer
+
+
+def absent(*_: object) -> None:
+    raise EngineError("there is no Docker engine", "install it")
+
+
+def test_a_line_for_each_layer_and_a_table(project: Project) -> None:
+    code, out, err = project.call("build", "--no-verify")
+    assert code == 0
+    assert [line.split()[:4] for line in out.splitlines()] == [
+        ["IMAGE", "SIZE", "NEW", "REUSED"],
+        ["shop/task-chat:latest", "2.6", "KB", "1"],
+        ["shop/router:latest", "2.6", "KB", "1"],
+        ["shop/page:latest", "2.6", "KB", "1"],
+    ]
+    assert err.splitlines()[0] == "task-chat  new         2.0 KB  its settings  (as the test has it)"
+
+
+def test_one_component_with_every_option(project: Project) -> None:
+    wheels = project.folder / "wheels"
+    wheels.mkdir()
+    options = ["--tag", "v1", "--locked", "--base", "debian:12", "--wheels", "wheels", "--platform", "linux/arm64"]
+    code, out, _ = project.call("build", "chat", "--no-verify", "--index-url", "https://index", *options)
+    made = project.builder.options
+    assert code == 0
+    assert out.splitlines()[1].startswith("shop/task-chat:v1 ")
+    assert made is not None
+    assert (made.tag, made.locked, made.base, str(made.platform)) == ("v1", True, "debian:12", "linux/arm64")
+    assert (made.sources.index_url, made.sources.wheels) == ("https://index", Path("wheels"))
+    assert made.lock == project.folder / "model-compose.lock"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["chatt"], 2, "error: there is no service `chatt`\nhint: did you mean `chat`? there are chat, router, page"),
+        (
+            ["--output", "tar:x"],
+            2,
+            "error: 'tar:x' is no place for images\nhint: write oci:DIR, archive:FILE or docker",
+        ),
+        (["--platform", "windows"], 2, "error: 'windows' is not a platform that images are built for"),
+        (["--tag", "a b"], 2, "error: 'a b' is no tag of an image"),
+        (["--wheels", "nowhere"], 2, "error: there is no folder nowhere"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(project: Project, arguments: list[str], code: int, message: str) -> None:
+    ended, out, err = project.call("build", *arguments)
+    assert (ended, out) == (code, "")
+    assert err.startswith(message)
+    assert project.builder.options is None
+
+
+def test_what_was_built_on_is_built_on_again(project: Project) -> None:
+    lock = 'format = 1\ntool = "0.1.0"\n[bases]\n"../base.tar for linux/amd64" = "sha256:1"\n'
+    (project.folder / "model-compose.lock").write_text(lock)
+    project.call("build", "--no-verify", "--platform", "linux/amd64")
+    assert project.builder.options is not None
+    assert project.builder.options.base == "../base.tar"
+
+
+def test_new_images_are_tried_and_proven_ones_are_not(project: Project, engine: Callable[[object], None]) -> None:
+    engine(Verdict(ready_s=1.23))
+    assert "task-chat  works: ready after 1.2 s, and it answers\n" in project.call("build")[2]
+    engine(AssertionError("nobody asks"))
+    assert project.call("build")[0] == 0
+
+
+def test_an_image_that_does_not_work_is_an_error_with_what_it_printed(
+    project: Project, engine: Callable[[object], None]
+) -> None:
+    engine(UnsoundImage("the image of router does not work: it ended with exit status 1", ["one", "two"]))
+    code, out, err = project.call("build", "router")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-4:] == [
+        "router  | one",
+        "router  | two",
+        "error: the image of router does not work: it ended with exit status 1",
+        "hint: these are its last lines; --no-verify builds without this trial",
+    ]
+
+
+def test_without_an_engine_it_says_that_nothing_is_tried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.docker.engine.connect", absent)
+    code, _, err = project.call("build")
+    assert code == 0
+    assert "warning: the images are not tried: there is no Docker engine; install it\n" in err
+    assert project.call("build", "--output", "docker")[0] == 4
+
+
+def test_images_for_another_kind_of_machine_are_not_tried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    code, _, err = project.call("build", "--platform", "linux/arm64")
+    assert code == 0
+    assert "warning: the images are not tried: they are for linux/arm64, and this machine is linux/amd64\n" in err
+
+
+def test_images_are_written_where_they_are_wanted(project: Project) -> None:
+    project.call("build", "--no-verify", "--output", "oci:layout")
+    index = json.loads((project.folder / "layout" / "index.json").read_text())
+    assert len(index["manifests"]) == 3
+    project.call("build", "router", "--no-verify", "--output", "archive:router.tar")
+    with tarfile.open(project.folder / "router.tar") as archive:
+        assert "manifest.json" in archive.getnames()
