@@ -13,6 +13,8 @@ BENTO: Final = f"{ROOT}/bento"
 CODE: Mapping[ImageKind, str] = {"task": f"{BENTO}/src", "router": f"{ROOT}/code", "page": f"{ROOT}/code"}
 """Where our own packages lie."""
 SETTINGS: Mapping[ImageKind, str] = {kind: f"{ROOT}/{kind}.json" for kind in CODE}
+BILL: Final = f"{ROOT}/sbom.cdx.json"
+"""The bill of materials, under a name by which scanners of images know it."""
 PORTS: Mapping[ImageKind, int] = {"task": 3000, "router": 8080, "page": 8081}
 MODULES: Mapping[ImageKind, str] = {"task": "services.entry", "router": "services.router.app", "page": "ui.app"}
 STATE: Final = "/var/lib/model-compose"

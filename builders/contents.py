@@ -8,11 +8,13 @@ from pathlib import Path
 from builders.baking import WeightsSet, pack
 from builders.bento import SERVICE, SERVICE_FILE, BentoInputs, make_bento, settings_text
 from builders.causes import Recipe
-from builders.code import Code, ImageKind, code_for
-from builders.container import BENTO, CODE, SETTINGS, STATE
-from builders.images.layout import digest_of
+from builders.code import Code, ImageKind, code_for, tool_version
+from builders.container import BENTO, BILL, CODE, SETTINGS, STATE
+from builders.gathering import Ingredients
+from builders.images.base import is_remote
+from builders.images.layout import digest_of, exact_json
 from builders.images.tar import Entry, File, Folder, Tree, folder_tree
-from builders.packages.wanted import Wanted
+from builders.sbom import Contents, bill_of_materials
 from builders.spec import BuildSpec
 from services.settings import TaskSettings
 
@@ -38,24 +40,29 @@ class Own:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def own_of(spec: BuildSpec, wanted: Wanted, weights: WeightsSet | None) -> Own:
-    """What makes the image of `spec` what it is. weights: a task's."""
+def own_of(spec: BuildSpec, ingredients: Ingredients, mtime: int = 0) -> Own:
+    """What makes the image of `spec` what it is; what changes more often lies higher.
+
+    mtime: of all files, in seconds since 1970.
+    """
     code = code_for(spec.kind)
-    if weights is None or spec.model is None:
-        return Own(spec.settings, (code_layer(spec.kind, code), settings_layer(spec.kind, spec.settings)))
+    common = (code_layer(spec.kind, code), bill_layer(spec.name, ingredients, mtime))
+    weights = ingredients.weights
+    if weights is None or ingredients.locked is None:
+        return Own(spec.settings, (*common, settings_layer(spec.kind, spec.settings)))
     here = {"model_path": Path(weights.folder), "start_record": None}
     settings = TaskSettings.model_validate_json(spec.settings).model_copy(update=here)
-    inputs = BentoInputs(settings, code, tuple(wanted.requirements.split("\n")[:-1]), wanted.python)
+    requirements = tuple(ingredients.wanted.requirements.splitlines())
+    inputs = BentoInputs(settings, code, requirements, ingredients.wanted.python)
+    revision = ingredients.locked.revision
     facts = {
         "task": settings.task,
         "model": settings.model,
         "weights": weights.digest,
         "device": "cuda" if spec.gpu else "cpu",
-        **({"revision": spec.model.revision} if spec.model.revision else {}),
+        **({"revision": revision} if revision else {}),
     }
-    return Own(
-        settings_text(settings), (*weights_layers(weights), code_layer(spec.kind, code), task_layer(inputs)), facts
-    )
+    return Own(settings_text(settings), (*weights_layers(weights), *common, task_layer(inputs)), facts)
 
 
 def weights_layers(weights: WeightsSet) -> list[Content]:
@@ -71,7 +78,6 @@ def _given(tree: Tree) -> Callable[[Path], Tree]:
 
 def code_layer(kind: ImageKind, code: Code) -> Content:
     """Our own packages; equal for every task."""
-
     tree: dict[str, Entry] = {f"{CODE[kind]}/{name}": File(path) for name, path in code.files.items()}
     if kind == "task":
         tree[f"{CODE[kind]}/{SERVICE_FILE}"] = File(SERVICE.encode())
@@ -80,6 +86,28 @@ def code_layer(kind: ImageKind, code: Code) -> Content:
         tree[STATE] = Folder(shared=True)  # a new volume takes its rights from the folder in the image
         parts["the folder of its state"] = STATE
     return Content(Recipe("our code", parts), _given(tree))
+
+
+def bill_layer(name: str, ingredients: Ingredients, mtime: int) -> Content:
+    """The bill of materials, which goes wherever the image goes."""
+    base = ingredients.base
+    contents = Contents(
+        name=name,
+        version=tool_version(),
+        tool=tool_version(),
+        base=(base.reference if is_remote(base.reference) else "base image", base.digest),
+        packages=ingredients.packages,
+        models={ingredients.model: ingredients.locked} if ingredients.locked else {},
+    )
+    parts = {
+        "the base image": " ".join(contents.base),
+        "the packages": contents.packages.digest,
+        "the model": digest_of(exact_json({key: model.to_toml() for key, model in contents.models.items()})),
+        "model-compose": contents.tool,
+        "its name": name,
+        "the time": str(mtime),
+    }
+    return Content(Recipe("the bill of materials", parts), lambda _: {BILL: File(bill_of_materials(contents, mtime))})
 
 
 def task_layer(inputs: BentoInputs) -> Content:

@@ -1,6 +1,6 @@
 """Images are built from their recipes: equal wherever and whenever, each layer once, and with no secret in them.
 
-The packages are a stand-in, which BentoML's own build does not need; base, weights, code and Bento are real.
+Packages and, but for one test, BentoML's own build are stand-ins; base, weights and code are real.
 """
 
 import io
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from builders import baking
-from builders import build as building
+from builders import baking, contents, gathering
+from builders.bento import BentoInputs, make_bento, settings_text
 from builders.build import build
 from builders.code import code_for
 from builders.images.layout import Image
@@ -77,9 +77,16 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / "bentoml.py").write_text(f"for = {self.wanted.kind!r}")
         return {"/opt/model-compose/packages/bentoml.py": File(folder / "bentoml.py")}
 
-    monkeypatch.setattr(building, "resolve_packages", resolved)
+    monkeypatch.setattr(gathering, "resolve_packages", resolved)
+    monkeypatch.setattr(contents, "make_bento", make_bento_quickly)
     monkeypatch.setattr(PackagesLayer, "make", make)
     monkeypatch.setattr(baking, "LARGE_BYTES", 10_000)
+
+
+def make_bento_quickly(inputs: BentoInputs, target: Path) -> None:
+    (target / "src").mkdir(parents=True)
+    (target / "bento.yaml").write_text(inputs.version)
+    (target / "src" / "task.json").write_text(settings_text(inputs.settings))
 
 
 class Project:
@@ -139,13 +146,15 @@ def members(store: BlobStore, image: Image) -> Iterator[tuple[tarfile.TarInfo, b
                 yield member, content.read() if content else b""
 
 
-def test_a_task_image_from_base_to_settings(project: Project) -> None:
+def test_a_task_image_from_base_to_settings(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "make_bento", make_bento)
     (image,), said = project.build(project.task())
     assert said.layers == [
         "task-writer: Python packages: new, not built before",
         "task-writer: weights: model.safetensors: new, not built before",
         "task-writer: the small files of the model: new, not built before",
         "task-writer: our code: new, not built before",
+        "task-writer: the bill of materials: new, not built before",
         "task-writer: the task's settings and its Bento: new, not built before",
         "demo/task-writer:latest is built",
     ]
@@ -158,6 +167,8 @@ def test_a_task_image_from_base_to_settings(project: Project) -> None:
     assert wanted <= files.keys()
     assert {"opt/model-compose/bento/bento.yaml", "opt/model-compose/bento/src/service.py"} <= files.keys()
     assert not [name for name in files if "router" in name]
+    bill = json.loads(files["opt/model-compose/sbom.cdx.json"])
+    assert {part["name"] for part in bill["components"]} == {"bentoml", "model-compose", "tiny/one", "base image"}
 
 
 def test_a_task_images_config(project: Project) -> None:
@@ -201,6 +212,7 @@ def test_the_router_has_neither_the_engine_nor_the_tasks(project: Project) -> No
     assert said.layers == [
         "router: Python packages: new, not built before",
         "router: our code: new, not built before",
+        "router: the bill of materials: new, not built before",
         "router: its settings: new, not built before",
         "demo/router:latest is built",
     ]
@@ -233,14 +245,15 @@ def test_another_folder_user_and_umask_give_the_same_digest(
     assert (again.image.digest, router_again.image.digest) == (first.image.digest, router.image.digest)
 
 
-def test_two_tasks_over_one_model_share_everything_but_their_settings(project: Project) -> None:
+def test_two_tasks_over_one_model_share_everything_but_what_is_their_own(project: Project) -> None:
     (writer, reader), said = project.build(project.task(), project.task("reader"))
-    assert [first.layer for first in writer.layers[:-1]] == [second.layer for second in reader.layers[:-1]]
-    assert said.layers[6:] == [
+    assert [first.layer for first in writer.layers[:-2]] == [second.layer for second in reader.layers[:-2]]
+    assert said.layers[7:] == [
         "task-reader: Python packages: reused, another image has it",
         "task-reader: weights: model.safetensors: reused, another image has it",
         "task-reader: the small files of the model: reused, another image has it",
         "task-reader: our code: reused, another image has it",
+        "task-reader: the bill of materials: new, not built before",
         "task-reader: the task's settings and its Bento: new, not built before",
         "demo/task-reader:latest is built",
     ]
@@ -274,14 +287,15 @@ def test_a_line_of_our_code_leaves_weights_and_packages_alone(
     (ours / "services" / "errors.py").write_text((ours / "services" / "errors.py").read_text() + "\n# more\n")
     monkeypatch.setattr("builders.contents.code_for", lambda kind: code_for(kind, ours))
     (after,), said = project.build(project.task())
-    assert said.layers[:5] == [
+    assert said.layers[:6] == [
         "task-writer: Python packages: reused, nothing in it has changed",
         "task-writer: weights: model.safetensors: reused, nothing in it has changed",
         "task-writer: the small files of the model: reused, nothing in it has changed",
         "task-writer: our code: new, our code changed",
+        "task-writer: the bill of materials: reused, nothing in it has changed",
         "task-writer: the task's settings and its Bento: new, our code changed",
     ]
-    assert after.image.layers[:-2] == before.image.layers[:-2]
+    assert after.image.layers[:-3] == before.image.layers[:-3]
 
 
 def test_every_file_belongs_to_root_and_has_no_time(project: Project) -> None:
@@ -323,7 +337,7 @@ def test_a_build_that_is_ended_leaves_no_image_and_goes_on_where_it_was(
     assert project.store.image("demo/task-writer:latest") is None
     assert not list((project.folder / "cache" / "work").glob("*/"))
     _, said = project.build(project.task())
-    assert [line.rpartition(": ")[2].partition(",")[0] for line in said.layers[:5]] == ["reused"] * 4 + ["new"]
+    assert [line.rpartition(": ")[2].partition(",")[0] for line in said.layers[:6]] == ["reused"] * 5 + ["new"]
 
 
 def test_an_image_is_known_by_its_tag(project: Project) -> None:
@@ -375,7 +389,7 @@ def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: 
 
 def test_what_the_lock_names_is_not_asked_for_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.build(project.router())
-    monkeypatch.setattr(building, "resolve_packages", lambda *_: pytest.fail("asked an index"))
+    monkeypatch.setattr(gathering, "resolve_packages", lambda *_: pytest.fail("asked an index"))
     project.build(project.router())
 
 

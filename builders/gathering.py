@@ -1,0 +1,141 @@
+"""Brings together what images take from elsewhere, the models, the base and the packages, and keeps it to the lock."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.baking import WeightsSet, read_set, set_bytes
+from builders.base_python import python_of
+from builders.code import tool_version
+from builders.file_store import FileStore
+from builders.images.base import find_base, is_remote
+from builders.images.layout import BaseImage
+from builders.images.store import BlobStore
+from builders.lock import Lock, LockedModel, base_name, check_locked, packages_name
+from builders.packages.resolving import Resolution, resolve_packages
+from builders.packages.wanted import Wanted
+from builders.preparing import prepare
+from builders.spec import BuildOptions, BuildSpec, Listener
+from infra.files import not_writable
+from services.settings import TaskSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredients:
+    """What one image is made of, beside what is ours. model and weights: a task's; model: as the user calls it."""
+
+    base: BaseImage
+    wanted: Wanted
+    packages: Resolution
+    model: str = ""
+    locked: LockedModel | None = None
+    weights: WeightsSet | None = None
+
+
+class Gathering:
+    """One build's."""
+
+    def __init__(self, store: BlobStore, options: BuildOptions, listener: Listener) -> None:
+        self._store = store
+        self._options = options
+        self._listener = listener
+        self._files = FileStore(store.root.parent / "weights")
+        self._lock = Lock.read(options.lock)
+
+    def gather(self, specs: Sequence[BuildSpec]) -> list[Ingredients]:
+        """For each image, in order; the lock is checked. Raises UserError as `builders.build.build` does."""
+        if self._options.locked and self._lock is None:
+            check_locked(self._options.lock, None, Lock(tool_version()))
+        models = [self._model(spec) for spec in specs]
+        base = self._base()
+        python = python_of(base, self._store)
+        resolutions: dict[Wanted, Resolution] = {}
+        gathered = []
+        for spec, (name, locked, weights) in zip(specs, models, strict=True):
+            wanted = Wanted(spec.kind, python, self._options.platform, spec.gpu)
+            if wanted not in resolutions:
+                resolutions[wanted] = self._resolution(wanted)
+            gathered.append(Ingredients(base, wanted, resolutions[wanted], name, locked, weights))
+        if self._options.locked:
+            check_locked(self._options.lock, self._lock, self._now(gathered))
+        return gathered
+
+    def keep(self, gathered: Sequence[Ingredients]) -> None:
+        """Write the lock, once the images are there. Raises UserError (exit 4) where it cannot be written."""
+        if not self._options.locked:
+            _write(self._options.lock, self._now(gathered).beside(self._lock).text)
+
+    def _now(self, gathered: Sequence[Ingredients]) -> Lock:
+        options = self._options
+        return Lock(
+            tool=tool_version(),
+            bases={base_name(options.base, options.platform): each.base.digest for each in gathered},
+            models=_models(gathered),
+            packages={packages_name(each.wanted): each.packages for each in gathered},
+        )
+
+    def _model(self, spec: BuildSpec) -> tuple[str, LockedModel | None, WeightsSet | None]:
+        if spec.model is None:
+            return "", None, None
+        name = TaskSettings.model_validate_json(spec.settings).model
+        prepare(spec.model, name, lambda stage, done: self._listener.step(spec.name, f"{stage} {name}", done))
+        counter = _Counter(self._listener, spec.name, f"reading {name}", set_bytes(spec.model.path, name))
+        weights = read_set(spec.model.path, name, self._files, counter.add)
+        return name, LockedModel(spec.model.revision, {path: file.sha256 for path, file in weights.files}), weights
+
+    def _base(self) -> BaseImage:
+        """The one that the lock names, or for one of this machine, which costs no network, what it is now."""
+        options = self._options
+        self._listener.step("", f"looking for the base image {options.base}")
+        pinned = self._lock.bases.get(base_name(options.base, options.platform)) if self._lock else None
+        return find_base(
+            options.base,
+            self._store,
+            platform=options.platform,
+            environ=options.environ,
+            pinned=pinned if is_remote(options.base) else None,
+        )
+
+    def _resolution(self, wanted: Wanted) -> Resolution:
+        known = self._lock.resolution(wanted) if self._lock else None
+        if known is not None:
+            return known
+        self._listener.step("", f"choosing the packages of {packages_name(wanted)}")
+        return resolve_packages(wanted, self._options.sources, self._options.environ)
+
+
+class _Counter:
+    """Tells a listener how many of so many bytes are done."""
+
+    def __init__(self, listener: Listener, image: str, what: str, total_bytes: int) -> None:
+        self._listener, self._image, self._what = listener, image, what
+        self._total_bytes = max(total_bytes, 1)
+        self._bytes = 0
+        self.add(0)
+
+    def add(self, count: int) -> None:
+        self._bytes += count
+        self._listener.step(self._image, self._what, min(max(self._bytes / self._total_bytes, 0.0), 1.0))
+
+
+def _models(gathered: Iterable[Ingredients]) -> dict[str, LockedModel]:
+    """By name; where a file has two commits of one model, the later ones with their commit."""
+    models: dict[str, LockedModel] = {}
+    for each in gathered:
+        if each.locked is not None and models.setdefault(each.model, each.locked) != each.locked:
+            models[f"{each.model} at {each.locked.revision}"] = each.locked
+    return models
+
+
+def _write(path: Path, text: str) -> None:
+    """In one step, and not at all when nothing has changed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            return
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise not_writable(path, error) from None
