@@ -20,7 +20,6 @@ from builders.images.reference import Reference
 from builders.images.store import BlobStore
 from infra.errors import ExitCode, UserError
 
-DEFAULT = "python:3.11-slim"
 _KINDS = ("docker-daemon:", "oci:", "archive:", "tar:")
 _OTHERS = "or name another base: --base docker-daemon:NAME, oci:DIR, archive:FILE, tar:FILE or REGISTRY/NAME"
 

@@ -13,7 +13,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class MediaType(StrEnum):
-    """The kinds of blobs that we write. `Manifest.layers` of others name more, see `layer_media_type`."""
+    """The kinds of blobs that we write; those of others may go by other names, see `layer_media_type`."""
 
     INDEX = "application/vnd.oci.image.index.v1+json"
     MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -183,10 +183,6 @@ class ImageConfig:
             stop_signal=settings.get("StopSignal") or "",
         )
 
-    def with_env(self, **env: str) -> Self:
-        """The same with more variables."""
-        return replace(self, env={**self.env, **env})
-
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -197,7 +193,7 @@ class Image:
     layers: tuple[Layer, ...]
 
     @classmethod
-    def of(cls, config: ImageConfig, layers: Sequence[Layer], annotations: Mapping[str, str] | None = None) -> Self:
+    def of(cls, config: ImageConfig, layers: Sequence[Layer]) -> Self:
         """Put an image together; equal arguments give equal bytes."""
         config_bytes = exact_json(config.to_json(layers))
         manifest = {
@@ -205,7 +201,6 @@ class Image:
             "mediaType": MediaType.MANIFEST,
             "config": Descriptor.of(MediaType.CONFIG, config_bytes).to_json(),
             "layers": [layer.descriptor.to_json() for layer in layers],
-            **({"annotations": dict(annotations)} if annotations else {}),
         }
         return cls(exact_json(manifest), config_bytes, tuple(layers))
 
