@@ -59,13 +59,14 @@ class Request:
 class FakeRegistry:
     """`with FakeRegistry(auth="token") as registry: push to registry.name`.
 
-    tokens_last: how many requests each token is good for. mounts: whether it knows mounting. resumes: whether it can
-    begin a blob in the middle. tls: the server's side of TLS.
+    tokens_last: how many requests each token is good for. open_to_read: whoever has no login may pull all the same.
+    mounts: whether it knows mounting. resumes: whether it can begin a blob in the middle. tls: the server's side of TLS.
     """
 
     auth: Auth = "none"
     faults: list[Fault] = field(default_factory=list)
     tokens_last: int = 1000
+    open_to_read: bool = False
     mounts: bool = True
     resumes: bool = True
     tls: ssl.SSLContext | None = None
@@ -262,11 +263,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _token(self) -> None:
         proof = self.headers.get("Authorization", "").removeprefix("Basic ")
-        if proof != base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode():
+        known = proof == base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if not known and (proof or not self.server.registry.open_to_read):
             self._refuse(401, "UNAUTHORIZED")
             return
         name = f"token-{len(self.server.tokens)}"
-        rights = {scope.removeprefix("repository:") for scope in self.query.get("scope", "").split()}
+        asked = {scope.removeprefix("repository:") for scope in self.query.get("scope", "").split()}
+        rights = {right for right in asked if known or right.endswith(":pull")}
         self.server.tokens[name] = _Token(rights, self.server.registry.tokens_last)
         self._answer(200, json.dumps({"token": name}).encode(), {"Content-Type": "application/json"})
 

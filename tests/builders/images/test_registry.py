@@ -2,9 +2,11 @@
 
 import base64
 import json
+import logging
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -253,6 +255,41 @@ def test_a_login_that_is_absent_or_wrong_is_told(
             else f"{registry.name} wants a login{purpose}, and the Docker configuration has none"
         )
         assert caught.value.hint == f"run `docker login {registry.name}`, then repeat the command"
+
+
+def test_who_may_only_read_is_asked_to_log_in(store: BlobStore, nobody: Mapping[str, str]) -> None:
+    with FakeRegistry(auth="token", open_to_read=True) as registry:
+        with pytest.raises(UserError) as caught:
+            push(registry, store, image_of(store, "chat"), nobody)
+        assert caught.value.message == (
+            f"{registry.name} wants a login for team/chat, and the Docker configuration has none"
+        )
+        assert registry.sent_bytes == 0
+
+
+@pytest.mark.parametrize("auth", ["basic", "token"])
+@pytest.mark.parametrize("accepted", [True, False])
+def test_secrets_are_told_to_nobody(
+    store: BlobStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    auth: Auth,
+    accepted: bool,
+) -> None:
+    secret = PASSWORD if accepted else "sentinel-of-a-password"
+    login = base64.b64encode(f"{USER}:{secret}".encode()).decode()
+    said = ""
+    with caplog.at_level(logging.DEBUG), FakeRegistry(auth=auth) as registry:
+        environ = environ_with(tmp_path / "docker", {"auths": {registry.name: {"auth": login}}})
+        try:
+            push(registry, store, image_of(store, "chat"), environ)
+        except UserError as error:
+            said = "".join(traceback.format_exception(error))
+        connected = repr(Registry.connect(registry.name, environ))
+        assert bool(said) is not accepted
+        shown = (said, connected, caplog.text, *capfd.readouterr())
+        assert [text for text in shown if secret in text or login in text or "token-0" in text] == []
 
 
 @pytest.mark.parametrize("config", ["not json", "[]", '{"auths": 3}'])

@@ -120,6 +120,12 @@ def test_a_pinned_base_that_is_here_needs_no_registry(tmp_path: Path, nobody: Ma
         assert len(registry.requests) == asked
 
 
+def test_a_base_that_everybody_may_read_needs_no_login(tmp_path: Path, nobody: Mapping[str, str]) -> None:
+    with FakeRegistry(auth="token", open_to_read=True) as registry:
+        served = Served(registry, tmp_path)
+        assert served.put_image("3").digest == served.pull(":3", nobody).digest
+
+
 def test_a_moved_tag_fetches_only_what_is_new(tmp_path: Path, nobody: Mapping[str, str]) -> None:
     with FakeRegistry() as registry:
         served = Served(registry, tmp_path)
