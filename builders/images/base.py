@@ -1,13 +1,12 @@
 """Finds the image that others are built on, wherever it is, and pins it."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from builders.images.blobs import Advance, ignore
-from builders.images.layout import BaseImage, Platform
+from builders.images.layout import BaseImage, Platform, is_digest
 from builders.images.reading import (
     NotAnImageError,
     chunks_of,
@@ -98,7 +97,7 @@ def _from_engine(
 ) -> BaseImage:
     from infra.docker.engine import connect
 
-    found = name if re.fullmatch(r"sha256:[0-9a-f]{64}", name) else Reference.parse(name).familiar
+    found = name if is_digest(name) else Reference.parse(name).familiar
     with _remedied(), closing(connect(environ)) as engine:
         known = store.base(key_of(engine.image_id(found), platform))
         if known is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 from infra.errors import ExitCode, UserError
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -38,6 +40,11 @@ def layer_media_type(text: str) -> MediaType | None:
 def digest_of(content: bytes) -> str:
     """The name of a blob: `sha256:` and 64 hexadecimal digits."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def is_digest(text: object) -> bool:
+    """Whether `text` is the name of a blob, and so no path that leads elsewhere."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def exact_json(value: object) -> bytes:

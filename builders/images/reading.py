@@ -20,6 +20,7 @@ from builders.images.layout import (
     MediaType,
     Platform,
     digest_of,
+    is_digest,
     layer_media_type,
 )
 from builders.images.store import BlobStore, DigestError
@@ -74,6 +75,8 @@ def layers_of(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[L
         media_type = layer_media_type(blob.get("mediaType", ""))
         if media_type is None:
             raise NotAnImageError(f"it has a layer of the kind {blob.get('mediaType')!r}")
+        if not is_digest(blob["digest"]) or not is_digest(diff_id):
+            raise NotAnImageError("it has a blob whose digest is none of SHA-256")
         layers.append(Layer(blob["digest"], diff_id, blob["size"], media_type, PURPOSE))
     return tuple(layers)
 
@@ -110,6 +113,8 @@ def read_layout(reference: str, folder: Path, store: BlobStore, platform: Platfo
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
+    """The blobs of a layout, believed only where their content is what their name says."""
+
     folder: Path
     store: BlobStore
 
@@ -130,11 +135,10 @@ class _Layout:
                 raise NotAnImageError(f"its blob {descriptor.digest} is damaged") from None
 
     def _open(self, digest: str) -> BinaryIO:
-        algorithm, _, name = digest.partition(":")
-        if algorithm != "sha256" or not name.isalnum():
+        if not is_digest(digest):
             raise NotAnImageError(f"{digest!r} is no digest of SHA-256")
         try:
-            return (self.folder / "blobs" / algorithm / name).open("rb")
+            return (self.folder / "blobs" / digest.replace(":", "/")).open("rb")
         except FileNotFoundError:
             raise NotAnImageError(f"its blob {digest} is absent") from None
 

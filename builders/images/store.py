@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -23,7 +22,7 @@ from builders.images.blobs import (
     sweep,
 )
 from builders.images.compressing import Compression
-from builders.images.layout import BaseImage, Image, Layer, MediaType
+from builders.images.layout import BaseImage, Image, Layer, MediaType, is_digest
 from builders.images.space import check_space
 from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, content_size, write_tar
 from infra.errors import ExitCode, UserError
@@ -31,7 +30,6 @@ from infra.errors import ExitCode, UserError
 CACHE_VARIABLE = "MODEL_COMPOSE_CACHE"
 _FORMAT = 1
 """Part of every layer's key; raised when `write_tar` or a compressor begins to write other bytes."""
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class DigestError(Exception):
@@ -254,7 +252,7 @@ def _lasts(tree: Tree) -> bool:
 
 
 def _checked(digest: str) -> str:
-    if not _DIGEST.fullmatch(digest):
+    if not is_digest(digest):
         raise DigestError(f"{digest!r} is not a digest of SHA-256")
     return digest
 

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import shutil
 import tarfile
@@ -18,7 +19,7 @@ from builders.images.base import find_base
 from builders.images.compressing import Compression
 from builders.images.layout import BaseImage, Image, ImageConfig, Layer, Platform, digest_of, exact_json
 from builders.images.outputs import write_layout
-from builders.images.reading import NotAnImageError, choose_manifest
+from builders.images.reading import NotAnImageError, choose_manifest, layers_of
 from builders.images.store import BlobStore
 from builders.images.tar import File, Link
 from infra.errors import ExitCode, UserError
@@ -172,6 +173,32 @@ def test_of_an_index_the_image_for_the_platform_is_taken() -> None:
 def test_an_index_without_one_image_for_the_platform_is_refused(index: Mapping[str, Any], why: str) -> None:
     with pytest.raises(NotAnImageError, match=why):
         choose_manifest(index, AMD64)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"digest": "md5:" + "0" * 32}, "digest is none of SHA-256"),
+        ({"digest": "sha256:../../secret"}, "digest is none of SHA-256"),
+        ({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}, "a layer of the kind"),
+        ({"mediaType": None}, "a layer of the kind None"),
+    ],
+)
+def test_layers_that_we_cannot_take_are_refused(image: Image, change: Mapping[str, Any], why: str) -> None:
+    manifest, config = json.loads(image.manifest), json.loads(image.config)
+    assert layers_of(manifest, config) == based_on(image.layers)
+    manifest["layers"][0] |= change
+    with pytest.raises(NotAnImageError, match=why):
+        layers_of(manifest, config)
+
+
+def test_layers_that_manifest_and_config_tell_differently_are_refused(image: Image) -> None:
+    config = json.loads(image.config)
+    config["rootfs"]["diff_ids"].pop()
+    with pytest.raises(NotAnImageError, match="do not tell the same layers"):
+        layers_of(json.loads(image.manifest), config)
+    with pytest.raises(NotAnImageError, match="do not tell the same layers"):
+        layers_of({}, {})
 
 
 def test_an_image_for_another_platform_is_refused(
