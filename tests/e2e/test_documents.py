@@ -18,13 +18,22 @@ DOCUMENTS = [
     if programs(path) and not path.name.endswith(".ko.md")
 ]
 
+IN_CONTAINERS = ("docs/images.md",)
+"""These want an engine; layers of packages are kept for them from one session to the next."""
+
 RUN_BY_CI = ("make test\n",)
 """These would run this very test."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_command_works(document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
-    folder = checkout / document.relative_to(ROOT).parent
+def test_every_command_works(
+    document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = str(document.relative_to(ROOT))
+    if name in IN_CONTAINERS:
+        environment["DOCKER_HOST"] = request.getfixturevalue("engine")
+        environment["MODEL_COMPOSE_CACHE"] = str(request.config.cache.mkdir("images"))
+    folder = (checkout / name).parent
     with Reader(folder, environment, tmp_path / "up.log") as reader:
         for block in programs(document):
             if block.text in RUN_BY_CI:
