@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builders.packages.sources import Sources
-from builders.packages.wanted import Wanted
+from builders.packages.wanted import CPU_LABEL, Wanted, torch_version
 from infra.errors import ExitCode, UserError
+
+_TORCHS_INDEX = ["--torch-backend", "cpu"]
+_ELSEWHERE = "name another index with --index-url, or a folder of wheels with --wheels"
 
 _NAME = r"([A-Za-z0-9](?:[\w.-]*\w)?)"
 _VERSIONS = r"([=<>!~][^\s,]*(?:,[=<>!~][^\s,]*)*)?"
@@ -34,7 +37,7 @@ def run_uv(
         *("--python-version", wanted.python, "--python-platform", wanted.tag, "--only-binary", ":all:", "--quiet"),
         *(["--no-index"] if sources.closed else []),
     ]
-    backends = [[], ["--torch-backend", "cpu"]] if wanted.torch == "cpu" and not sources.closed else [[]]
+    backends = [[], _TORCHS_INDEX] if wanted.torch == "cpu" and not sources.closed else [[]]
     said = ""
     for backend in backends:
         with tempfile.TemporaryDirectory(prefix="model-compose-packages-") as scratch:
@@ -43,6 +46,12 @@ def run_uv(
             said = _run([*arguments, *common, *backend], scratch, environment)
             if not said:
                 return {path.name: path.read_text(encoding="utf-8") for path in Path(scratch).iterdir()}
+        if backend == _TORCHS_INDEX and _NO_INDEX.search(said):
+            raise _error(
+                f"the package index has no torch {torch_version()}{CPU_LABEL} for {_place(wanted)}, "
+                "and torch's own index cannot be reached",
+                _ELSEWHERE,
+            )
         if not _lacks_torch(said):
             break
     raise explained(said, wanted, sources)
@@ -65,7 +74,7 @@ def _lacks_torch(said: str) -> bool:
 
 def explained(said: str, wanted: Wanted, sources: Sources) -> UserError:
     """The error for what uv said; nothing of it is repeated but names and versions, since addresses hold passwords."""
-    place = f"Python {wanted.python} on {wanted.platform}"
+    place = _place(wanted)
     where = f"in {sources.wheels}" if sources.closed else "in the package index"
     if found := _NO_WHEEL.search(said):
         return _error(
@@ -93,7 +102,8 @@ def explained(said: str, wanted: Wanted, sources: Sources) -> UserError:
     )
 
 
-_ELSEWHERE = "name another index with --index-url, or a folder of wheels with --wheels"
+def _place(wanted: Wanted) -> str:
+    return f"Python {wanted.python} on {wanted.platform}"
 
 
 def _named(found: re.Match[str]) -> str:

@@ -18,7 +18,7 @@ _REQUIREMENTS = Path(infra.__file__).parent / "requirements"
 _FILES: Mapping[ImageKind, str] = {"task": "tasks.txt", "router": "router.txt", "page": "page.txt"}
 _TAGS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 """By architecture, what uv calls the oldest system that torch's own wheels run on."""
-_CPU_LABEL = "+cpu"
+CPU_LABEL = "+cpu"
 """How torch's builds without CUDA are marked, in its own index as in a folder of wheels."""
 
 
@@ -60,9 +60,9 @@ class Wanted:
         pinned = _read("constraints.txt")
         match self.torch:
             case "cpu":
-                return pinned + f"torch=={torch_version()}{_CPU_LABEL}\n"
+                return pinned + f"torch=={torch_version()}{CPU_LABEL}\n"
             case "cuda":
-                return pinned + f"torch!={torch_version()}{_CPU_LABEL}\n"
+                return pinned + f"torch!={torch_version()}{CPU_LABEL}\n"
         return pinned
 
     @property

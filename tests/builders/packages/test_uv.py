@@ -7,6 +7,7 @@ import pytest
 from builders.packages import uv
 from builders.packages.sources import Sources
 from builders.packages.uv import explained, run_uv
+from builders.packages.wanted import torch_version
 from infra.errors import ExitCode, UserError
 from tests.builders.packages.conftest import TASK, TASK_GPU
 
@@ -88,7 +89,23 @@ def test_torchs_own_index_is_asked_only_when_nobody_else_has_its_cpu_build(monke
     monkeypatch.setattr(uv, "_run", run)
     run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"})
     assert [arguments[-2:] for arguments in asked] == [[":all:", "--quiet"], ["--torch-backend", "cpu"]]
-    asked.clear()
+    monkeypatch.setattr(uv, "_run", lambda arguments, *_: run(arguments) or "Failed to fetch: https://torch.example")
+    with pytest.raises(UserError) as caught:
+        run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"})
+    assert caught.value.message == (
+        f"the package index has no torch {torch_version()}+cpu for Python 3.11 on linux/amd64, "
+        "and torch's own index cannot be reached"
+    )
+
+
+def test_a_build_with_cuda_comes_from_the_index_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(arguments: list[str], *_: object) -> str:
+        asked.append(arguments)
+        return "there is no version of torch==2.13.0"
+
+    monkeypatch.setattr(uv, "_run", run)
     with pytest.raises(UserError, match="there is no torch"):
         run_uv(["compile"], {}, TASK_GPU, Sources(), {"UV_INDEX": "x"})
     assert len(asked) == 1
