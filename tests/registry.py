@@ -20,7 +20,7 @@ Auth = Literal["none", "basic", "token"]
 
 @dataclass(slots=True)
 class Fault:
-    """What goes wrong with requests of `method` to a path like `path`, `times` times or always.
+    """What goes wrong with requests of `method` to a path and query like `path`, `times` times or always.
 
     status: this answer, with `headers` and `body`; 0: the connection ends without one, after half of the body came or
     half of the answer went. changed: the right number of bytes, but other ones. hangs: no answer at all.
@@ -60,7 +60,7 @@ class FakeRegistry:
     """`with FakeRegistry(auth="token") as registry: push to registry.name`.
 
     tokens_last: how many requests each token is good for. open_to_read: whoever has no login may pull all the same.
-    mounts: whether it knows mounting. resumes: whether it can begin a blob in the middle. tls: the server's side of TLS.
+    mounts: whether it knows mounting. resumes: whether it can begin a blob in the middle. tls: its side of TLS.
     """
 
     auth: Auth = "none"
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         registry = self.server.registry
         parts = urlsplit(self.path)
         self.query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        self.fault = next((f for f in registry.faults if f.strikes(self.command, parts.path)), None)
+        self.fault = next((f for f in registry.faults if f.strikes(self.command, self.path)), None)
         length = int(self.headers.get("Content-Length", 0))
         if self.fault is not None and self.fault.hangs:
             registry.hang()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import oras.auth
 import oras.container
 import requests
 
+from builders.images.registry_errors import Explainer
 from infra.errors import ExitCode, UserError
 
 _HUB_LOGIN = "https://index.docker.io/v1/"
@@ -50,6 +52,7 @@ class Credentials:
 
     def __init__(self, registry: str, environ: Mapping[str, str]) -> None:
         """Look the registry up, or ask the helper that the configuration names for it; raises UserError (exit 4)."""
+        self._registry = registry
         self._config = docker_config(environ)
         self._container = oras.container.Container("any")
         self._container.registry = _HUB_LOGIN if registry == "docker.io" else registry
@@ -61,6 +64,16 @@ class Credentials:
                 hint=f"run `docker login {registry}` again",
                 exit_code=ExitCode.ENVIRONMENT,
             ) from None
+
+    def explainer(self, repository: str) -> Explainer:
+        """Puts into words what goes wrong at this registry."""
+        return Explainer(self._registry, repository, self.exist, self._absent_helper())
+
+    def _absent_helper(self) -> str | None:
+        """The program that the configuration names for this registry, when there is no login because it is absent."""
+        name = self._config["credHelpers"].get(self._container.registry) or self._config["credsStore"]
+        program = f"docker-credential-{name}"
+        return program if name and not self.exist and shutil.which(program) is None else None
 
     def backend(self, kind: str, session: requests.Session, trust: str | bool, *, insecure: bool) -> Any:
         """oras' authentication for one client. kind: basic or token."""

@@ -65,11 +65,15 @@ def retried(call: Callable[[], T], stopped: threading.Event) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Knows whom we talk to about what. has_login: the Docker configuration has one for this registry."""
+    """Knows whom we talk to about what.
+
+    has_login: the Docker configuration has one for this registry. absent_helper: the program that should know one.
+    """
 
     registry: str
     repository: str
     has_login: bool
+    absent_helper: str | None = None
 
     @property
     def place(self) -> str:
@@ -129,6 +133,11 @@ class Explainer:
 
     def login_wanted(self) -> RegistryError:
         """Who we are is not known there, or not believed."""
+        if self.absent_helper:
+            return RegistryError(
+                f"{self.registry} wants a login, and the program that knows it, {self.absent_helper}, is absent",
+                f"install it, or remove it from the Docker configuration and run `docker login {self.registry}`",
+            )
         if self.has_login:
             message = f"{self.registry} does not accept the login that the Docker configuration has for it"
         else:

@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from builders.images.credentials import Credentials
 from builders.images.layout import Descriptor, digest_of
-from builders.images.registry_errors import Explainer, RegistryError
+from builders.images.registry_errors import RegistryError
 
 CHUNK_BYTES = 1 << 18
 MAX_MANIFEST_BYTES = 4 << 20
@@ -50,7 +50,7 @@ class Registry:
     def connect(cls, name: str, environ: Mapping[str, str]) -> "Registry":
         """Reach the registry `name`; raises UserError (exit 4). Plain http is spoken with this machine only."""
         credentials = Credentials(name, environ)
-        explainer = Explainer(name, "", has_login=credentials.exist)
+        explainer = credentials.explainer("")
         scheme: Literal["http", "https"] = "http" if is_loopback(name) and not _speaks_tls(name) else "https"
         # requests itself reads the first two, which it understands as curl does.
         named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
@@ -138,7 +138,7 @@ class Repository:
 
     def __init__(self, registry: Registry, name: str) -> None:
         self.name = name
-        self.explainer = Explainer(registry.name, name, has_login=registry.credentials.exist)
+        self.explainer = registry.credentials.explainer(name)
         self._url = f"{registry.scheme}://{_HOSTS.get(registry.name, registry.name)}/v2/{name}/"
         self._oras = OrasRegistry(insecure=registry.scheme == "http", tls_verify=registry.trust)
         session = _prepared(self._oras.session)

@@ -111,7 +111,7 @@ def test_weights_that_two_images_share_are_sent_once(store: BlobStore, tmp_path:
 
 def test_a_registry_that_cannot_mount_gets_the_blob(store: BlobStore, nobody: Mapping[str, str]) -> None:
     one, two = image_of(store, "one"), image_of(store, "two")
-    for registry in (FakeRegistry(mounts=False), FakeRegistry(faults=[Fault("POST", "/v2/team/two/*", 1, 405)])):
+    for registry in (FakeRegistry(mounts=False), FakeRegistry(faults=[Fault("POST", "*mount=*", status=405)])):
         with registry:
             pusher = Pusher(Registry.connect(registry.name, nobody), store)
             pusher.push(one, "team/one", "1")
@@ -255,6 +255,16 @@ def test_a_login_that_is_absent_or_wrong_is_told(
             else f"{registry.name} wants a login{purpose}, and the Docker configuration has none"
         )
         assert caught.value.hint == f"run `docker login {registry.name}`, then repeat the command"
+
+
+def test_a_helper_that_is_absent_is_named(store: BlobStore, tmp_path: Path) -> None:
+    with FakeRegistry(auth="token") as registry:
+        environ = environ_with(tmp_path / "docker", {"credHelpers": {registry.name: "nowhere"}})
+        with pytest.raises(UserError) as caught:
+            push(registry, store, image_of(store, "chat"), environ)
+        assert caught.value.message == (
+            f"{registry.name} wants a login, and the program that knows it, docker-credential-nowhere, is absent"
+        )
 
 
 def test_who_may_only_read_is_asked_to_log_in(store: BlobStore, nobody: Mapping[str, str]) -> None:
