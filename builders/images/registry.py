@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 from builders.images.blobs import Advance, ignore
 from builders.images.compressing import Compression
 from builders.images.crew import BlobBody, Crew, StoppedError
-from builders.images.layout import BaseImage, Descriptor, Image, Platform
+from builders.images.layout import BaseImage, Descriptor, Image, Platform, is_digest
 from builders.images.reading import (
     INDEXES,
     MANIFESTS,
@@ -181,10 +181,12 @@ def _manifest(wanted: str, platform: Platform, at: Repository, stopped: threadin
     found = retried(partial(attempt, wanted), stopped)
     if found.media_type in INDEXES:
         try:
-            entry = choose_manifest(json.loads(found.content), platform)
-            found = retried(partial(attempt, entry["digest"]), stopped)
+            digest = choose_manifest(json.loads(found.content), platform)["digest"]
+            if not is_digest(digest):
+                raise ValueError
         except _BROKEN:
             raise NotAnImageError("its index is broken") from None
+        found = retried(partial(attempt, digest), stopped)
     if found.media_type not in MANIFESTS:
         raise NotAnImageError(f"it is of the kind {found.media_type!r}")
     return found

@@ -191,6 +191,11 @@ def test_a_manifest_that_is_not_what_its_digest_says_is_refused(tmp_path: Path, 
         ),
         (MediaType.INDEX, b'{"manifests": 3}', "its index is broken"),
         (
+            MediaType.INDEX,
+            exact_json({"manifests": [{"mediaType": MediaType.MANIFEST, "digest": "../../v2/"}]}),
+            "its index is broken",
+        ),
+        (
             "application/vnd.docker.distribution.manifest.v1+prettyjws",
             b"{}",
             "it is of the kind 'application/vnd.docker",
