@@ -151,7 +151,9 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 @click.argument("components", metavar="[COMPONENT]...", nargs=-1)
 @click.option("--tag", default="latest", metavar="TAG", help="Of all images; `latest` unless given.")
 @click.option("--locked", is_flag=True, help="Refuse whatever differs from model-compose.lock.")
-@click.option("--base", metavar="REF", help="Base image: a reference, docker-daemon:NAME, an OCI layout, a root tar.")
+@click.option(
+    "--base", metavar="REF", help="Base image: a reference, docker-daemon:NAME, oci:DIR, archive:FILE or tar:FILE."
+)
 @click.option("--wheels", type=click.Path(path_type=Path), metavar="DIR", help="Take packages from this folder.")
 @click.option("--index-url", metavar="URL", help="Take packages from this index.")
 @click.option("--platform", metavar="PLATFORM", help="linux/amd64 or linux/arm64; this machine's unless given.")
@@ -173,18 +175,21 @@ def build(common: Common, /, no_verify: bool, **options: Any) -> None:
 @click.argument("components", metavar="[COMPONENT]...", nargs=-1)
 @click.option("--tag", default="latest", metavar="TAG", help="Of the images; `latest` unless given.")
 @click.option(
-    "--compress", type=click.Choice(["gzip", "zstd"]), help="Compress all layers but weights, which changes the digest."
+    "--compression",
+    type=click.Choice(["none", "gzip", "zstd"]),
+    default="none",
+    help="Of all layers but weights; it changes the digest.",
 )
 @common_options()
 @click.pass_obj
-def push(common: Common, registry: str, components: tuple[str, ...], tag: str, compress: str | None) -> None:
+def push(common: Common, registry: str, components: tuple[str, ...], tag: str, compression: str) -> None:
     """Bring the images that `build` has made to REGISTRY."""
     common.console.status("reading the file")
     from builders.images.compressing import Compression
     from compose.push import push as ship
 
-    compression = Compression(compress or "none")
-    ship(common.selection, registry, common.console, components=components, tag=tag, compression=compression)
+    wanted = Compression(compression)
+    ship(common.selection, registry, common.console, components=components, tag=tag, compression=wanted)
 
 
 @cli.command()

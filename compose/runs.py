@@ -80,7 +80,12 @@ def _token(folder: RunFolder) -> str | None:
 
 def _ask_own_server(selection: Selection, question: Question, console: Console) -> None:
     """Start what the workflow needs, ask it, stop it."""
-    loaded = only_what_is_needed(selection.load(console), question.workflow)
+    from compose.runtime import chosen_runtime
+
+    whole = selection.load(console)
+    if chosen_runtime(whole, None) == "docker":
+        console.say("no server runs here; this run starts processes of its own, not containers")
+    loaded = only_what_is_needed(whole, question.workflow)
     with tempfile.TemporaryDirectory(prefix="model-compose-") as temporary, execute.socket_directory() as sockets:
         folder = RunFolder(Path(temporary) / FOLDER_NAME)
         folder.make()

@@ -85,6 +85,15 @@ def test_without_a_server_run_starts_what_the_workflow_needs_and_leaves_nothing(
     assert sorted(path.name for path in project.iterdir()) == ["model", "model-compose.yml"]
 
 
+def test_a_file_for_containers_is_run_by_processes_and_says_so(
+    project: Path, served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL_COMPOSE_RUNTIME", "docker")
+    code, out, err = command(project, "run", "-i", "user_prompt=Hello")
+    assert (code, out) == command(served, "run", "-i", "user_prompt=Hello")[:2]
+    assert err == "no server runs here; this run starts processes of its own, not containers\n"
+
+
 def test_a_stream_prints_what_the_whole_answer_would_be(served: Path) -> None:
     question = ("run", "answer", "--input", json.dumps({"user-prompt": "Hello"}))
     assert command(served, *question) == command(served, *question, "--no-stream")
