@@ -192,6 +192,23 @@ def push(common: Common, registry: str, components: tuple[str, ...], tag: str, c
     ship(common.selection, registry, common.console, components=components, tag=tag, compression=wanted)
 
 
+@cli.group()
+def export() -> None:
+    """Write files for other tools, such as `docker compose`."""
+
+
+@export.command("compose")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there, not here.")
+@click.option("--tag", default="latest", metavar="TAG", help="Of the images; `latest` unless given.")
+@common_options()
+@click.pass_obj
+def export_compose(common: Common, output: Path | None, tag: str) -> None:
+    """Write what `up --runtime docker` runs as a compose.yaml."""
+    from compose.export_compose import export_compose as export_file
+
+    export_file(common.selection, output, tag, common.console)
+
+
 @cli.command()
 @common_options()
 @click.pass_obj

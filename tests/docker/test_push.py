@@ -56,7 +56,7 @@ def push(folder: Path, registry: str, *arguments: str) -> str:
     return pushed.stdout
 
 
-@pytest.mark.parametrize("options", [(), ("--compress", "gzip"), ("--compress", "zstd")], ids=" ".join)
+@pytest.mark.parametrize("options", [(), ("--compression", "gzip"), ("--compression", "zstd")], ids=" ".join)
 def test_a_push_is_what_its_table_says(tmp_path: Path, options: tuple[str, ...]) -> None:
     images = {name: built(tmp_path, name) for name in ("task-chat", "task-story", "router")}
     with real_registry(tmp_path) as registry:
@@ -75,7 +75,7 @@ def test_a_push_is_what_its_table_says(tmp_path: Path, options: tuple[str, ...])
 def test_an_engine_sees_through_compression(engine: str, tmp_path: Path) -> None:
     image = built(tmp_path, "router")
     with real_registry(tmp_path) as registry:
-        push(tmp_path, registry.name, "router", "--compress", "gzip")
+        push(tmp_path, registry.name, "router", "--compression", "gzip")
         place = f"{registry.name}/shop/router:1"
         try:
             subprocess.run(["docker", "pull", place], check=True, capture_output=True, timeout=60)
