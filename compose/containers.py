@@ -59,7 +59,7 @@ def _router(loaded: "Loaded", image: str) -> Container:
         health_path=LIVE_PATH,
         networks=("front", "tasks"),
         environment={**environment_of(controller.runtime), **router_told(loaded).secrets},
-        published=TcpAddress(adapter.host, adapter.port),
+        published=_published(adapter.host, adapter.port),
         volumes={STATE: RUNS_VOLUME} if controller.database.driver == "sqlite" else {},
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=drain_timeout_s(controller),
@@ -78,10 +78,15 @@ def _page(loaded: "Loaded", image: str) -> Container:
         health_path=LIVE_PATH,
         networks=("front",),
         environment={**environment_of(controller.runtime), **page_told(loaded).secrets},
-        published=TcpAddress(controller.webui.host, controller.webui.port),
+        published=_published(controller.webui.host, controller.webui.port),
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=stop_timeout_s(controller.runtime),
     )
+
+
+def _published(host: str, port: int) -> TcpAddress:
+    """As an engine takes it, which knows addresses only."""
+    return TcpAddress("127.0.0.1" if host.lower() == "localhost" else host, port)
 
 
 def limits_of(component: ModelComponentSpec) -> Resources:

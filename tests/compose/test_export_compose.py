@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from compose.cli import cli
+from compose.export_compose import compose_yaml
+from tests.compose.loading import load
+
+pytestmark = pytest.mark.unit
+
+FILE = """
+controller:
+  host: localhost
+  port: 9000
+  auth: {token: "${env.API_TOKEN}"}
+  runtime: {environment: {MY_KEY: key-sentinel, LOG: "a$b"}}
+component:
+  id: writer
+  type: model
+  task: text-generation
+  model: ./model
+  resources: {cpu: 500m, memory: 2Gi, gpu: 1}
+  runtime: {start_timeout: 2m, stop_timeout: 5}
+"""
+EVERY = {
+    "user": "10001:10001",
+    "init": True,
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges:true"],
+    "tmpfs": ["/tmp:rw,nosuid,nodev,noexec,size=512m,mode=1777"],
+    "pids_limit": 2048,
+    "restart": "unless-stopped",
+    "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
+}
+
+
+def check(port: int, path: str) -> dict[str, object]:
+    test = ["CMD", "python3", "-P", "-S", "-m", "services.healthcheck", str(port), path]
+    return {"test": test, "interval": "5s", "timeout": "10s", "retries": 3, "start_period": "120s"}
+
+
+def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    text = compose_yaml(load(folder, FILE, API_TOKEN="token-sentinel"), "v1")
+    assert "sentinel" not in text
+    assert yaml.safe_load(text) == {
+        "name": "shop",
+        "services": {
+            "task-writer": {
+                **EVERY,
+                "image": "shop/task-writer:v1",
+                "environment": {"LOG": "a$$b", "MY_KEY": "${MY_KEY:?}"},
+                "networks": ["tasks"],
+                "cpus": 0.5,
+                "mem_limit": 2147483648,
+                "memswap_limit": 2147483648,
+                "deploy": {
+                    "resources": {
+                        "reservations": {"devices": [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]}
+                    }
+                },
+                "healthcheck": check(3000, "/readyz"),
+                "stop_grace_period": "5s",
+            },
+            "router": {
+                **EVERY,
+                "image": "shop/router:v1",
+                "environment": {"API_TOKEN": "${API_TOKEN:?}", "LOG": "a$$b", "MY_KEY": "${MY_KEY:?}"},
+                "networks": ["front", "tasks"],
+                "ports": [{"host_ip": "127.0.0.1", "published": "9000", "target": 8080}],
+                "volumes": ["runs:/var/lib/model-compose"],
+                "healthcheck": {**check(8080, "/livez"), "start_period": "600s"},
+                "stop_grace_period": "35s",
+            },
+        },
+        "networks": {"tasks": {"internal": True}, "front": {}},
+        "volumes": {"runs": {}},
+    }
+
+
+def test_the_page_comes_after_the_router(tmp_path: Path) -> None:
+    document = yaml.safe_load(compose_yaml(load(tmp_path, FILE.replace("port: 9000", "webui:"), API_TOKEN="x"), "v1"))
+    assert document["services"]["page"]["depends_on"] == ["router"]
+
+
+def test_it_is_printed_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model-compose.yml").write_text("component: {type: model, task: text-generation, model: a/b}")
+    printed = CliRunner().invoke(cli, ["export", "compose"])
+    written = CliRunner().invoke(cli, ["export", "compose", "-o", "compose.yaml"])
+    assert written.stdout == "wrote compose.yaml; next: docker compose -f compose.yaml up --wait\n"
+    assert (tmp_path / "compose.yaml").read_text() == printed.stdout
+    refused = CliRunner().invoke(cli, ["export", "compose", "-o", "no/where.yaml"])
+    assert (refused.exit_code, refused.stderr.splitlines()[0]) == (
+        4,
+        "error: no/where.yaml cannot be written: no such file or directory",
+    )
