@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -253,11 +254,24 @@ def connect(environ: Mapping[str, str] = os.environ) -> Engine:
     try:
         settings = kwargs_from_env(environ) if environ.get("DOCKER_HOST") else ContextAPI.kwargs_from_context()
         settings.setdefault("base_url", "unix:///var/run/docker.sock")
-        client = docker.APIClient(**settings, version="auto", timeout=_TIMEOUT_S, max_pool_size=_LONG_POOL)
-        answer = client.version(api_version=False)
-    except (DockerException, OSError, ValueError) as error:
+        _knock(settings["base_url"])
+        with contextlib.closing(docker.APIClient(**settings, version=_written(LEAST_API), timeout=_TIMEOUT_S)) as first:
+            answer = first.version(api_version=False)
+        version, api = str(answer["Version"]), tuple(int(part) for part in answer["ApiVersion"].split("."))
+    except (DockerException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise unreachable(settings.get("base_url", "DOCKER_HOST"), error) from None
-    if tuple(int(part) for part in answer["ApiVersion"].split(".")) < LEAST_API:
-        client.close()
-        raise too_old(answer["Version"])
+    if api < LEAST_API:
+        raise too_old(version)
+    client = docker.APIClient(**settings, version=_written(api), timeout=_TIMEOUT_S, max_pool_size=_LONG_POOL)
     return Engine(client, settings["base_url"])
+
+
+def _knock(address: str) -> None:
+    """Raises OSError when nobody listens at a socket; the library would wrap it, and leave a socket open."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(address.removeprefix("unix://"))
+
+
+def _written(api: tuple[int, ...]) -> str:
+    return ".".join(map(str, api))

@@ -1,0 +1,197 @@
+"""Every failure of an engine has a sentence and a next command of its own."""
+
+import errno
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+
+import pytest
+
+from infra.docker.engine import State, connect
+from infra.docker.errors import EngineError, refused, unreachable
+from infra.docker.life import exit_status
+from infra.errors import ExitCode
+from infra.net import make_socket_directory
+
+pytestmark = pytest.mark.server
+
+Answers = dict[str, tuple[int, object]]
+"""Status and body by the end of a path."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = make_socket_directory()
+    yield made
+    for path in made.iterdir():
+        path.unlink()
+    made.rmdir()
+
+
+class FakeEngine(ThreadingMixIn, UnixStreamServer):
+    """Answers on a socket as it is told."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path, answers: Answers) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                found = (answer for end, answer in answers.items() if self.path.partition("?")[0].endswith(end))
+                status, body = next(found, (404, {"message": "page not found"}))
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = answer  # noqa: N815 - what the library calls
+
+            def address_string(self) -> str:
+                return "client"
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        super().__init__(str(path), Handler)
+        self.address = f"unix://{path}"
+
+
+@pytest.fixture
+def make_engine(folder: Path) -> Iterator[Callable[[Answers], dict[str, str]]]:
+    """Starts a fake engine; returns the environment that names it."""
+    engines: list[FakeEngine] = []
+
+    def make(answers: Answers) -> dict[str, str]:
+        engine = FakeEngine(folder / "engine.sock", answers)
+        threading.Thread(target=engine.serve_forever, args=(0.01,), daemon=True).start()
+        engines.append(engine)
+        return {"DOCKER_HOST": engine.address}
+
+    yield make
+    for engine in engines:
+        engine.shutdown()
+        engine.server_close()
+
+
+VERSION: Answers = {"/version": (200, {"ApiVersion": "1.41", "Version": "20.10.24"})}
+
+
+def failure(environ: dict[str, str]) -> tuple[str, str | None, bool]:
+    with pytest.raises(EngineError) as caught:
+        connect(environ)
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    return caught.value.message, caught.value.hint, caught.value.gone
+
+
+def test_where_docker_is_not_installed_it_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    address = f"unix://{folder}/none.sock"
+    assert failure({"DOCKER_HOST": address}) == (
+        f"there is no Docker engine: nothing is at {address}",
+        "install Docker, let DOCKER_HOST name an engine, or use `--runtime process`",
+        False,
+    )
+
+
+def test_an_engine_that_does_not_run_is_told_from_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/docker")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(folder / "left.sock"))
+    for name in ("none.sock", "left.sock"):
+        address = f"unix://{folder}/{name}"
+        assert failure({"DOCKER_HOST": address}) == (
+            f"the Docker engine is not running: nobody answers at {address}",
+            "start it with `sudo systemctl start docker` or Docker Desktop, or use `--runtime process`",
+            True,
+        )
+
+
+def test_a_missing_permission_names_the_group() -> None:
+    error = unreachable("unix:///var/run/docker.sock", PermissionError(errno.EACCES, "Permission denied"))
+    assert error.message == "you may not use the Docker engine at unix:///var/run/docker.sock: permission denied"
+    assert error.hint == "join its group with `sudo usermod --append --groups docker $USER` and log in again"
+
+
+def test_an_old_engine_is_told_its_version(make_engine: Callable[[Answers], dict[str, str]]) -> None:
+    environ = make_engine({"/version": (200, {"ApiVersion": "1.40", "Version": "19.03.15"})})
+    assert failure(environ)[:2] == (
+        "the Docker engine is too old: it is 19.03.15, and 20.10 or newer is needed",
+        "update Docker, or use `--runtime process`",
+    )
+
+
+@pytest.mark.parametrize("body", [{}, [], {"ApiVersion": "x"}, {"ApiVersion": None, "Version": 3}])
+def test_what_is_no_engine_is_no_engine(make_engine: Callable[[Answers], dict[str, str]], body: object) -> None:
+    message, hint, _ = failure(make_engine({"/version": (200, body)}))
+    assert message.endswith("cannot be reached")
+    assert hint == "check DOCKER_HOST and the network, or use `--runtime process`"
+
+
+@pytest.mark.parametrize("address", ["bogus", "tcp://127.0.0.1:1:1", "ftp://x", "unix://", "tcp://127.0.0.1:1"])
+def test_a_wrong_address_is_a_sentence(address: str) -> None:
+    assert failure({"DOCKER_HOST": address})[0].startswith(("the Docker engine", "there is no Docker engine"))
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "command"),
+    [
+        ("write /var/lib/docker/x: no space left on device", "the Docker engine's disk is full", "docker system df"),
+        ('could not select device driver "" with capabilities: [[gpu]]', "gives containers no GPU", "nvidia-container"),
+        (
+            "could not find an available, non-overlapping IPv4 address pool among the defaults",
+            "no addresses left for another network",
+            "docker network prune",
+        ),
+        ("Bind for 127.0.0.1:80 failed: port is already allocated", "port that the file names is taken", "in the file"),
+        ('The container name "/x" is already in use by container "y"', "none of ours", "docker rm"),
+        ("range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", "fewer processors", "less `cpu`"),
+        ("something\nnew", "could not start chat: something new", "log"),
+        ("", "it does not say why", "log"),
+    ],
+)
+def test_what_an_engine_refuses_is_told_in_our_words(
+    make_engine: Callable[[Answers], dict[str, str]], said: str, message: str, command: str
+) -> None:
+    engine = connect(make_engine({**VERSION, "/start": (500, {"message": said})}))
+    with pytest.raises(EngineError) as caught:
+        engine.start("chat", "1" * 64)
+    engine.close()
+    assert message in caught.value.message
+    assert "start chat" in caught.value.message
+    assert command in (caught.value.hint or "")
+    assert "http" not in caught.value.message
+
+
+def test_an_image_that_is_not_there_is_named(make_engine: Callable[[Answers], dict[str, str]]) -> None:
+    engine = connect(make_engine({**VERSION, "/json": (404, {"message": "No such image: a/b:latest"})}))
+    with pytest.raises(EngineError) as caught:
+        engine.image_id("a/b:latest")
+    engine.close()
+    assert caught.value.message == "the image a/b:latest is not in the Docker engine"
+    assert caught.value.hint == "`model-compose build` makes it"
+
+
+def test_a_long_reason_is_cut() -> None:
+    assert len(refused("start chat", "x" * 5000).message) < 300
+
+
+@pytest.mark.parametrize(
+    ("code", "out_of_memory", "status"),
+    [(0, False, 0), (78, False, 78), (137, False, -9), (143, False, -15), (1, True, -9), (255, False, 255)],
+)
+def test_an_exit_status_is_that_of_a_process(code: int, out_of_memory: bool, status: int) -> None:
+    state = State(
+        running=False,
+        exit_code=code,
+        out_of_memory=out_of_memory,
+        pid=0,
+        health="",
+        health_output="",
+        addresses=(),
+    )
+    assert exit_status(state) == status
