@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from builders.images.space import check_space
 from infra.errors import ExitCode, UserError
 
 _CHUNK_BYTES = 1 << 22
@@ -62,6 +63,7 @@ class FileStore:
             if link is not None and _linked(place, taken):
                 sha256, name_on_hub = _read(taken, None, advance)
             else:
+                check_space(self._files, state.st_size)
                 with taken.open("wb") as copy:
                     sha256, name_on_hub = _read(place, copy, advance)
             if expected is not None and expected not in (sha256, name_on_hub):

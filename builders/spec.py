@@ -55,11 +55,10 @@ class BuildOptions:
     """For all images of a build. Raises UserError (exit 2) for a tag that is none.
 
     base: a reference, see `builders.images.base`. lock: the file model-compose.lock. locked: whether it must hold
-    already whatever it would hold afterwards. directory: what relative references are seen from.
+    already whatever it would hold afterwards.
     """
 
     lock: Path
-    directory: Path
     environ: Mapping[str, str] = field(repr=False)
     tag: str = "latest"
     base: str = DEFAULT_BASE

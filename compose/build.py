@@ -118,7 +118,6 @@ def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:
     wanted = Platform.parse(wishes.platform) if wishes.platform else Platform.of_machine(platform.machine())
     return BuildOptions(
         lock=lock,
-        directory=Path.cwd(),
         environ=os.environ,
         tag=wishes.tag,
         base=wishes.base or _base(lock, wanted),

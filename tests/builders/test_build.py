@@ -27,9 +27,10 @@ from builders.packages.layer import PackagesLayer
 from builders.packages.resolving import Package, Resolution
 from builders.packages.wanted import Wanted
 from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer
-from builders.weights import Resolved
+from builders.weights import ModelSource, Resolved, resolve
 from infra.errors import ExitCode, UserError
 from tests.builders.conftest import MakeFolder
+from tests.hub import TOKEN, FakeHub, Fault
 
 pytestmark = pytest.mark.server
 
@@ -125,7 +126,6 @@ class Project:
         said = Said()
         options = BuildOptions(
             lock=self.folder / "model-compose.lock",
-            directory=self.folder,
             environ=self.environ,
             base=f"tar:{self.folder / 'base.tar'}",
             **changes,
@@ -313,6 +313,23 @@ def test_no_secret_is_in_any_blob_nor_anywhere_in_the_cache(project: Project) ->
     for secret in SECRETS.values():
         assert secret not in told
         assert not [content for content in (*kept, *unpacked) if secret.encode() in content]
+
+
+def test_a_private_model_leaves_no_trace_of_the_token_that_fetched_it(project: Project, tmp_path: Path) -> None:
+    """The one process that is given a token fetches; what it leaves in the hub's cache is linked into ours."""
+    with FakeHub({"tiny/private": project.model}, faults={"tiny/private": Fault("private")}) as hub:
+        project.environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": TOKEN}
+        source = ModelSource(repository="tiny/private", token=TOKEN)
+        found = resolve(source, task="text-generation", environ=project.environ)
+        (image,), said = project.build(replace(project.task(), model=found))
+        commit = hub.commit("tiny/private")
+    assert json.loads(image.image.config)["config"]["Labels"]["model-compose.revision"] == commit
+    assert "downloading tiny/one" in said.steps
+    told = "\n".join([*said.layers, *said.steps, repr(image)])
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    unpacked = [content for _, content in members(project.store, image.image)]
+    assert TOKEN not in told
+    assert not [content for content in (*kept, *unpacked) if TOKEN.encode() in content]
 
 
 def test_nothing_of_the_machine_is_in_an_image(project: Project) -> None:
