@@ -81,7 +81,7 @@ def destination(registry: str, name: str) -> Reference:
     except UserError:
         target = None
     if target is None or target.name != f"{place}/{name}":
-        raise _no_registry(registry, "write HOST[:PORT][/FOLDER], such as ghcr.io/me or localhost:5000")
+        raise _no_registry(registry, "write HOST[:PORT][/FOLDER], such as registry.example.com/me or localhost:5000")
     return target
 
 

@@ -120,7 +120,7 @@ def test_what_is_not_built_is_told_before_anything_is_pushed(project: Project) -
     ("registry", "name"),
     [
         ("localhost:5000", "localhost:5000/shop/task-chat"),
-        ("ghcr.io/me/", "ghcr.io/me/shop/task-chat"),
+        ("registry.example.com/me/", "registry.example.com/me/shop/task-chat"),
         ("[::1]:5000/a/b", "[::1]:5000/a/b/shop/task-chat"),
         ("docker.io/me", "docker.io/me/shop-task-chat"),
         ("docker.io/me/tools", "docker.io/me/tools-shop-task-chat"),
@@ -137,12 +137,12 @@ def test_the_registry_stands_before_the_name(registry: str, name: str) -> None:
         "/",
         "me",
         "docker.io",
-        "https://ghcr.io/me",
-        "ghcr.io/Me",
-        "ghcr.io/a:1",
-        "ghcr.io/../x",
+        "https://registry.example.com/me",
+        "registry.example.com/Me",
+        "registry.example.com/a:1",
+        "registry.example.com/../x",
         "a b.io",
-        "ghcr.io//x",
+        "registry.example.com//x",
     ],
 )
 def test_what_is_no_registry_is_refused(registry: str) -> None:

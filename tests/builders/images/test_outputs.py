@@ -189,7 +189,7 @@ def test_nothing_is_begun_that_the_disk_has_no_room_for(
 def test_an_archive_is_a_layout_with_what_older_engines_read(
     store: BlobStore, layers: list[Layer], tmp_path: Path
 ) -> None:
-    images = {"chat:1": image_of(layers), "ghcr.io/me/router:2": image_of(layers[:1])}
+    images = {"chat:1": image_of(layers), "registry.example.com/me/router:2": image_of(layers[:1])}
     counts: list[int] = []
     write_archive(images, store, tmp_path / "new" / "images.tar", counts.append)
     archive = tmp_path / "new" / "images.tar"

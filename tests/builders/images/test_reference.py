@@ -35,16 +35,16 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ("localhost/x", Reference("localhost", "x"), "localhost/x:latest", "localhost/x:latest"),
         ("[::1]:5000/x", Reference("[::1]:5000", "x"), "[::1]:5000/x:latest", "[::1]:5000/x:latest"),
         (
-            f"ghcr.io/me/base@{DIGEST}",
-            Reference("ghcr.io", "me/base", None, DIGEST),
-            f"ghcr.io/me/base@{DIGEST}",
-            f"ghcr.io/me/base@{DIGEST}",
+            f"registry.example.com/me/base@{DIGEST}",
+            Reference("registry.example.com", "me/base", None, DIGEST),
+            f"registry.example.com/me/base@{DIGEST}",
+            f"registry.example.com/me/base@{DIGEST}",
         ),
         (
-            f"ghcr.io/me/base:1@{DIGEST}",
-            Reference("ghcr.io", "me/base", "1", DIGEST),
-            f"ghcr.io/me/base:1@{DIGEST}",
-            f"ghcr.io/me/base:1@{DIGEST}",
+            f"registry.example.com/me/base:1@{DIGEST}",
+            Reference("registry.example.com", "me/base", "1", DIGEST),
+            f"registry.example.com/me/base:1@{DIGEST}",
+            f"registry.example.com/me/base:1@{DIGEST}",
         ),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_name_says_where_an_image_is(text: str, reference: Reference, whole: s
 
 
 def test_a_pinned_reference_has_a_digest_alone() -> None:
-    assert Reference.parse("ghcr.io/me/base:1").pinned(DIGEST) == Reference("ghcr.io", "me/base", None, DIGEST)
+    assert Reference.parse("registry.example.com/me/base:1").pinned(DIGEST) == Reference("registry.example.com", "me/base", None, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_pinned_reference_has_a_digest_alone() -> None:
         "name:tag:tag",
         "name@sha256:short",
         f"name@md5:{'0' * 32}",
-        "https://ghcr.io/me/base",
+        "https://registry.example.com/me/base",
         "a//b",
         "/a",
         "a/",
