@@ -43,7 +43,7 @@ class Reference:
         if found is None or len(found["registry"] or "") + len(found["repository"]) >= _LONGEST:
             raise UserError(
                 f"{_shown(text)!r} is not the name of an image",
-                hint="write [REGISTRY/]NAME[:TAG] in lower case, such as python:3.11-slim or registry.example.com/me/base:1",
+                hint="write [REGISTRY/]NAME[:TAG] in lower case, such as python:3.11-slim or localhost:5000/me/base:1",
                 exit_code=exit_code,
             )
         registry, repository = found["registry"] or DOCKER_HUB, found["repository"]

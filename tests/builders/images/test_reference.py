@@ -55,7 +55,9 @@ def test_a_name_says_where_an_image_is(text: str, reference: Reference, whole: s
 
 
 def test_a_pinned_reference_has_a_digest_alone() -> None:
-    assert Reference.parse("registry.example.com/me/base:1").pinned(DIGEST) == Reference("registry.example.com", "me/base", None, DIGEST)
+    assert Reference.parse("registry.example.com/me/base:1").pinned(DIGEST) == Reference(
+        "registry.example.com", "me/base", None, DIGEST
+    )
 
 
 @pytest.mark.parametrize(
