@@ -40,7 +40,9 @@ down: ## stop what quickstart started
 	@$(BIN)/model-compose -f $(EXAMPLE) down
 
 test: .venv/tools ## all tests but the soak ones, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m 'not soak' --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m 'not soak and not docker' --numprocesses $(JOBS) --dist loadfile
+	@# by themselves: a browser drops what it loads when containers come and go, since the machine's networks change
+	$(BIN)/python -m pytest -m 'docker and not soak' --numprocesses $(JOBS) --dist loadfile
 
 soak: .venv/tools ## the same properties in full size
 	$(BIN)/python -m pytest -m soak
