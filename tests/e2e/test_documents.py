@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,12 @@ RUN_BY_CI = ("make test\n",)
 """These would run this very test."""
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def _each(path: Path) -> Any:
+    name = str(path.relative_to(ROOT))
+    return pytest.param(path, id=name, marks=pytest.mark.docker if name in IN_CONTAINERS else ())
+
+
+@pytest.mark.parametrize("document", [_each(path) for path in DOCUMENTS])
 def test_every_command_works(
     document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
