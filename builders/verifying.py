@@ -21,6 +21,8 @@ from services.withheld import withheld
 
 _READY_S: Final = 600.0
 _ANSWER_S: Final = 120.0
+_LONGEST_S: Final = _READY_S + _ANSWER_S + 180.0
+"""From the making of a container on trial until nobody reads it any more."""
 _SHOWN_LINES: Final = 20
 
 _PROJECT: Final = "model-compose-trial"
@@ -82,11 +84,9 @@ def verify(engine: Engine, built: Built) -> Verdict:
     spec = built.spec
     if "database.url" in withheld(spec.settings):
         return Verdict(untried="its database is elsewhere, and a trial has no network")
-    for found in engine.containers(_PROJECT):
-        if not found.running:
-            engine.remove(found.id)
     container = engine.create(spec.name, f"{_PROJECT}-{secrets.token_hex(4)}", container_config(built))
     try:
+        _tidy(engine)
         engine.start(spec.name, container)
         said, lines = _heard(engine.output(container, since=None))
     except EngineError as error:
@@ -96,6 +96,18 @@ def verify(engine: Engine, built: Built) -> Verdict:
     finally:
         engine.remove(container)
     return Verdict(ready_s=judge(spec, said, lines))
+
+
+def _tidy(engine: Engine) -> None:
+    """Remove what killed builds left. A younger container may be another build's, which reads its end just now.
+
+    The newest one tells what time it is on the engine's machine: it was made a moment ago.
+    """
+    trials = engine.containers(_PROJECT)
+    now_s = max((found.created_s for found in trials), default=0.0)
+    for found in trials:
+        if not found.running and found.created_s < now_s - _LONGEST_S:
+            engine.remove(found.id)
 
 
 def question(spec: BuildSpec) -> Question:

@@ -25,13 +25,17 @@ _LONG_POOL: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A container that the engine has. digest: of what it was made from."""
+    """A container that the engine has.
+
+    digest: of what it was made from. created_s: when, in seconds of the clock of the engine's machine.
+    """
 
     id: str
     service: str
     kind: str
     digest: str
     running: bool
+    created_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class Engine:
                 each["Labels"].get(KIND_LABEL, ""),
                 each["Labels"].get(DIGEST_LABEL, ""),
                 each["State"] == "running",
+                each["Created"],
             )
             for each in listed
         ]

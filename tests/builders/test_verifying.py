@@ -152,10 +152,19 @@ def test_a_router_with_a_database_elsewhere_is_left_untried() -> None:
     assert engine.calls == []
 
 
-def test_what_a_killed_build_left_is_removed_and_what_still_runs_is_not() -> None:
-    known = {"service": "task-one", "kind": "task", "digest": ""}
-    left = [Found(id="old", running=False, **known), Found(id="busy", running=True, **known)]
+def test_what_a_killed_build_left_is_removed_and_what_another_one_reads_is_not() -> None:
+    known: dict[str, Any] = {"service": "task-one", "kind": "task", "digest": ""}
+    left = [
+        Found(id="new", running=False, created_s=100_000, **known),
+        Found(id="read by another build", running=False, created_s=99_300, **known),
+        Found(id="old", running=False, created_s=99_000, **known),
+        Found(id="busy", running=True, created_s=99_000, **known),
+    ]
     engine = FakeEngine(_said(ready_s=1, status=200, type="done"), left=left)
     _verify(engine, _built())
-    assert engine.calls[0] == ("remove", "old")
-    assert ("remove", "busy") not in engine.calls
+    assert engine.calls == [
+        ("create", "shop/task-one:latest"),
+        ("remove", "old"),
+        ("start", "new"),
+        ("remove", "new"),
+    ]
