@@ -55,13 +55,11 @@ def read_set(folder: Path, model: str, store: FileStore, advance: Callable[[int]
     """Take what loading needs of a model's folder into the store. Its weights are safetensors by now.
 
     model: how messages call it. Raises UserError: exit 3 for a folder that is no whole model, or that reaches out of
-    itself; 4 for a file whose content is not the hub's. Raises OSError.
+    itself; 4 for a file whose content is not the hub's, and for a disk that is too small. Raises OSError.
     """
-    return WeightsSet(
-        tuple(
-            (name, store.take(source, f"{name} of {model}", advance)) for name, source in sorted(_files(folder, model))
-        )
-    )
+    files = sorted(_files(folder, model))
+    store.check_room(source for _, source in files)
+    return WeightsSet(tuple((name, store.take(source, f"{name} of {model}", advance)) for name, source in files))
 
 
 def set_bytes(folder: Path, model: str) -> int:
