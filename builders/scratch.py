@@ -30,8 +30,19 @@ def scratch_folder(root: Path) -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
+    """To be called by the one that holds the lock of `root`."""
     for folder in root.iterdir():
-        if folder.is_dir():
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), (folder / _HELD).open() as held:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir() and _is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether its build is gone. A folder gets its file before another build looks, and loses it only at its end."""
+    try:
+        with (folder / _HELD).open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except FileNotFoundError:
+        return True
+    return True
