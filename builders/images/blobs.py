@@ -19,7 +19,9 @@ from builders.images.tar import CHUNK_BYTES, ChangedError
 Advance = Callable[[int], None]
 """Is told of bytes that were done."""
 
-_BEGUN = ".model-compose-"
+_BEGUN = ".model-compose-begun-"
+_NOT_OURS = (FileNotFoundError, BlockingIOError, PermissionError, IsADirectoryError)
+"""What comes of a begun file that is gone meanwhile, or held, or another user's, and of a folder of such a name."""
 
 
 def ignore(_: int) -> None:
@@ -67,10 +69,10 @@ class Begun:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what processes that are gone had begun in `folder`."""
+    """Remove what processes that are gone had begun in `folder`, which may be one of the user's."""
     with alone_in(folder):
         for path in folder.glob(f"{_BEGUN}*"):
-            with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            with contextlib.suppress(*_NOT_OURS), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
 

@@ -186,6 +186,17 @@ def test_nothing_is_begun_that_the_disk_has_no_room_for(
     assert {path.name for path in tmp_path.glob("out/**/*") if path.is_file()} <= {"oci-layout"}
 
 
+def test_what_lies_beside_an_archive_stays(store: BlobStore, layers: list[Layer], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / ".model-compose-notes").write_text("mine")
+    (folder / ".model-compose-begun-folder").mkdir()
+    (folder / ".model-compose-begun-old").write_text("left by a build that was killed")
+    write_archive({"chat:1": image_of(layers)}, store, folder / "images.tar")
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == [".model-compose-begun-folder", ".model-compose-notes", "images.tar"]
+
+
 def test_an_archive_is_a_layout_with_what_older_engines_read(
     store: BlobStore, layers: list[Layer], tmp_path: Path
 ) -> None:
