@@ -1,6 +1,7 @@
 """Turns a model's folder into layers that are the same for the same weights, whoever bakes them and for which task."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ MODELS: Final = "/models"
 LARGE_BYTES: Final = 8 << 20
 """A file of this size has a layer of its own, so that another commit of the model sends only what it changed."""
 MOST_LAYERS: Final = 64
+_KEY_BYTES = 64 << 10
+"""What a file of credentials is smaller than."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ def _files(folder: Path, model: str) -> Iterator[tuple[str, Path]]:
     for name in {*shards, *index, *companions_of(found.names)}:
         if not name.isprintable() or "\\" in name:
             raise _refused(f"{model} has a file of the name {name!r}, which no image may hold", "rename it")
-        yield name, _within(folder, name, model)
+        place = _within(folder, name, model)
+        if _is_credential(place):
+            raise _refused(f"{name} of {model} holds a private key, and is not put into an image", "move it elsewhere")
+        yield name, place
 
 
 def _within(folder: Path, name: str, model: str) -> Path:
@@ -91,6 +97,20 @@ def _within(folder: Path, name: str, model: str) -> Path:
         f"{name} of {model} is a link out of its folder, and is not put into an image",
         "put the file itself there",
     )
+
+
+def _is_credential(place: Path) -> bool:
+    """Whether this is what clouds give for an account: JSON with a private key in it."""
+    if place.stat().st_size > _KEY_BYTES:
+        return False
+    content = place.read_bytes()
+    if b'"private_key"' not in content:
+        return False
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and isinstance(value.get("private_key"), str)  # in a vocabulary, it is a number
 
 
 def pack(weights: WeightsSet) -> list[Packed]:

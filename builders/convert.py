@@ -52,7 +52,7 @@ def convert(model: str, source: Path, target: Path, progress: Progress) -> None:
 def _pickles(source: Path) -> list[Path]:
     index = source / PICKLE_INDEX
     weights = inspect_folder(source).weights
-    names = shards_of(index.read_text(encoding="utf-8")) if weights == PICKLE_INDEX else (str(weights),)
+    names = shards_of(index.read_text(encoding="utf-8"), PICKLE_INDEX) if weights == PICKLE_INDEX else (str(weights),)
     # Resolved, because the hub's cache holds links, and the child has no business in the cache's own folders.
     return [(source / name).resolve() for name in names]
 

@@ -53,7 +53,7 @@ def choose(hub: Hub, repository: str, listing: Listing) -> Wanted:
         companions = (weights, *companions)
         index = hub.into_snapshot(repository, listing.commit, weights)
         try:
-            shards = shards_of(index.read_text(encoding="utf-8"))
+            shards = shards_of(index.read_text(encoding="utf-8"), weights)
         except ValueError:
             raise _incomplete(repository, weights) from None
     if absent := set(shards) - names:

@@ -197,7 +197,7 @@ def shard_files(folder: Path) -> list[Path]:
 
 
 def _shards(folder: Path, weights: str) -> list[Path]:
-    names = shards_of((folder / weights).read_text(encoding="utf-8")) if is_index(weights) else (weights,)
+    names = shards_of((folder / weights).read_text(encoding="utf-8"), weights) if is_index(weights) else (weights,)
     return [folder / name for name in names]
 
 

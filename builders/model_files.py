@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 
 from infra.errors import ExitCode, UserError
 
@@ -23,7 +24,7 @@ STEPS = ("[0-9]_*/config.json", "[0-9]_*/model.safetensors")
 """What sentence-transformers keeps of the steps behind a network, such as 1_Pooling."""
 
 _VOCABULARIES = ("*.model", "*.spm", "*.tiktoken")
-_COMPANIONS = ("*.json", "*.jinja", "vocab.*", "merges.txt", *_VOCABULARIES)
+_COMPANIONS = ("*.json", "*.jinja", "vocab.txt", "vocab.bpe", "merges.txt", *_VOCABULARIES)
 _FOREIGN_WEIGHTS = {
     "*.gguf": "GGUF files",
     "*.onnx": "ONNX files",
@@ -55,7 +56,10 @@ def is_index(weights: str) -> bool:
 
 
 def companions_of(names: Collection[str]) -> tuple[str, ...]:
-    """The small files beside the weights, sorted: configuration, tokenizer, templates, steps behind the network."""
+    """The small files beside the weights, sorted: configuration, tokenizer, templates, steps behind the network.
+
+    None of them is hidden: what people keep in such files is not for others.
+    """
     return tuple(sorted(filter(_is_companion, names)))
 
 
@@ -63,6 +67,8 @@ def _is_companion(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     if folder.count("/") == 0 and any(fnmatchcase(name, pattern) for pattern in STEPS):
         return True
+    if file.startswith("."):
+        return False
     if folder == CHAT_TEMPLATES:
         return file.endswith(".jinja")
     return (
@@ -79,16 +85,20 @@ def has_vocabulary(names: Collection[str]) -> bool:
     return "vocab.json" in names and "merges.txt" in names
 
 
-def shards_of(index: str) -> tuple[str, ...]:
+def shards_of(index: str, name: str) -> tuple[str, ...]:
     """The weight files that an index lists, sorted; raises ValueError when it is not one.
 
-    A shard lies beside its index: a name with a folder in it is not followed.
+    index: its text. name: its own, such as `model.safetensors.index.json`: what it lists ends as that says, so that no
+    index of safetensors leads to a pickle. A shard lies beside its index: a name with a folder in it is not followed.
     """
+    suffix = re.escape(PurePosixPath(name.removesuffix(".index.json")).suffix)
     try:
         shards = sorted(set(json.loads(index)["weight_map"].values()))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not an index of weights") from error
-    if not shards or not all(isinstance(shard, str) and re.fullmatch(r"[\w-][\w.-]*", shard) for shard in shards):
+    if not shards or not all(
+        isinstance(shard, str) and re.fullmatch(rf"[\w-][\w.-]*{suffix}", shard) for shard in shards
+    ):
         raise ValueError("not an index of weights")
     return tuple(shards)
 

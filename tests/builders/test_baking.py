@@ -190,6 +190,28 @@ def test_a_name_that_would_forge_a_line_of_the_set_is_refused(make_folder: MakeF
         read_set(folder, "tiny", store)
 
 
+def test_credentials_are_refused(make_folder: MakeFolder, store: FileStore) -> None:
+    folder = make_folder(files={"account.json": '{"type": "service_account", "private_key": "-----BEGIN"}'})
+    with pytest.raises(UserError) as caught:
+        read_set(folder, "tiny", store)
+    assert (caught.value.message, caught.value.exit_code) == (
+        "account.json of tiny holds a private key, and is not put into an image",
+        ExitCode.FILE,
+    )
+
+
+def test_a_vocabulary_may_have_any_word(make_folder: MakeFolder, store: FileStore) -> None:
+    folder = make_folder(files={"vocab.json": '{"private_key": 7}', "added_tokens.json": '["private_key", 1]'})
+    assert {"vocab.json", "added_tokens.json"} <= dict(read_set(folder, "tiny", store).files).keys()
+
+
+def test_an_index_leads_to_no_pickle(make_folder: MakeFolder, store: FileStore) -> None:
+    index = '{"weight_map": {"w": "evil.bin"}}'
+    files = {"model.safetensors": None, "model.safetensors.index.json": index, "evil.bin": b"pickled"}
+    with pytest.raises(UserError, match=r"model\.safetensors\.index\.json is absent or broken"):
+        read_set(make_folder(files=files), "tiny", store)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from builders.model_files import companions_of, has_vocabulary, is_index, is_pickle, no_weights, shards_of, weights_of
+from builders.model_files import (
+    PICKLE_INDEX,
+    SAFETENSORS_INDEX,
+    companions_of,
+    has_vocabulary,
+    is_index,
+    is_pickle,
+    no_weights,
+    shards_of,
+    weights_of,
+)
 from infra.errors import ExitCode
 
 pytestmark = pytest.mark.unit
@@ -54,7 +64,10 @@ def test_companions_are_what_configuration_and_tokenizer_need() -> None:
         "vocab.json",
     ]
     unwanted = [
+        ".credentials.json",
+        ".env.json",
         ".gitattributes",
+        ".spiece.model",
         "1_Pooling/code.py",
         "2_Dense/pytorch_model.bin",
         "README.md",
@@ -73,6 +86,8 @@ def test_companions_are_what_configuration_and_tokenizer_need() -> None:
         "rust_model.ot",
         "tf_model.h5",
         "training_args.bin",
+        "vocab.key",
+        "vocab.pem",
     ]
     assert companions_of([*unwanted, *reversed(wanted)]) == tuple(wanted)
 
@@ -96,7 +111,7 @@ def test_a_vocabulary_is_seen(names: list[str], expected: bool) -> None:
 def test_an_index_lists_its_shards_once() -> None:
     weight_map = {"a": "model-2.safetensors", "b": "model-1.safetensors", "c": "model-1.safetensors"}
     index = json.dumps({"metadata": {}, "weight_map": weight_map})
-    assert shards_of(index) == ("model-1.safetensors", "model-2.safetensors")
+    assert shards_of(index, SAFETENSORS_INDEX) == ("model-1.safetensors", "model-2.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -112,11 +127,19 @@ def test_an_index_lists_its_shards_once() -> None:
         '{"weight_map": {"a": "../secret.safetensors"}}',
         '{"weight_map": {"a": "/etc/passwd"}}',
         '{"weight_map": {"a": ".."}}',
+        '{"weight_map": {"a": "evil.bin"}}',
+        '{"weight_map": {"a": "safetensors"}}',
     ],
 )
 def test_what_is_no_index_is_refused(index: str) -> None:
     with pytest.raises(ValueError, match=r"not an index of weights|Expecting value"):
-        shards_of(index)
+        shards_of(index, SAFETENSORS_INDEX)
+
+
+def test_an_index_of_pickles_lists_pickles() -> None:
+    assert shards_of('{"weight_map": {"a": "pytorch_model-1.bin"}}', PICKLE_INDEX) == ("pytorch_model-1.bin",)
+    with pytest.raises(ValueError, match="not an index of weights"):
+        shards_of('{"weight_map": {"a": "model.safetensors"}}', PICKLE_INDEX)
 
 
 @pytest.mark.parametrize(
