@@ -18,7 +18,7 @@ from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.packages.layer import PackagesLayer
 from builders.scratch import scratch_folder
-from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener
+from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
 from infra.errors import ExitCode, UserError
 
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
@@ -28,8 +28,9 @@ _EPOCH: Final = "SOURCE_DATE_EPOCH"
 def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener) -> list[Built]:
     """The images, in the order of their specs; all their blobs are in the user's store then.
 
-    What was built before needs no network. A build that is ended at any moment leaves no image half made, and the next
-    one goes on behind its last whole layer.
+    They get their names there at last, one right after the other, once the lock tells what they are made of. What was
+    built before needs no network. A build that is ended at any moment leaves no image half made, and the next one goes
+    on behind its last whole layer.
 
     Raises UserError: exit 3 for a model, a base or a file that cannot become part of an image, 4 for the hub, the
     index, the registry, the disk, and for a lock that does not fit.
@@ -41,6 +42,11 @@ def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener)
         assembly = _Assembly(store, options, listener, scratch, _epoch_s(options.environ))
         images = [assembly.image(spec, each) for spec, each in zip(specs, gathered, strict=True)]
         gathering.keep(gathered)
+        for built in images:
+            name = stored_name(options.project, built.reference)
+            if store.image(name) != built.image:
+                store.save_image(name, built.image)
+            listener.built(built)
     return images
 
 
@@ -66,9 +72,10 @@ class _Assembly:
     mtime: int
 
     def image(self, spec: BuildSpec, ingredients: Ingredients) -> Built:
-        """Have it in the store, under its reference."""
+        """Have all its layers in the store."""
         reference = f"{spec.repository}:{self.options.tag}"
-        last = self.history.last(reference)
+        remembered = stored_name(self.options.project, reference)
+        last = self.history.last(remembered)
         own = own_of(spec, ingredients, self.mtime)
         contents = [self._packages(ingredients), *own.contents]
         layers = [BuiltLayer(layer, True, "the base image") for layer in ingredients.base.layers]
@@ -79,12 +86,8 @@ class _Assembly:
         created = datetime.fromtimestamp(self.mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.mtime else None
         config = image_config(spec.kind, ingredients.base, self.options.platform, labels, created)
         image = Image.of(config, [built.layer for built in layers])
-        if self.store.image(reference) != image:
-            self.store.save_image(reference, image)
-        self.history.keep(reference, [content.recipe for content in contents])
-        built = Built(spec, reference, image, tuple(layers))
-        self.listener.built(built)
-        return built
+        self.history.keep(remembered, [content.recipe for content in contents])
+        return Built(spec, reference, image, tuple(layers))
 
     @property
     def history(self) -> History:

@@ -1,11 +1,12 @@
 """How a container of each kind of image starts, and what its labels say of it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from builders.code import ImageKind
-from builders.images.layout import BaseImage, ImageConfig, Platform, digest_of
+from builders.images.layout import BaseImage, Image, ImageConfig, Platform, digest_of
 
 ROOT: Final = "/opt/model-compose"
 PACKAGES: Final = f"{ROOT}/packages"
@@ -84,3 +85,9 @@ def image_labels(
         "org.opencontainers.image.base.digest": base.digest,
         **{f"{_LABEL}.{key}": value for key, value in own.items()},
     }
+
+
+def own_labels(image: Image) -> dict[str, str]:
+    """Our own labels of an image, without what they begin with; none of an image that is none of ours."""
+    labels = json.loads(image.config)["config"].get("Labels") or {}
+    return {key.removeprefix(f"{_LABEL}."): value for key, value in labels.items() if key.startswith(f"{_LABEL}.")}

@@ -66,6 +66,11 @@ class BuildOptions:
     sources: Sources = field(default_factory=Sources)
     locked: bool = False
 
+    @property
+    def project(self) -> Path:
+        """The folder of the file that is built."""
+        return self.lock.parent
+
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]{0,127}", self.tag, re.ASCII):
             raise UserError(
@@ -86,12 +91,17 @@ class BuiltLayer:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A finished image in the store, known there by its reference."""
+    """A finished image in the store, known there by `stored_name`."""
 
     spec: BuildSpec
     reference: str
     image: Image
     layers: tuple[BuiltLayer, ...]
+
+
+def stored_name(project: Path, reference: str) -> str:
+    """What the user's store calls an image: two folders of one name have images of one name, and do not share them."""
+    return f"{project.resolve()}: {reference}"
 
 
 class Listener(Protocol):
@@ -104,4 +114,4 @@ class Listener(Protocol):
         """A layer is there."""
 
     def built(self, image: Built) -> None:
-        """An image is there."""
+        """An image is there, under its name."""

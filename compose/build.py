@@ -15,12 +15,13 @@ from builders.images.store import BlobStore
 from builders.lock import LOCK_FILE, Lock, base_name
 from builders.packages.sources import Sources
 from builders.spec import DEFAULT_BASE, BuildOptions, Built
+from builders.verifying import UnsoundImage
 from compose.build_report import BuildReport
 from compose.images import build_specs, services_of
 from compose.models import find
 from compose.output import Console
 from compose.state import Selection, known_service
-from compose.trials import Proofs, give, try_out
+from compose.trials import Proofs, give, try_out, withdraw
 
 if TYPE_CHECKING:
     from builders.weights import Resolved
@@ -56,7 +57,11 @@ def build(selection: Selection, wishes: Wishes, console: Console) -> None:
     if engine is not None:
         with contextlib.closing(engine):
             give(engine, images if output and output.kind == "docker" else untried, store, report)
-            try_out(engine, untried, proofs, report)
+            try:
+                try_out(engine, untried, proofs, report)
+            except UnsoundImage:
+                withdraw(proofs.lacking(untried), options.project, store, engine)
+                raise
     if output is not None and output.place is not None:
         write = write_layout if output.kind == "oci" else write_archive
         report.step("", f"writing {output.place}")

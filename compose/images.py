@@ -5,6 +5,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from builders.baking import MODELS
+from builders.bento import settings_text
+from builders.container import own_labels
+from builders.images.layout import Image, digest_of
 from builders.spec import BuildSpec
 from builders.weights import Resolved
 from compose.image_settings import host_name, page_told, router_told, task_told
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from compose.loader import Loaded
 
 _LONGEST_PROJECT: Final = 40
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
 
 
 def project_name(directory: Path) -> str:
@@ -70,6 +75,21 @@ def _task(loaded: "Loaded", component: ModelComponentSpec, models: Mapping[str, 
         model=model,
         gpu=uses_gpu(component),
     )
+
+
+def is_current(loaded: "Loaded", service: str, image: Image) -> bool:
+    """Whether an image of this service is what the file makes of it now, as far as its labels tell."""
+    labels = own_labels(image)
+    component = next((component for component in loaded.spec.models if component.name == service), None)
+    if component is None:
+        text = (router_told if service == "router" else page_told)(loaded).settings
+        return labels.get("settings") == digest_of(text.encode())
+    folder = Path(MODELS, labels.get("weights", ""))
+    text = settings_text(task_told(loaded, component, folder))
+    wanted = {"settings": digest_of(text.encode()), "device": "cuda" if uses_gpu(component) else "cpu"}
+    if _COMMIT.fullmatch(component.model.revision or ""):
+        wanted["revision"] = component.model.revision or ""
+    return wanted.items() <= labels.items()
 
 
 def uses_gpu(component: ModelComponentSpec) -> bool:

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from builders.hub_errors import disk_explained
 from builders.images.compressing import Compression
@@ -13,11 +13,16 @@ from builders.images.reference import DOCKER_HUB, Reference
 from builders.images.registry import Pushed, Pusher, compressed
 from builders.images.repository import Registry
 from builders.images.store import BlobStore
+from builders.spec import stored_name
 from compose.build_report import bar
-from compose.images import repository, services_of
+from compose.images import is_current, repository, services_of
 from compose.output import Console, columns, size
 from compose.state import Selection, known_service
+from compose.trials import Proofs
 from infra.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
 
 _BETWEEN_S: Final = 0.1
 """Between two changes of the line on a terminal."""
@@ -37,8 +42,8 @@ def push(
     registry: `HOST[:PORT][/FOLDER]`. compression: of the layers but weights; with it an image has another digest than
     the one that was built, and the same id in an engine.
 
-    Raises UserError: exit 2 for what is no registry, 3 for an image that is not built, 4 for what goes wrong between
-    here and there.
+    Raises UserError: exit 2 for what is no registry, 3 for an image that is not built or not of the file as it is now,
+    4 for what goes wrong between here and there.
     """
     loaded = selection.load(console)
     known = services_of(loaded)
@@ -46,7 +51,13 @@ def push(
     names = [repository(loaded, service) for service in wanted]
     targets = [destination(registry, name) for name in names]
     store = BlobStore.of(os.environ)
-    images = [_built(store, name, tag, service) for name, service in zip(names, wanted, strict=True)]
+    images = [_built(loaded, store, service, tag) for service in wanted]
+    for service, image in zip(wanted, images, strict=True):
+        _check_current(loaded, service, image, tag)
+    proofs = Proofs.of(store)
+    for name, image in zip(names, images, strict=True):
+        if not proofs.has(image):
+            console.warn(f"{name}:{tag} was never tried")
     console.status(f"asking {targets[0].registry}")
     reached = Registry.connect(targets[0].registry, os.environ)
     counter = _Counter(console)
@@ -89,16 +100,24 @@ def _no_registry(registry: str, hint: str) -> UserError:
     return UserError(f"{registry!r} is no registry that images are pushed to", hint=hint, exit_code=ExitCode.USAGE)
 
 
-def _built(store: BlobStore, name: str, tag: str, service: str) -> Image:
-    image = store.image(f"{name}:{tag}")
+def _built(loaded: "Loaded", store: BlobStore, service: str, tag: str) -> Image:
+    reference = f"{repository(loaded, service)}:{tag}"
+    image = store.image(stored_name(loaded.directory, reference))
     if image is None:
-        option = "" if tag == "latest" else f" --tag {tag}"
-        raise UserError(
-            f"there is no image {name}:{tag}",
-            hint=f"make it with `model-compose build{option} {service}`",
-            exit_code=ExitCode.FILE,
-        )
+        raise _to_build(f"there is no image {reference}", "make it", service, tag)
     return image
+
+
+def _check_current(loaded: "Loaded", service: str, image: Image, tag: str) -> None:
+    if not is_current(loaded, service, image):
+        reference = f"{repository(loaded, service)}:{tag}"
+        raise _to_build(f"the file has changed since {reference} was built", "make it again", service, tag)
+
+
+def _to_build(message: str, remedy: str, service: str, tag: str) -> UserError:
+    option = "" if tag == "latest" else f" --tag {tag}"
+    hint = f"{remedy} with `model-compose build{option} {service}`"
+    return UserError(message, hint=hint, exit_code=ExitCode.FILE)
 
 
 def _table(targets: list[Reference], pushed: list[Pushed]) -> str:

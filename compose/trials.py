@@ -1,15 +1,18 @@
 """Starts new images once before anybody relies on them, and remembers which of them have proven to work."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.images.layout import Image
 from builders.images.outputs import load
 from builders.images.store import BlobStore
-from builders.spec import Built
+from builders.spec import Built, stored_name
 from builders.verifying import UnsoundImage, verify
 from compose.build_report import BuildReport
+from infra.docker.errors import EngineError
 from infra.files import write_private
 
 if TYPE_CHECKING:
@@ -28,13 +31,16 @@ class Proofs:
 
     def lacking(self, images: Sequence[Built]) -> list[Built]:
         """Those that nobody has tried yet."""
-        return [built for built in images if not self._path(built).exists()]
+        return [built for built in images if not self.has(built.image)]
+
+    def has(self, image: Image) -> bool:
+        return self._path(image).exists()
 
     def keep(self, built: Built) -> None:
-        write_private(self._path(built), built.reference)
+        write_private(self._path(built.image), built.reference)
 
-    def _path(self, built: Built) -> Path:
-        return self.folder / built.image.digest.removeprefix("sha256:")
+    def _path(self, image: Image) -> Path:
+        return self.folder / image.digest.removeprefix("sha256:")
 
 
 def give(engine: "Engine", images: Sequence[Built], store: BlobStore, report: BuildReport) -> None:
@@ -62,6 +68,14 @@ def try_out(engine: "Engine", images: Sequence[Built], proofs: Proofs, report: B
             continue
         proofs.keep(built)
         report.note(name, f"works: ready after {verdict.ready_s:.1f} s, and it answers")
+
+
+def withdraw(images: Sequence[Built], project: Path, store: BlobStore, engine: "Engine") -> None:
+    """Take their names from images of a build that failed, so that nobody pushes or starts them."""
+    for built in images:
+        store.forget_image(stored_name(project, built.reference))
+        with contextlib.suppress(EngineError):  # the build tells what went wrong before
+            engine.untag_image(built.reference)
 
 
 @dataclass

@@ -205,6 +205,10 @@ class BlobStore:
             return None
         return Image(manifest, config, layers) if all(self.has(layer.digest, layer.size) for layer in layers) else None
 
+    def forget_image(self, name: str) -> None:
+        """Let there be no image of that name; its blobs stay."""
+        (self.root / "images" / _hex(name)).unlink(missing_ok=True)
+
     def save_base(self, key: str, base: BaseImage) -> None:
         """Remember a base image whose layers are here. key: what pins it, its platform included."""
         self._remember("bases", _hex(key), base.to_json())

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ DIGEST_LABEL: Final = "model-compose.digest"
 _TIMEOUT_S: Final = 60
 _IMAGE_TIMEOUT_S: Final = 1800
 _GRACE_S: Final = 30
+_ENDED: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+"""What the engine answers for a container that is gone, or does not run any more."""
 _LONG_POOL: Final = 100
 """Connections; each container whose output is followed holds one."""
 
@@ -112,6 +115,17 @@ class Engine:
         repository, _, tag = name.rpartition(":")
         with self._asking(f"name an image {name}"):
             self.client.tag(image_id, repository, tag)
+
+    def untag_image(self, name: str) -> None:
+        """Take a name from an image, and remove one without any; one that a container uses keeps it."""
+        from docker.errors import APIError
+
+        with self._asking(f"take the name {name} away"):
+            try:
+                self.client.remove_image(name)
+            except APIError as error:
+                if error.status_code not in (404, 409):
+                    raise
 
     def image_folder(self) -> Path | None:
         """Where it keeps images, if that is on this machine and can be looked at."""
@@ -215,8 +229,12 @@ class Engine:
         """Send a signal; nothing happens to a container that has ended."""
         from docker.errors import APIError
 
-        with self._asking("signal a container"), contextlib.suppress(APIError):
-            self.client.kill(container, name)
+        with self._asking("signal a container"):
+            try:
+                self.client.kill(container, name)
+            except APIError as error:
+                if error.status_code not in _ENDED:
+                    raise
 
     def stop(self, service: str, container: str) -> None:
         """SIGTERM, and SIGKILL when it has not ended in the time that it was made with."""
@@ -225,15 +243,23 @@ class Engine:
             self.client.stop(container, timeout=_GRACE_S if grace_s is None else grace_s)
 
     def remove(self, container: str) -> None:
-        """Remove it with its anonymous volumes, killed where it runs; one that is gone is no failure."""
+        """Remove it with its anonymous volumes, killed where it runs; returns once it is gone."""
         from docker.errors import APIError
 
         with self._asking("remove a container"):
             try:
                 self.client.remove_container(container, v=True, force=True)
             except APIError as error:
-                if error.status_code not in (404, 409):  # 409: somebody else is removing it
+                if error.status_code not in _ENDED:
                     raise
+                if error.status_code == HTTPStatus.CONFLICT:  # somebody else is removing it
+                    self._until_removed(container)
+
+    def _until_removed(self, container: str) -> None:
+        from docker.errors import NotFound
+
+        with contextlib.suppress(NotFound):
+            self.client.wait(container, timeout=_TIMEOUT_S, condition="removed")
 
     @contextlib.contextmanager
     def _asking(self, what: str) -> Iterator[None]:

@@ -26,7 +26,7 @@ from builders.lock import Lock
 from builders.packages.layer import PackagesLayer
 from builders.packages.resolving import Package, Resolution
 from builders.packages.wanted import Wanted
-from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer
+from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, stored_name
 from builders.weights import ModelSource, Resolved, resolve
 from infra.errors import ExitCode, UserError
 from tests.builders.conftest import MakeFolder
@@ -105,6 +105,10 @@ class Project:
     @property
     def store(self) -> BlobStore:
         return BlobStore.of(self.environ)
+
+    def image(self, reference: str) -> Image | None:
+        """What the store has by that name, of this folder."""
+        return self.store.image(stored_name(self.folder, reference))
 
     def task(self, name: str = "writer", **changes: Any) -> BuildSpec:
         settings = {"id": name, "task": "text-generation", "model": "tiny/one", "model_path": str(self.model)}
@@ -248,13 +252,14 @@ def test_another_folder_user_and_umask_give_the_same_digest(
 def test_two_tasks_over_one_model_share_everything_but_what_is_their_own(project: Project) -> None:
     (writer, reader), said = project.build(project.task(), project.task("reader"))
     assert [first.layer for first in writer.layers[:-2]] == [second.layer for second in reader.layers[:-2]]
-    assert said.layers[7:] == [
+    assert said.layers[6:] == [
         "task-reader: Python packages: reused, another image has it",
         "task-reader: weights: model.safetensors: reused, another image has it",
         "task-reader: the small files of the model: reused, another image has it",
         "task-reader: our code: reused, another image has it",
         "task-reader: the bill of materials: new, not built before",
         "task-reader: the task's settings and its Bento: new, not built before",
+        "demo/task-writer:latest is built",
         "demo/task-reader:latest is built",
     ]
 
@@ -351,16 +356,43 @@ def test_a_build_that_is_ended_leaves_no_image_and_goes_on_where_it_was(
         patch.setattr("builders.contents.make_bento", end)
         with pytest.raises(KeyboardInterrupt):
             project.build(project.task())
-    assert project.store.image("demo/task-writer:latest") is None
+    assert project.image("demo/task-writer:latest") is None
     assert not list((project.folder / "cache" / "work").glob("*/"))
     _, said = project.build(project.task())
     assert [line.rpartition(": ")[2].partition(",")[0] for line in said.layers[:6]] == ["reused"] * 5 + ["new"]
 
 
+def test_images_get_their_names_together_once_the_lock_is_written(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that names never stand for images of two states of a file, nor for what no lock tells."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    references = ("demo/task-writer:latest", "demo/router:latest")
+    before, _ = project.build(project.task(), project.router())
+    for place in ("builders.contents.settings_layer", "builders.gathering._write"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, end)
+            with pytest.raises(KeyboardInterrupt):
+                project.build(project.task(max_queue_length=2), project.router("Tell us"))
+        assert [project.image(reference) for reference in references] == [built.image for built in before]
+
+
+def test_two_folders_with_images_of_one_name_keep_their_own(project: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "elsewhere" / "project", project.model)
+    other.environ["MODEL_COMPOSE_CACHE"] = project.environ["MODEL_COMPOSE_CACHE"]
+    (mine,), _ = project.build(project.router())
+    (theirs,), _ = other.build(other.router("Tell us"))
+    assert mine.reference == theirs.reference
+    assert (project.image(mine.reference), other.image(mine.reference)) == (mine.image, theirs.image)
+
+
 def test_an_image_is_known_by_its_tag(project: Project) -> None:
     (image,), _ = project.build(project.router(), tag="v1.2")
     assert image.reference == "demo/router:v1.2"
-    assert project.store.image("demo/router:v1.2") == image.image
+    assert project.image("demo/router:v1.2") == image.image
 
 
 @pytest.mark.parametrize("name", ["Router", "a\nRUN x", "x && y", "$(x)", "../x", "", "router\n"])

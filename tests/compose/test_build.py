@@ -1,10 +1,11 @@
 """What `build` and `push` take and print, around a builder that makes nothing."""
 
-import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from click.testing import CliRunner
 
 from builders.images.layout import Image, ImageConfig, Platform
 from builders.images.store import BlobStore
-from builders.images.tar import File
-from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener
+from builders.images.tar import File, Tree
+from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
 from builders.verifying import UnsoundImage, Verdict
 from builders.weights import Resolved
 from compose.cli import cli
@@ -27,6 +28,10 @@ component: {id: chat, type: model, task: chat-completion, model: acme/tiny}
 """
 
 
+def _tree(name: str) -> Tree:
+    return {"a": File(name.encode())}
+
+
 @dataclass
 class Builder:
     """Stands in for `builders.build.build`: each image is one layer of a few bytes."""
@@ -38,9 +43,9 @@ class Builder:
         store = BlobStore.of(options.environ)
         images = []
         for spec in specs:
-            layer, reused = store.layer(spec.name, lambda: {"a": File(b"x")}, purpose="its settings")
+            layer, reused = store.layer(spec.name, partial(_tree, spec.name), purpose="its settings")
             image = Image.of(ImageConfig(platform=Platform()), [layer])
-            store.save_image(f"{spec.repository}:{options.tag}", image)
+            store.save_image(stored_name(options.project, f"{spec.repository}:{options.tag}"), image)
             built = BuiltLayer(layer, reused, "as the test has it")
             listener.layer(spec.name, built)
             images.append(Built(spec, f"{spec.repository}:{options.tag}", image, (built,)))
@@ -70,19 +75,35 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(folder, builder)
 
 
+@dataclass
+class FakeEngine:
+    untagged: list[str] = field(default_factory=list)
+
+    def untag_image(self, name: str) -> None:
+        self.untagged.append(name)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
-    """Makes `verify` answer or raise this; nothing is loaded anywhere."""
+def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeEngine]:
+    """Makes `verify` answer or raise these, one after the other; nothing is loaded anywhere."""
 
-    def answer(verdict: object) -> None:
+    engine = FakeEngine()
+
+    def answer(*answers: object) -> FakeEngine:
         def verify(*_: object) -> object:
-            if isinstance(verdict, Exception):
-                raise verdict
-            return verdict
+            said = next(verdicts)
+            if isinstance(said, Exception):
+                raise said
+            return said
 
-        monkeypatch.setattr("infra.docker.engine.connect", io.BytesIO)
+        verdicts = iter(answers)
+        monkeypatch.setattr("infra.docker.engine.connect", lambda: engine)
         monkeypatch.setattr("compose.trials.load", lambda *_: None)
         monkeypatch.setattr("compose.trials.verify", verify)
+        return engine
 
     return answer
 
@@ -146,15 +167,15 @@ def test_what_was_built_on_is_built_on_again(project: Project) -> None:
     assert project.builder.options.base == "../base.tar"
 
 
-def test_new_images_are_tried_and_proven_ones_are_not(project: Project, engine: Callable[[object], None]) -> None:
-    engine(Verdict(ready_s=1.23))
+def test_new_images_are_tried_and_proven_ones_are_not(project: Project, engine: Callable[..., FakeEngine]) -> None:
+    engine(*[Verdict(ready_s=1.23)] * 3)
     assert "task-chat  works: ready after 1.2 s, and it answers\n" in project.call("build")[2]
     engine(AssertionError("nobody asks"))
     assert project.call("build")[0] == 0
 
 
 def test_an_image_that_does_not_work_is_an_error_with_what_it_printed(
-    project: Project, engine: Callable[[object], None]
+    project: Project, engine: Callable[..., FakeEngine]
 ) -> None:
     engine(UnsoundImage("the image of router does not work: it ended with exit status 1", ["one", "two"]))
     code, out, err = project.call("build", "router")
@@ -165,6 +186,17 @@ def test_an_image_that_does_not_work_is_an_error_with_what_it_printed(
         "error: the image of router does not work: it ended with exit status 1",
         "hint: these are its last lines; --no-verify builds without this trial",
     ]
+
+
+def test_after_a_failed_trial_only_proven_images_keep_their_names(
+    project: Project, engine: Callable[..., FakeEngine]
+) -> None:
+    fake = engine(Verdict(ready_s=1), UnsoundImage("the image of router does not work", []))
+    assert project.call("build")[0] == 1
+    store = BlobStore.of(os.environ)
+    names = [f"shop/{name}:latest" for name in ("task-chat", "router", "page")]
+    kept = [name for name in names if store.image(stored_name(project.folder, name))]
+    assert (kept, fake.untagged) == (names[:1], names[1:])
 
 
 def test_without_an_engine_it_says_that_nothing_is_tried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,22 @@ import gzip
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from builders.images.compressing import Compression
-from builders.images.layout import Image, ImageConfig, MediaType, digest_of
+from builders.images.layout import Image, MediaType, digest_of
 from builders.images.store import BlobStore
 from builders.images.tar import File
-from compose.output import Console
+from compose.output import Console, size
 from compose.push import destination, push
 from compose.state import Selection
 from infra.errors import ExitCode, UserError
+from infra.files import write_private
+from tests.compose.loading import load
+from tests.images import COMMIT, keep_image
 from tests.registry import FakeRegistry
 
 pytestmark = pytest.mark.server
@@ -26,7 +30,8 @@ components:
   - {id: chat, type: model, task: chat-completion, model: acme/tiny, default: true}
   - {id: story, type: model, task: text-generation, model: acme/tiny}
 """
-NAMES = ("task-chat", "task-story", "router")
+SERVICES = {"task-chat": "chat", "task-story": "story", "router": "router"}
+NAMES = tuple(SERVICES)
 
 
 class Project:
@@ -35,7 +40,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "shop" / "model-compose.yml"
         self.file.parent.mkdir()
-        self.file.write_text(FILE)
+        self.loaded = load(self.file.parent, FILE)
         self.weights = folder / "weights"
         self.weights.write_bytes(bytes(2_000_000))
         self.store = BlobStore.of(os.environ)
@@ -45,8 +50,9 @@ class Project:
         own, _ = self.store.layer(name, lambda: {"/task.json": File(name.encode())}, purpose="task")
         shared = {"/models/a": File(self.weights, lasting=True)}
         weights, _ = self.store.layer("weights", lambda: shared, purpose="weights")
-        image = Image.of(ImageConfig(), (own,) if name == "router" else (weights, own))
-        self.store.save_image(f"shop/{name}:latest", image)
+        layers = (own,) if name == "router" else (weights, own)
+        image = keep_image(self.store, self.loaded, SERVICES[name], layers)
+        write_private(self.store.root / "proven" / image.digest.removeprefix("sha256:"), "")
         return image
 
     def push(
@@ -73,12 +79,13 @@ def test_the_table_says_what_became_of_every_image(project: Project) -> None:
         first, told = project.push(f"{name}/team/")
         again, _ = project.push(f"{name}/team")
         width = len(f"{name}/team/shop/task-story")
+        own = [size(project.images[name].layers[-1].size + len(project.images[name].config)) for name in NAMES[1:]]
         assert told == "".join(f"pushing {name}/team/shop/{image}\n" for image in NAMES)
         assert first == (
             f"{'IMAGE':{width}}  TAG     SENT    MOUNTED  ALREADY THERE  DIGEST\n"
             f"{name}/team/shop/task-chat   latest  2.0 MB  -        -              {chat}\n"
-            f"{name}/team/shop/task-story  latest  2.3 KB  2.0 MB   -              {story}\n"
-            f"{name}/team/shop/router      latest  2.2 KB  -        -              {router}\n"
+            f"{name}/team/shop/task-story  latest  {own[0]}  2.0 MB   -              {story}\n"
+            f"{name}/team/shop/router      latest  {own[1]}  -        -              {router}\n"
         )
         assert [line.split()[2:4] for line in again.splitlines()[1:]] == [["-", "-"]] * 3
         assert {path: set(tags) - {chat, story, router} for path, tags in registry.manifests.items()} == {
@@ -114,6 +121,57 @@ def test_what_is_not_built_is_told_before_anything_is_pushed(project: Project) -
         assert caught.value.hint == "make it with `model-compose build --tag 2 chat`"
         assert caught.value.exit_code == ExitCode.FILE
         assert registry.requests == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "service"),
+    [
+        ("controller: {}", "controller: {adapter: {base_path: /v2}}", "router"),
+        ("acme/tiny, default", "acme/other, default", "chat"),
+        ("acme/tiny, default", "acme/tiny, device: cuda, default", "chat"),
+        ("acme/tiny, default", "acme/tiny, max_queue_length: 3, default", "chat"),
+        (
+            "model: acme/tiny, default",
+            f"model: {{repository: acme/tiny, revision: {'2' * 40}}}, default",
+            "chat",
+        ),
+    ],
+    ids=["router", "model", "device", "setting", "commit"],
+)
+def test_an_image_of_the_file_as_it_was_is_not_pushed(project: Project, before: str, after: str, service: str) -> None:
+    assert before in FILE
+    project.file.write_text(FILE.replace(before, after))
+    name = {name: key for key, name in SERVICES.items()}[service]
+    with FakeRegistry() as registry:
+        with pytest.raises(UserError) as caught:
+            project.push(registry.name)
+        assert caught.value.message == f"the file has changed since shop/{name}:latest was built"
+        assert caught.value.hint == f"make it again with `model-compose build {service}`"
+        assert caught.value.exit_code == ExitCode.FILE
+        assert registry.requests == []
+
+
+def test_a_file_that_names_the_commit_that_was_built_is_pushed(project: Project) -> None:
+    named = f"model: {{repository: acme/tiny, revision: {COMMIT}}}, default"
+    project.file.write_text(FILE.replace("model: acme/tiny, default", named))
+    with FakeRegistry() as registry:
+        project.push(registry.name, "chat")
+
+
+def test_another_folder_of_the_same_name_pushes_its_own_images(project: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "shop"
+    elsewhere.mkdir(parents=True)
+    project.file = elsewhere / "model-compose.yml"
+    project.file.write_text(FILE)
+    with FakeRegistry() as registry, pytest.raises(UserError, match=r"there is no image shop/task-chat:latest"):
+        project.push(registry.name)
+
+
+def test_an_image_that_was_never_tried_is_pushed_with_a_warning(project: Project) -> None:
+    shutil.rmtree(project.store.root / "proven")
+    with FakeRegistry() as registry:
+        _, told = project.push(registry.name, "router")
+    assert told.splitlines()[0] == "warning: shop/router:latest was never tried"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from builders.images.layout import Image, ImageConfig
+from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.images.tar import File
+from tests.compose.loading import load
 from tests.docker.registry import real_registry
+from tests.images import keep_image
 
 pytestmark = pytest.mark.docker
 
@@ -33,16 +35,14 @@ def built(folder: Path, name: str) -> Image:
         store.layer("weights", lambda: weights, purpose="weights: a")[0],
         store.layer(name, lambda: {"/task.json": File(name.encode() * 1000)}, purpose="its settings")[0],
     ]
-    image = Image.of(ImageConfig(entrypoint=("/task.json",)), layers)
-    store.save_image(f"shop/{name}:1", image)
-    return image
+    project = folder / "shop"
+    project.mkdir(exist_ok=True)
+    return keep_image(store, load(project, FILE), name.removeprefix("task-"), layers, tag="1")
 
 
 def push(folder: Path, registry: str, *arguments: str) -> str:
     """What the command prints."""
     project = folder / "shop"
-    project.mkdir()
-    (project / "model-compose.yml").write_text(FILE)
     pushed = subprocess.run(
         [COMMAND, "push", registry, "--tag", "1", *arguments],
         cwd=project,
