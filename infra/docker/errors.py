@@ -25,6 +25,8 @@ _REFUSALS: Final = (
      "ask for less `cpu`"),
 )  # fmt: skip
 """Part of what an engine says, the sentence, and the remedy."""
+_PASSING: Final = ("port is already allocated", "address already in use", "is already in use by container")
+"""What may be over the next time: somebody else, or an earlier life of the same service, is about to go."""
 
 
 class EngineError(UserError):
@@ -77,7 +79,7 @@ def refused(what: str, explanation: str) -> EngineError:
     said = explanation.lower()
     for part, message, hint in _REFUSALS:
         if part in said:
-            return EngineError(f"{message}, so it could not {what}", hint)
+            return EngineError(f"{message}, so it could not {what}", hint, gone=part in _PASSING)
     reason = re.sub(r"\s+", " ", explanation).strip()[:200]
     return EngineError(f"the Docker engine could not {what}: {reason or 'it does not say why'}", "its log may say more")
 

@@ -74,17 +74,24 @@ class ContainerPlace:
         return ContainerLife(self._engine, self._id, process, on_line, since)
 
     def _make(self) -> str:
-        """A container that runs; nothing is left of one that cannot."""
+        """A container that runs.
+
+        An engine may do what we no longer wait for, so first it removes what is left of earlier attempts.
+        """
         container, project, engine = self._container, self._project, self._engine
-        require_port(engine, container)
         service = container.service
+        for found in engine.containers(project):
+            if found.service == service:
+                engine.remove(found.id)
+        require_port(engine, container)
         id_ = engine.create(service, container.name(project), container.config(project))
         try:
             for network in container.networks[1:]:
                 engine.join(service, id_, network_name(project, network), container.host_name)
             engine.start(service, id_)
-        except BaseException:
-            engine.remove(id_)
+        except EngineError:
+            with contextlib.suppress(EngineError):  # the next attempt, or the end of the run, removes it
+                engine.remove(id_)
             raise
         return id_
 

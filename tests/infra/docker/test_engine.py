@@ -49,7 +49,7 @@ class FakeEngine(ThreadingMixIn, UnixStreamServer):
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = answer  # noqa: N815 - what the library calls
+            do_GET = do_POST = do_DELETE = answer  # noqa: N815 - what the library calls
 
             def address_string(self) -> str:
                 return "client"
@@ -174,6 +174,38 @@ def test_an_image_that_is_not_there_is_named(make_engine: Callable[[Answers], di
     engine.close()
     assert caught.value.message == "the image a/b:latest is not in the Docker engine"
     assert caught.value.hint == "`model-compose build` makes it"
+
+
+@pytest.mark.parametrize("gone", [(200, {"StatusCode": 137}), (404, {"message": "No such container"})])
+def test_a_container_that_somebody_else_removes_is_waited_for(
+    make_engine: Callable[[Answers], dict[str, str]], gone: tuple[int, object]
+) -> None:
+    removing = (409, {"message": f"removal of container {'1' * 64} is already in progress"})
+    answers = {**VERSION, "/wait": gone, "1" * 64: removing}
+    engine = connect(make_engine(answers))
+    engine.remove("1" * 64)
+    answers["/wait"] = (500, {"message": "it stays"})
+    with pytest.raises(EngineError):
+        engine.remove("1" * 64)
+    engine.close()
+
+
+def test_a_signal_that_does_not_come_through_is_told(make_engine: Callable[[Answers], dict[str, str]]) -> None:
+    answers = {**VERSION, "/kill": (409, {"message": "container is not running"})}
+    engine = connect(make_engine(answers))
+    engine.signal("1" * 64, "SIGKILL")
+    answers["/kill"] = (500, {"message": "tried to kill container, but did not receive an exit event"})
+    with pytest.raises(EngineError, match="signal a container"):
+        engine.signal("1" * 64, "SIGKILL")
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [("address already in use", True), ('"/x" is already in use by container "y"', True), ("no space left on", False)],
+)
+def test_what_others_hold_may_be_free_the_next_time(said: str, passes: bool) -> None:
+    assert refused("start chat", said).gone is passes
 
 
 def test_a_long_reason_is_cut() -> None:

@@ -1,0 +1,111 @@
+"""An engine in memory, in which a test lets happen what it wants to see."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.docker.container import Container
+from infra.docker.engine import DIGEST_LABEL, KIND_LABEL, SERVICE_LABEL, Engine, Found, State
+from infra.docker.errors import EngineError
+
+PROJECT = "demo-1"
+CHAT = Container(
+    service="chat",
+    kind="task",
+    image="sha256:1",
+    host_name="task-chat",
+    port=3000,
+    health_path="/readyz",
+    networks=("tasks",),
+)
+OUTAGE = EngineError("the Docker engine cannot be reached", "wait", gone=True)
+
+
+@dataclass
+class Box:
+    """A container of the fake engine. printed: its output, in pieces; an exception among them is raised."""
+
+    name: str
+    labels: Mapping[str, str]
+    running: bool = False
+    exit_code: int = 0
+    pid: int = 0
+    health: str = "starting"
+    addresses: tuple[str, ...] = ()
+    printed: list[bytes | EngineError] = field(default_factory=list)
+
+
+class FakeEngine(Engine):
+    """refusals: by method, what it raises, one call after the other. calls: method and container's name."""
+
+    def __init__(self, *, address: str = "tcp://engine") -> None:
+        super().__init__(None, address)
+        self.boxes: dict[str, Box] = {}
+        self.refusals: dict[str, list[EngineError]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self._made = 0
+
+    def _call(self, method: str, name: str) -> None:
+        self.calls.append((method, name))
+        if self.refusals.get(method):
+            raise self.refusals[method].pop(0)
+
+    def add(self, config: Mapping[str, Any], name: str) -> str:
+        """A container, however it came there; its id."""
+        self._made += 1
+        self.boxes[f"id{self._made}"] = Box(name, config["Labels"])
+        return f"id{self._made}"
+
+    def containers(self, project: str) -> list[Found]:
+        return [
+            Found(
+                id=id_,
+                service=box.labels[SERVICE_LABEL],
+                kind=box.labels[KIND_LABEL],
+                digest=box.labels[DIGEST_LABEL],
+                running=box.running,
+            )
+            for id_, box in self.boxes.items()
+        ]
+
+    def create(self, service: str, name: str, config: Mapping[str, Any]) -> str:
+        if any(box.name == name for box in self.boxes.values()):
+            raise AssertionError(f"the name {name} is taken")
+        id_ = self.add(config, name)
+        self._call("create", name)
+        return id_
+
+    def start(self, service: str, container: str) -> None:
+        self._call("start", self.boxes[container].name)
+        self.boxes[container].running = True
+
+    def state(self, container: str) -> State | None:
+        self._call("state", container)
+        box = self.boxes.get(container)
+        if box is None:
+            return None
+        return State(
+            running=box.running,
+            exit_code=box.exit_code,
+            out_of_memory=False,
+            pid=box.pid,
+            health=box.health,
+            health_output="",
+            addresses=box.addresses,
+        )
+
+    def output(self, container: str, since: float | None) -> Iterator[bytes]:
+        self._call("output", container)
+        for piece in self.boxes[container].printed:
+            if isinstance(piece, EngineError):
+                raise piece
+            yield piece
+
+    def signal(self, container: str, name: str) -> None:
+        self._call(name, container)
+        self.boxes[container].running = False
+        self.boxes[container].exit_code = 137
+
+    def remove(self, container: str) -> None:
+        self._call("remove", container)
+        self.boxes.pop(container, None)
