@@ -1,11 +1,14 @@
-"""Compresses layers: equal bytes for equal input, on all the processors there are."""
+"""Compresses layers, and reads compressed ones: equal bytes for equal input, on all the processors there are."""
 
+import gzip
 import os
 import zlib
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 from builders.images.layout import MediaType
 
@@ -57,6 +60,36 @@ def compressor(compression: Compression) -> Compressor | None:
 
             # With threads at all, their number does not change the bytes; a negative number means all processors.
             return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, threads=-1).compressobj()
+
+
+class DamagedError(Exception):
+    """What was compressed cannot be read."""
+
+
+def kind_of(begin: bytes) -> MediaType:
+    """How a layer is stored, by its first four bytes."""
+    if begin.startswith(b"\x1f\x8b"):
+        return MediaType.LAYER_GZIP
+    return MediaType.LAYER_ZSTD if begin.startswith(b"\x28\xb5\x2f\xfd") else MediaType.LAYER
+
+
+@contextmanager
+def unpacked(blob: BinaryIO, media_type: str) -> Iterator[BinaryIO]:
+    """The tar of a layer, to be read once. Raises DamagedError from within the block for one that cannot be read."""
+    import zstandard
+
+    try:
+        match media_type:
+            case MediaType.LAYER_GZIP:
+                with gzip.open(blob) as tar:
+                    yield cast("BinaryIO", tar)
+            case MediaType.LAYER_ZSTD:
+                with zstandard.ZstdDecompressor().stream_reader(blob, read_across_frames=True) as tar:
+                    yield cast("BinaryIO", tar)
+            case _:
+                yield blob
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError):
+        raise DamagedError from None
 
 
 class _Gzip:

@@ -7,11 +7,14 @@ import io
 import json
 import lzma
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from builders.images.compressing import DamagedError, kind_of, unpacked
 from builders.images.layout import (
     BaseImage,
     Descriptor,
@@ -154,16 +157,24 @@ def read_saved(reference: str, archive: Iterable[bytes], store: BlobStore, platf
         config_bytes = members.small(entries[0]["Config"])
         config = json.loads(config_bytes)
         blobs = [members.layer(path) for path in entries[0]["Layers"]]
-        base = BaseImage(
-            reference,
-            digest_of(config_bytes),
-            checked_config(config, platform),
-            layers_of({"layers": blobs}, config),
-        )
+        layers = layers_of({"layers": blobs}, config)
+        base = BaseImage(reference, digest_of(config_bytes), checked_config(config, platform), layers)
+        for layer in base.layers:
+            _check(layer, store)
     except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError):
         raise NotAnImageError("it is no archive of an image, or a broken one") from None
     store.save_base(key_of(base.digest, platform), base)
     return base
+
+
+def _check(layer: Layer, store: BlobStore) -> None:
+    """Raises NotAnImageError for a layer that is not the one that its config tells."""
+    found = hashlib.sha256()
+    with suppress(DamagedError), store.open(layer.digest) as blob, unpacked(blob, layer.media_type) as tar:
+        for chunk in chunks_of(tar):
+            found.update(chunk)
+    if f"sha256:{found.hexdigest()}" != layer.diff_id:
+        raise NotAnImageError("a layer of it is damaged")
 
 
 class _Members:
@@ -199,12 +210,7 @@ class _Members:
             self._large[name] = self._store.keep((self._small[name],))
         digest, size = self._large[name]
         with self._store.open(digest) as blob:
-            packed = blob.read(2) == b"\x1f\x8b"
-        return {
-            "digest": digest,
-            "size": size,
-            "mediaType": MediaType.LAYER_GZIP if packed else MediaType.LAYER,
-        }
+            return {"digest": digest, "size": size, "mediaType": kind_of(blob.read(4))}
 
 
 def read_root(reference: str, file: Path, store: BlobStore, platform: Platform) -> BaseImage:
@@ -223,7 +229,11 @@ def read_root(reference: str, file: Path, store: BlobStore, platform: Platform) 
             raise NotAnImageError("it is a tar, but not one of a root file system, for it has no folder usr")
         with _unpacked(file) as tar_bytes:
             diff_id, size = store.keep(chunks_of(tar_bytes))
-    except (tarfile.TarError, EOFError, lzma.LZMAError):
+    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error):
+        raise NotAnImageError("it is no tar, or a broken one") from None
+    except OSError as error:
+        if error.errno is not None:  # gzip and bz2 have none for bytes that they cannot read
+            raise
         raise NotAnImageError("it is no tar, or a broken one") from None
     layer = Layer(diff_id, diff_id, size, MediaType.LAYER, PURPOSE)
     base = BaseImage(reference, digest, ImageConfig(platform, {"PATH": _ROOT_PATH}), (layer,))

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 from builders.hub_cache import only_one, own_cache
 from builders.images.blobs import (
@@ -28,12 +28,17 @@ from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, content_s
 from infra.errors import ExitCode, UserError
 
 CACHE_VARIABLE = "MODEL_COMPOSE_CACHE"
-_FORMAT = 1
-"""Part of every layer's key; raised when `write_tar` or a compressor begins to write other bytes."""
+T = TypeVar("T")
 
 
 class DigestError(Exception):
     """A blob that came is not the one that was asked for."""
+
+
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, DigestError)
+"""What comes of a record that was cut short or edited."""
+_FORMAT = 1
+"""Part of every layer's key; raised when `write_tar` or a compressor begins to write other bytes."""
 
 
 class BlobStore:
@@ -46,6 +51,7 @@ class BlobStore:
         layers/HEX            which layer was made of what has this digest
         images/HEX            an image by the digest of its name
         bases/HEX             a base image by what pins it
+        found/HEX             what was found out once
         begun/                what is being written
     """
 
@@ -109,8 +115,7 @@ class BlobStore:
             return found
 
     def _known_layer(self, name: str, purpose: str) -> Layer | None:
-        value = self._recall("layers", name)
-        layer = Layer.from_json({**value, "purpose": purpose}) if value else None
+        layer = self._recall("layers", name, lambda value: Layer.from_json({**value, "purpose": purpose}))
         return layer if layer is not None and self.has(layer.digest, layer.size) else None
 
     def _write_layer(self, tree: Tree, purpose: str, compression: Compression, mtime: int, advance: Advance) -> Layer:
@@ -183,7 +188,11 @@ class BlobStore:
             return blob.read()
 
     def _parts(self, digest: str) -> list[Part]:
-        return parts_from_json(json.loads(self._composed(digest).read_bytes()))
+        record = self._composed(digest)
+        try:
+            return parts_from_json(json.loads(record.read_bytes()))
+        except _BROKEN:
+            raise FileNotFoundError(record) from None
 
     def save_image(self, name: str, image: Image) -> None:
         """Keep manifest and config, and remember the image under its name in one step."""
@@ -194,15 +203,12 @@ class BlobStore:
 
     def image(self, name: str) -> Image | None:
         """The image of that name; None when there is none, or not all of it."""
-        value = self._recall("images", _hex(name))
-        if value is None:
-            return None
+        return self._recall("images", _hex(name), self._image)
+
+    def _image(self, value: Mapping[str, Any]) -> Image | None:
+        manifest = self.read(value["manifest"])
+        config = self.read(json.loads(manifest)["config"]["digest"])
         layers = tuple(Layer.from_json(layer) for layer in value["layers"])
-        try:
-            manifest = self.read(value["manifest"])
-            config = self.read(json.loads(manifest)["config"]["digest"])
-        except FileNotFoundError:
-            return None
         return Image(manifest, config, layers) if all(self.has(layer.digest, layer.size) for layer in layers) else None
 
     def forget_image(self, name: str) -> None:
@@ -215,9 +221,18 @@ class BlobStore:
 
     def base(self, key: str) -> BaseImage | None:
         """The base image of that key, when all of it is here."""
-        value = self._recall("bases", _hex(key))
-        base = BaseImage.from_json(value) if value else None
+        base = self._recall("bases", _hex(key), BaseImage.from_json)
         return base if base and all(self.has(layer.digest, layer.size) for layer in base.layers) else None
+
+    def found(self, question: str, find: Callable[[], str]) -> str:
+        """What `find` returns, which is asked once for a question whose answer never changes."""
+        name = _hex(question)
+        known = self._recall("found", name, lambda value: str(value["answer"]))
+        if known is not None:
+            return known
+        answer = find()
+        self._remember("found", name, {"answer": answer})
+        return answer
 
     def _begin(self) -> Begun:
         folder = self.root / "begun"
@@ -235,12 +250,12 @@ class BlobStore:
     def _remember(self, kind: str, name: str, value: Mapping[str, Any]) -> None:
         self._write(self.root / kind / name, json.dumps(value).encode())
 
-    def _recall(self, kind: str, name: str) -> dict[str, Any] | None:
+    def _recall(self, kind: str, name: str, read: Callable[[dict[str, Any]], T | None]) -> T | None:
+        """What was remembered, as `read` understands it; a record that is broken counts as absent."""
         try:
-            value: dict[str, Any] = json.loads((self.root / kind / name).read_bytes())
-        except FileNotFoundError:
+            return read(json.loads((self.root / kind / name).read_bytes()))
+        except (FileNotFoundError, *_BROKEN):
             return None
-        return value
 
     def _blob(self, digest: str) -> Path:
         return self.root / "blobs" / _checked(digest).replace(":", "/")

@@ -11,7 +11,8 @@ from typing import Protocol
 from infra.errors import ExitCode, UserError
 
 CHUNK_BYTES = 1 << 20
-_WHITEOUT = ".wh."
+WHITEOUT = ".wh."
+"""What a name in a layer begins with when a file of the layers below is removed."""
 END = bytes(2 * tarfile.BLOCKSIZE)
 """What stands at the end of a tar."""
 
@@ -132,8 +133,8 @@ def _checked(path: str) -> str:
     parts = path.removeprefix("/").split("/")
     if any(part in ("", ".", "..") for part in parts):
         raise _refused(path, "is not a plain path")
-    if any(part.startswith(_WHITEOUT) for part in parts):
-        raise _refused(path, f"begins a name with {_WHITEOUT}, which in a layer means that a file is removed")
+    if any(part.startswith(WHITEOUT) for part in parts):
+        raise _refused(path, f"begins a name with {WHITEOUT}, which in a layer means that a file is removed")
     _check_text(path)
     return "/".join(parts)
 

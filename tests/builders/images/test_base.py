@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
@@ -327,3 +328,49 @@ def test_an_engine_that_nobody_reaches_names_the_option(store: BlobStore, monkey
 def test_what_is_no_reference_is_refused(reference: str, store: BlobStore) -> None:
     with pytest.raises(UserError, match="is not the name of an image"):
         find(reference, store)
+
+
+def saved(config: bytes, *layers: bytes) -> bytes:
+    """An archive as engines write them."""
+    members = {"config.json": config, **{f"{number}.tar": layer for number, layer in enumerate(layers)}}
+    paths = [name for name in members if name.endswith(".tar")]
+    members["manifest.json"] = exact_json([{"Config": "config.json", "Layers": paths}])
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("compression", list(Compression))
+def test_layers_of_an_archive_are_checked(
+    other: BlobStore, store: BlobStore, tmp_path: Path, compression: Compression
+) -> None:
+    layer, _ = other.layer("1", lambda: {"/a": File(os.urandom(999))}, purpose="x", compression=compression)
+    config, blob = Image.of(CONFIG, [layer]).config, other.read(layer.digest)
+    archive = tmp_path / "base.tar"
+    archive.write_bytes(saved(config, blob))
+    assert find(f"archive:{archive}", store).layers == based_on((layer,))
+    changed = bytearray(blob)
+    changed[len(blob) // 2] ^= 1
+    for damaged in (bytes(changed), blob[:-9]):
+        archive.write_bytes(saved(config, damaged))
+        with pytest.raises(UserError, match="is no base to build on: a layer of it is damaged") as caught:
+            find(f"archive:{archive}", store)
+        assert caught.value.exit_code is ExitCode.FILE
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_root_that_is_damaged_is_refused(
+    other: BlobStore, store: BlobStore, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    layer, _ = other.layer("1", lambda: {"/usr/bin/sh": File(b"sh" * 9999)}, purpose="x")
+    packed = bytearray(pack(other.read(layer.digest)))
+    for place in (-6, len(packed) // 2):
+        damaged = packed.copy()
+        damaged[place] ^= 0xFF
+        (tmp_path / "root.tar").write_bytes(damaged)
+        with pytest.raises(UserError, match="is no base to build on: it is no tar, or a broken one"):
+            find(f"tar:{tmp_path / 'root.tar'}", store)

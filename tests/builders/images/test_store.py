@@ -247,3 +247,32 @@ def test_a_base_is_remembered_while_all_of_it_is_there(store: BlobStore) -> None
 def test_the_cache_is_where_the_environment_says(tmp_path: Path) -> None:
     assert BlobStore.of({"MODEL_COMPOSE_CACHE": str(tmp_path)}).root == tmp_path / "images"
     assert BlobStore.of({"XDG_CACHE_HOME": str(tmp_path)}).root == tmp_path / "model-compose" / "images"
+
+
+def test_a_record_that_was_cut_counts_as_absent(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"weights")
+    tree = {"/w": File(tmp_path / "weights", lasting=True)}
+    layer, _ = store.layer("key", lambda: tree, purpose="weights")
+    base = BaseImage("base", "sha256:" + "0" * 64, ImageConfig(), (layer,))
+    image = Image.of(ImageConfig(), [layer])
+    store.save_base("base", base)
+    store.save_image("image", image)
+    assert store.found("question", lambda: "answer") == "answer"
+    for content in ("", '{"digest": "sha', "[]", "null", "{}"):
+        for kind in ("layers", "bases", "images", "found"):
+            for record in (store.root / kind).iterdir():
+                record.chmod(0o644)
+                record.write_text(content)
+        assert (store.base("base"), store.image("image")) == (None, None)
+        assert store.found("question", lambda: "another") == "another"
+        assert store.layer("key", lambda: tree, purpose="weights") == (layer, False)
+        (composed,) = (path for path in (store.root / "composed").rglob("*") if path.is_file())
+        composed.chmod(0o644)
+        composed.write_text(content)
+        assert not store.has(layer.digest, layer.size)
+        assert store.layer("key", lambda: tree, purpose="weights") == (layer, False)
+
+
+def test_what_was_found_out_is_not_asked_again(store: BlobStore) -> None:
+    assert store.found("question", lambda: "answer") == "answer"
+    assert BlobStore(store.root).found("question", lambda: pytest.fail("asked again")) == "answer"
