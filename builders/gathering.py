@@ -1,8 +1,8 @@
 """Brings together what images take from elsewhere, the models, the base and the packages, and keeps it to the lock."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builders.baking import WeightsSet, read_set, set_bytes
@@ -12,7 +12,7 @@ from builders.file_store import FileStore
 from builders.images.base import find_base, is_remote
 from builders.images.layout import BaseImage
 from builders.images.store import BlobStore
-from builders.lock import Lock, LockedModel, base_name, check_locked, packages_name
+from builders.lock import Lock, LockedModel, base_name, check_locked, model_name, packages_name
 from builders.packages.resolving import Resolution, resolve_packages
 from builders.packages.wanted import Wanted
 from builders.preparing import prepare
@@ -23,12 +23,16 @@ from services.settings import TaskSettings
 
 @dataclass(frozen=True, slots=True)
 class Ingredients:
-    """What one image is made of, beside what is ours. model and weights: a task's; model: as the user calls it."""
+    """What one image is made of, beside what is ours. The rest is a task's.
+
+    model: as the user calls it. named: as the lock calls it. locked: what stands there.
+    """
 
     base: BaseImage
     wanted: Wanted
     packages: Resolution
     model: str = ""
+    named: str = ""
     locked: LockedModel | None = None
     weights: WeightsSet | None = None
 
@@ -44,22 +48,29 @@ class Gathering:
         self._lock = Lock.read(options.lock)
 
     def gather(self, specs: Sequence[BuildSpec]) -> list[Ingredients]:
-        """For each image, in order; the lock is checked. Raises UserError as `builders.build.build` does."""
+        """For each image, in order; the lock is checked. Raises UserError as `builders.build.build` does.
+
+        Models come last, because they are large: what the lock refuses without them is not downloaded.
+        """
         if self._options.locked and self._lock is None:
             check_locked(self._options.lock, None, Lock(tool_version()))
-        models = [self._model(spec) for spec in specs]
         base = self._base()
         python = python_of(base, self._store)
         resolutions: dict[Wanted, Resolution] = {}
-        gathered = []
-        for spec, (name, locked, weights) in zip(specs, models, strict=True):
+        planned = []
+        for spec in specs:
             wanted = Wanted(spec.kind, python, self._options.platform, spec.gpu)
             if wanted not in resolutions:
                 resolutions[wanted] = self._resolution(wanted)
-            gathered.append(Ingredients(base, wanted, resolutions[wanted], name, locked, weights))
+            planned.append(self._expected(spec, Ingredients(base, wanted, resolutions[wanted])))
+        self._check(planned)
+        gathered = [self._with_model(spec, each) for spec, each in zip(specs, planned, strict=True)]
+        self._check(gathered)
+        return gathered
+
+    def _check(self, gathered: Sequence[Ingredients]) -> None:
         if self._options.locked:
             check_locked(self._options.lock, self._lock, self._now(gathered))
-        return gathered
 
     def keep(self, gathered: Sequence[Ingredients]) -> None:
         """Write the lock, once the images are there. Raises UserError (exit 4) where it cannot be written."""
@@ -71,18 +82,30 @@ class Gathering:
         return Lock(
             tool=tool_version(),
             bases={base_name(options.base, options.platform): each.base.digest for each in gathered},
-            models=_models(gathered),
+            models={each.named: each.locked for each in gathered if each.locked is not None},
             packages={packages_name(each.wanted): each.packages for each in gathered},
         )
 
-    def _model(self, spec: BuildSpec) -> tuple[str, LockedModel | None, WeightsSet | None]:
+    def _expected(self, spec: BuildSpec, ingredients: Ingredients) -> Ingredients:
+        """With the commit of its model, and the files that the lock has of that."""
         if spec.model is None:
-            return "", None, None
+            return ingredients
         name = TaskSettings.model_validate_json(spec.settings).model
+        named = model_name(name, spec.revision)
+        known = self._lock.models.get(named) if self._lock else None
+        locked = LockedModel(spec.model.revision, known.files if known else {})
+        return replace(ingredients, model=name, named=named, locked=locked)
+
+    def _with_model(self, spec: BuildSpec, ingredients: Ingredients) -> Ingredients:
+        """With its weights, brought here where they are not, and their real files."""
+        if spec.model is None:
+            return ingredients
+        name = ingredients.model
         prepare(spec.model, name, lambda stage, done: self._listener.step(spec.name, f"{stage} {name}", done))
         counter = _Counter(self._listener, spec.name, f"reading {name}", set_bytes(spec.model.path, name))
         weights = read_set(spec.model.path, name, self._files, counter.add)
-        return name, LockedModel(spec.model.revision, {path: file.sha256 for path, file in weights.files}), weights
+        locked = LockedModel(spec.model.revision, {path: file.sha256 for path, file in weights.files})
+        return replace(ingredients, locked=locked, weights=weights)
 
     def _base(self) -> BaseImage:
         """The one that the lock names, or for one of this machine, which costs no network, what it is now."""
@@ -117,15 +140,6 @@ class _Counter:
     def add(self, count: int) -> None:
         self._bytes += count
         self._listener.step(self._image, self._what, min(max(self._bytes / self._total_bytes, 0.0), 1.0))
-
-
-def _models(gathered: Iterable[Ingredients]) -> dict[str, LockedModel]:
-    """By name; where a file has two commits of one model, the later ones with their commit."""
-    models: dict[str, LockedModel] = {}
-    for each in gathered:
-        if each.locked is not None and models.setdefault(each.model, each.locked) != each.locked:
-            models[f"{each.model} at {each.locked.revision}"] = each.locked
-    return models
 
 
 def _write(path: Path, text: str) -> None:

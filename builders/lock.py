@@ -36,7 +36,7 @@ class LockedModel:
 class Lock:
     """What stands in the file.
 
-    tool: our version. bases: digests by reference and platform, see `base_name`. models: by name as the user wrote it.
+    tool: our version. bases: digests by reference and platform, see `base_name`. models: see `model_name`.
     packages: by what they are for, see `packages_name`.
     """
 
@@ -112,6 +112,11 @@ class Lock:
             packages={**others.packages, **self.packages},
         )
 
+    def commit(self, model: str, revision: str | None) -> str | None:
+        """Which one was baked of a model of the hub; None when none was, or for a folder of the user's."""
+        found = self.models.get(model_name(model, revision))
+        return found.revision if found else None
+
     def resolution(self, wanted: Wanted) -> Resolution | None:
         """The packages, unless other ones are wanted by now."""
         found = self.packages.get(packages_name(wanted))
@@ -121,6 +126,11 @@ class Lock:
 def base_name(reference: str, platform: object) -> str:
     """Under which name a base stands in the file."""
     return f"{reference} for {platform}"
+
+
+def model_name(model: str, revision: str | None) -> str:
+    """Under which name a model stands in the file: as the user wrote it, with the revision that the user named."""
+    return f"{model} at {revision}" if revision else model
 
 
 def packages_name(wanted: Wanted) -> str:

@@ -28,6 +28,7 @@ class BuildSpec:
     settings: JSON text that the service reads at start. It ends in the image, so no secret may stand in it. A task's
         `model_path` and `start_record` are those of this machine; the image gets its own.
     model: of a task, where its weights are, or what brings them.
+    revision: the commit, branch or tag of it that the file names; None where it names none.
     gpu: whether the image takes CUDA's build of torch.
     """
 
@@ -36,6 +37,7 @@ class BuildSpec:
     kind: ImageKind
     settings: str
     model: Resolved | None = field(default=None, repr=False)
+    revision: str | None = None
     gpu: bool = False
 
     def __post_init__(self) -> None:

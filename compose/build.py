@@ -85,7 +85,7 @@ def build_all(
     known = services_of(loaded)
     wanted = [known_service(service, known) for service in services] or known
     console.status("looking for the models")
-    specs = build_specs(loaded, _models(loaded, wanted), wanted)
+    specs = build_specs(loaded, _models(loaded, wanted, Lock.read(options.lock)), wanted)
     report = BuildReport(console, [spec.name for spec in specs], brief)
     return build_images(specs, options, report), report
 
@@ -113,8 +113,15 @@ def _engine(
         return None
 
 
-def _models(loaded: "Loaded", services: list[str]) -> Mapping[str, "Resolved"]:
-    return {component.name: find(loaded, component) for component in loaded.spec.models if component.name in services}
+def _models(loaded: "Loaded", services: list[str], lock: Lock | None) -> Mapping[str, "Resolved"]:
+    """The commits that the lock names; where it names none, what the hub or the cache has now."""
+    return {
+        component.name: find(
+            loaded, component, lock.commit(component.model.name, component.model.revision) if lock else None
+        )
+        for component in loaded.spec.models
+        if component.name in services
+    }
 
 
 def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:

@@ -73,6 +73,7 @@ def _task(loaded: "Loaded", component: ModelComponentSpec, models: Mapping[str, 
         kind="task",
         settings=task_told(loaded, component, model.path).model_dump_json(),
         model=model,
+        revision=component.model.revision,
         gpu=uses_gpu(component),
     )
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +39,15 @@ def source_of(loaded: "Loaded", component: ModelComponentSpec) -> ModelSource:
     )
 
 
-def find(loaded: "Loaded", component: ModelComponentSpec) -> Resolved:
-    """A component's model; raises UserError with the place in the file for one that cannot be had."""
+def find(loaded: "Loaded", component: ModelComponentSpec, commit: str | None = None) -> Resolved:
+    """A component's model; raises UserError with the place in the file for one that cannot be had.
+
+    commit: which one to take, whatever the file's revision stands for now.
+    """
+    source = source_of(loaded, component)
     try:
         return resolve(
-            source_of(loaded, component),
+            replace(source, revision=commit or source.revision),
             task=component.task,
             environ=loaded.env,
             labels=None if component.labels is None else len(component.labels),

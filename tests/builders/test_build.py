@@ -436,6 +436,19 @@ def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: 
     assert (project.folder / "model-compose.lock").stat().st_mtime_ns == state
 
 
+def test_two_commits_of_one_model_stand_in_the_lock_whatever_is_built_first(project: Project) -> None:
+    other = Resolved(project.model, "2" * 40, {})
+    named = replace(project.task("reader"), model=other, revision="v2")
+    project.build(named)
+    project.build(project.task(), named)
+    lock = Lock.read(project.folder / "model-compose.lock")
+    assert lock is not None
+    assert {name: model.revision for name, model in lock.models.items()} == {
+        "tiny/one": "1" * 40,
+        "tiny/one at v2": "2" * 40,
+    }
+
+
 def test_what_the_lock_names_is_not_asked_for_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.build(project.router())
     monkeypatch.setattr(gathering, "resolve_packages", lambda *_: pytest.fail("asked an index"))
@@ -451,6 +464,10 @@ def test_a_locked_build_refuses_another_model_before_it_makes_anything(project: 
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
     assert caught.value.message.startswith("model-compose.lock does not fit: it does not have the model tiny/one; ")
     project.build(project.router(), project.task())
+    other = Resolved(project.model, "2" * 40, {}, prepare=("builders.absent",))
+    with pytest.raises(UserError) as caught:
+        project.build(replace(project.task(), model=other), locked=True)
+    assert caught.value.message == f"model-compose.lock does not fit: tiny/one is at {'2' * 40}, not {'1' * 40}"
     (project.model / "tokenizer.json").write_text('{"other": 1}')
     with pytest.raises(UserError) as caught:
         project.build(project.task(), locked=True)

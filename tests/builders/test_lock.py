@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from builders.images.layout import Platform
-from builders.lock import Lock, LockedModel, base_name, check_locked, differences, packages_name
+from builders.lock import Lock, LockedModel, base_name, check_locked, differences, model_name, packages_name
 from builders.packages.resolving import Package, Resolution
 from builders.packages.wanted import Wanted
 from infra.errors import ExitCode, UserError
@@ -96,6 +96,14 @@ def test_another_text_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"model-compose\.lock cannot be read") as caught:
         Lock.read(path)
     assert caught.value.exit_code == ExitCode.FILE
+
+
+def test_models_are_taken_again_at_the_commit_that_their_revision_stood_for() -> None:
+    named = model_name("tiny/one", "v2")
+    lock = replace(LOCK, models={**LOCK.models, named: LockedModel("f" * 40, {}), "./model": LockedModel(None, {})})
+    assert lock.commit("tiny/one", None) == "c" * 40
+    assert lock.commit("tiny/one", "v2") == "f" * 40
+    assert [lock.commit("tiny/one", "v3"), lock.commit("tiny/two", None), lock.commit("./model", None)] == [None] * 3
 
 
 def test_packages_are_taken_again_while_the_same_are_wanted() -> None:

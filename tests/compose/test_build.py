@@ -167,6 +167,30 @@ def test_what_was_built_on_is_built_on_again(project: Project) -> None:
     assert project.builder.options.base == "../base.tar"
 
 
+@pytest.mark.parametrize(
+    ("named", "in_lock", "commit"),
+    [("acme/tiny", "acme/tiny", "1" * 40), ("acme/tiny@v2", "acme/tiny", None), ("acme/tiny", "acme/other", None)],
+    ids=["pinned", "another revision", "another model"],
+)
+def test_a_model_is_taken_at_the_commit_of_the_lock(
+    project: Project, monkeypatch: pytest.MonkeyPatch, named: str, in_lock: str, commit: str | None
+) -> None:
+    repository, _, revision = named.partition("@")
+    model = f"{{repository: {repository}, revision: {revision}}}" if revision else repository
+    (project.folder / "model-compose.yml").write_text(FILE.replace("acme/tiny", model))
+    lock = f"format = 1\ntool = '0.1.0'\n[models.'{in_lock}']\nrevision = '{'1' * 40}'\nfiles = {{}}\n"
+    (project.folder / "model-compose.lock").write_text(lock)
+    asked: list[object] = []
+
+    def find(_: object, __: object, commit: str | None) -> Resolved:
+        asked.append(commit)
+        return Resolved(project.folder, commit, {})
+
+    monkeypatch.setattr("compose.build.find", find)
+    assert project.call("build", "chat", "--no-verify")[0] == 0
+    assert asked == [commit]
+
+
 def test_new_images_are_tried_and_proven_ones_are_not(project: Project, engine: Callable[..., FakeEngine]) -> None:
     engine(*[Verdict(ready_s=1.23)] * 3)
     assert "task-chat  works: ready after 1.2 s, and it answers\n" in project.call("build")[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compose.loader import load_spec
-from compose.models import find_all, observed
+from compose.models import find, find_all, observed
 from infra.errors import ExitCode, UserError
 from tests.hub import TOKEN, FakeHub, Fault
 
@@ -36,6 +36,19 @@ def test_a_token_that_stands_in_the_environment_file_opens_a_private_model(priva
     assert TOKEN not in found.prepare
     assert found.prepare_environment["HF_TOKEN"] == TOKEN
     assert {request.token for request in private.requests} == {TOKEN}
+
+
+def test_a_commit_that_is_known_is_asked_for_instead_of_the_branch(tmp_path: Path, private: FakeHub) -> None:
+    (tmp_path / "model-compose.yml").write_text(FILE)
+    with private:
+        environ = {"HF_TOKEN": TOKEN, "HF_ENDPOINT": private.url, "HF_HOME": f"{tmp_path}/hf"}
+        loaded = load_spec(directory=tmp_path, environ=environ)
+        (component,) = loaded.spec.models
+        commit = private.commit("acme/tiny")
+        assert find(loaded, component, commit).revision == commit
+        assert not [request.path for request in private.requests if "main" in request.path]
+        with pytest.raises(UserError):
+            find(loaded, component, "0" * 40)
 
 
 def test_a_model_that_cannot_be_had_is_told_with_its_place_in_the_file(private: FakeHub, tmp_path: Path) -> None:
