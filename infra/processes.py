@@ -10,6 +10,7 @@ from infra import net
 from infra.probe import until_ready, until_silent
 from infra.process import Child, python_command
 from infra.runtime import Advance, OnLine
+from infra.state import ProcessId
 from infra.unit import Address, Unit, UnixAddress
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class ProcessPlace:
         self._unit = unit
         self._listener = listener
         self._around = around
+        self._process: ProcessId | None = None
 
     @property
     def address(self) -> Address:
@@ -32,13 +34,15 @@ class ProcessPlace:
         unit, descriptor = self._unit, self._listener.fileno()
         settings = self._around.folder.settings / f"{unit.name}.json"
         command = python_command(unit.module, str(settings), "--fd", str(descriptor), "--parent", str(os.getpid()))
-        return await self._around.children.start(command, unit.environment, on_line, (descriptor,))
+        child = await self._around.children.start(command, unit.environment, on_line, (descriptor,))
+        self._process = child.id
+        return child
 
     async def until_ready(self, path: str, advance: Advance) -> None:
         await until_ready(self.address, path, advance)
 
     async def until_silent(self, path: str) -> None:
-        await until_silent(self.address, path)
+        await until_silent(self.address, path, self._process)
 
     def close(self) -> None:
         self._listener.close()

@@ -70,6 +70,8 @@ class Service:
         self._around = around
         self._prepared = False
         self._stopping = asyncio.Event()
+        self._killed = False
+        self._ever_ready = False
         self._timed_out = False
         self._hung = False
         self._running: Running | None = None
@@ -132,8 +134,9 @@ class Service:
             self._running.terminate()
 
     def kill(self) -> None:
-        """End it and all that it started, at once."""
+        """End it and all that it started, at once; one that is being made, as soon as it is there."""
         self._stopping.set()
+        self._killed = True
         if self._running is not None:
             self._running.kill()
 
@@ -167,7 +170,7 @@ class Service:
             if self._stopping.is_set():
                 return
             failure = self._judge(status)
-            if status in HOPELESS or self._timed_out:
+            if status in HOPELESS or (self._timed_out and not self._ever_ready):
                 self._fail(failure)
                 return
             delay_s = policy.after_crash(time.monotonic(), was_ready=self.was_ready)
@@ -183,7 +186,7 @@ class Service:
 
     async def _serve(self, place: Place) -> int:
         """One life from its start to its end; returns its exit status."""
-        self.was_ready = self._hung = False
+        self.was_ready = self._hung = self._timed_out = False
         poll = asyncio.create_task(self._watch(place))
         try:
             return await self._live(lambda: place.start(self._print))
@@ -196,10 +199,10 @@ class Service:
         except OSError as error:
             self._print(f"it could not be started: {os.strerror(error.errno or 0)}")
             return os.EX_OSERR
-        if self._stopping.is_set():  # it came while the process was being made
-            self._running.terminate()
-        elif self._timed_out:  # so did the end of its time
+        if self._killed or (self._timed_out and not self.stopping):  # it came while the process was being made
             self._running.kill()
+        elif self.stopping:  # so did this
+            self._running.terminate()
         self._changed()
         try:
             return await self._running.wait()
@@ -222,7 +225,7 @@ class Service:
 
     def _note_ready(self) -> None:
         if not self.stopping:
-            self.was_ready = True
+            self.was_ready = self._ever_ready = True
             self.failure = None
             self._progress = Progress()
             self._become("ready")

@@ -6,7 +6,7 @@ Run every few seconds beside the service, so it needs little more than a socket.
 import socket
 import sys
 
-TIMEOUT_S = 5
+TIMEOUT_S = 15
 _LONGEST = 65_536
 
 

@@ -21,7 +21,7 @@ PROCESSES: Final = 2048
 LOGS: Final = {"max-size": "10m", "max-file": "3"}
 
 CHECK_INTERVAL_S: Final = 5
-CHECK_TIMEOUT_S: Final = 10
+CHECK_TIMEOUT_S: Final = 20
 CHECK_RETRIES: Final = 3
 
 NO_LIMITS: Final = Resources()

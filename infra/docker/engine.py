@@ -76,6 +76,12 @@ class Engine:
     def close(self) -> None:
         self.client.close()
 
+    def platform(self) -> str:
+        """The machines whose images it runs, such as `linux/amd64`."""
+        with self._asking("say what machine it runs on"):
+            found = self.client.version()
+        return f"{found['Os']}/{found['Arch']}"
+
     def image_id(self, reference: str) -> str:
         """The digest of an image's configuration, which names all that is in it."""
         from docker.errors import ImageNotFound

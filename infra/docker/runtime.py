@@ -14,6 +14,7 @@ from infra.docker.errors import EngineError
 from infra.docker.executor import require_port
 from infra.docker.life import ContainerLife, local_process
 from infra.runtime import Advance, OnLine
+from infra.state import ProcessId
 from infra.unit import Address, TcpAddress, Unit
 from infra.waiting import first_of
 
@@ -53,10 +54,13 @@ class ContainerPlace:
         self._running = running
         self._log = around.folder.logs / f"{unit.name}.log"
         self._id = ""
+        self._process: ProcessId | None = None
+        self._answering: Address | None = None
         self._begun = asyncio.Event()
 
     async def start(self, on_line: OnLine) -> ContainerLife:
         self._begun.clear()
+        self._answering = None
         since = None
         try:
             if self._running is not None:
@@ -65,13 +69,13 @@ class ContainerPlace:
                     since = self._log.stat().st_mtime  # of the last line that is known
             else:
                 self._id = await asyncio.to_thread(self._make)
-            process = await asyncio.to_thread(local_process, self._engine, self._id)
+            self._process = await asyncio.to_thread(local_process, self._engine, self._id)
         except EngineError as error:
             if error.gone:
                 raise ConnectionError(errno.ECONNREFUSED, error.message) from None
             raise
         self._begun.set()
-        return ContainerLife(self._engine, self._id, process, on_line, since)
+        return ContainerLife(self._engine, self._id, self._process, on_line, since)
 
     def _make(self) -> str:
         """A container that runs.
@@ -98,21 +102,26 @@ class ContainerPlace:
     async def until_ready(self, path: str, advance: Advance) -> None:
         """By asking it ourselves where it can be reached, or by its own check."""
         await self._begun.wait()
-        state = await self._state()
-        waits = [self._until_healthy(advance)]
-        if (address := self._reachable(state)) is not None:
-            waits.append(probe.until_ready(address, path, advance))
-        await first_of(*waits)
+        await first_of(self._until_healthy(advance), self._until_answering(path, advance))
 
     async def until_silent(self, path: str) -> None:
-        """By asking it ourselves where it can be reached: an engine's checks also miss when the machine is busy."""
-        if (address := self._reachable(await self._state())) is not None:
-            await probe.until_silent(address, path)
-        else:
-            await self._until_unhealthy()
+        """By asking it ourselves once it has answered us; until then by its own check."""
+        if self._answering is None:
+            await first_of(self._until_unhealthy(), self._until_answering(path, lambda _: None))
+        if self._answering is not None:
+            await probe.until_silent(self._answering, path, self._process)
 
     def close(self) -> None:
         pass  # its networks are shared
+
+    async def _until_answering(self, path: str, advance: Advance) -> None:
+        """Where an engine's addresses lead elsewhere, or nowhere, this never ends."""
+        while True:
+            if (address := self._reachable(await self._state())) is not None:
+                await probe.until_ready(address, path, advance)
+                self._answering = address
+                return
+            await asyncio.sleep(_LOOK_INTERVAL_S)
 
     async def _until_healthy(self, advance: Advance) -> None:
         while True:
@@ -140,7 +149,7 @@ class ContainerPlace:
             return None
 
     def _reachable(self, state: State | None) -> Address | None:
-        """Where this machine can ask it; only its own engine's networks can be reached from here."""
+        """Where this machine may be able to ask it: its own engine's networks mostly can be reached from here."""
         if not self._engine.is_local or state is None:
             return None
         if self._container.published is not None:

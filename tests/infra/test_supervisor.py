@@ -7,6 +7,7 @@ import signal
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,41 @@ async def test_a_service_whose_time_is_over_before_its_process_is_made_fails_too
         await supervisor.settled()
         state = supervisor.services["chat"].snapshot()
     assert (state.state, state.last_error) == ("failed", "chat was not ready within 0.1 s")
+
+
+async def test_a_service_that_was_ready_once_gets_more_than_one_start(run: Run, recorder: Recorder) -> None:
+    async with running(run, recorder, fake_unit("chat", run.sockets)) as supervisor:
+        await supervisor.settled()
+        service = supervisor.services["chat"]
+        unit = service.unit
+        service.unit = replace(unit, start_timeout_s=0.01)
+        os.kill(pid_of(supervisor, "chat"), signal.SIGKILL)
+        late = ("chat", "[model-compose] chat was not ready within 0.01 s; starting it again in 0.5 s")
+        await recorder.until(lambda: late in recorder.lines)
+        service.unit = unit
+        await recorder.until(lambda: recorder.history("chat")[-1] == "ready")
+
+
+async def test_a_service_that_is_killed_while_it_is_made_ends_at_once(
+    run: Run, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+    start = Child.start
+
+    async def start_late(*args: Any, **options: Any) -> Child:
+        begun.set()
+        await over.wait()
+        child = await start(*args, **options)
+        monkeypatch.setattr(child, "terminate", lambda: None)
+        return child
+
+    monkeypatch.setattr(Child, "start", start_late)
+    async with running(run, recorder, fake_unit("chat", run.sockets)) as supervisor:
+        await begun.wait()
+        supervisor.services["chat"].kill()
+        over.set()
+        async with asyncio.timeout(10):
+            await supervisor.services["chat"].ended.wait()
 
 
 async def test_a_preparation_shows_its_progress_and_comes_first(run: Run, recorder: Recorder) -> None:

@@ -1,6 +1,9 @@
 """The place of a container, over an engine that does not do what it should."""
 
+import asyncio
 import errno
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,8 @@ from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, FakeEngine
 pytestmark = pytest.mark.server
 
 
-def place_of(engine: FakeEngine, folder: Path, running: str | None = None) -> ContainerPlace:
-    runtime = DockerRuntime(engine, PROJECT, {"chat": CHAT}, {"chat": running} if running else {})
+def place_of(engine: FakeEngine, folder: Path, running: str | None = None, port: int = 3000) -> ContainerPlace:
+    runtime = DockerRuntime(engine, PROJECT, {"chat": replace(CHAT, port=port)}, {"chat": running} if running else {})
     unit = Unit(
         name="chat", kind="task", module="", settings="{}", address=TcpAddress("task-chat", 3000), ready_path="/readyz"
     )
@@ -37,5 +40,56 @@ async def test_a_container_that_came_too_late_is_not_in_the_way_of_the_next(tmp_
     assert [box.running for box in engine.boxes.values()] == [False]
     life = await place.start(lambda _: None)
     assert [box.running for box in engine.boxes.values()] == [True]
+    life.kill()
+    await life.wait()
+
+
+def serving() -> socket.socket:
+    """Accepts, and answers nobody."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
+async def test_an_inspection_that_fails_once_changes_nothing(tmp_path: Path) -> None:
+    engine = FakeEngine(address="unix:///engine.sock")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    place = place_of(engine, tmp_path, port=server.sockets[0].getsockname()[1])
+    life = await place.start(lambda _: None)
+    engine.boxes["id1"].addresses = ("127.0.0.1",)
+    engine.refusals = {"state": [OUTAGE] * 3}
+    async with asyncio.timeout(10):
+        await place.until_ready("/readyz", lambda _: None)
+    server.close()
+    await server.wait_closed()
+    life.kill()
+    await life.wait()
+
+
+async def test_an_address_that_never_answered_says_nothing_about_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.docker.runtime._LOOK_INTERVAL_S", 0.01)
+    monkeypatch.setattr("infra.probe.LIFE_INTERVAL_S", 0.01)
+    monkeypatch.setattr("infra.probe.POLL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("infra.probe.BLIND_TIMEOUT_S", 0.01)
+    engine = FakeEngine(address="unix:///engine.sock")
+    with serving() as listener:
+        place = place_of(engine, tmp_path, port=listener.getsockname()[1])
+        life = await place.start(lambda _: None)
+        engine.boxes["id1"].addresses = ("127.0.0.1",)
+        engine.boxes["id1"].health = "healthy"
+        async with asyncio.timeout(10):
+            await place.until_ready("/readyz", lambda _: None)
+        watch = asyncio.create_task(place.until_silent("/readyz"))
+        done, _ = await asyncio.wait({watch}, timeout=0.3)
+        assert not done
+        engine.boxes["id1"].health = "unhealthy"
+        async with asyncio.timeout(10):
+            await watch
     life.kill()
     await life.wait()
