@@ -53,9 +53,10 @@ def build(selection: Selection, wishes: Wishes, console: Console) -> None:
     store = BlobStore.of(options.environ)
     proofs = Proofs.of(store)
     untried = proofs.lacking(images) if wishes.verify else []
-    engine = _engine(options, output, untried, console)
+    engine = _engine(output, untried, console)
     if engine is not None:
         with contextlib.closing(engine):
+            untried = _startable(untried, engine, options.platform, console)
             give(engine, images if output and output.kind == "docker" else untried, store, report)
             try:
                 try_out(engine, untried, proofs, report)
@@ -90,15 +91,18 @@ def build_all(
     return build_images(specs, options, report), report
 
 
-def _engine(
-    options: BuildOptions, output: Output | None, untried: Sequence[Built], console: Console
-) -> "Engine | None":
+def _startable(images: list[Built], engine: "Engine", platform: Platform, console: Console) -> list[Built]:
+    """None of them, and a warning, where the engine's machine is of another kind."""
+    name = engine.platform() if images else ""
+    if not images or Platform(*name.split("/", 1)).serves(platform):
+        return images
+    console.warn(f"the images are not tried: they are for {platform}, and the engine's machine is {name}")
+    return []
+
+
+def _engine(output: Output | None, untried: Sequence[Built], console: Console) -> "Engine | None":
     """The engine, where somebody needs it. Raises UserError when images are to go there and it cannot be had."""
     wanted = output is not None and output.kind == "docker"
-    here = Platform.of_machine(platform.machine())
-    if not wanted and untried and not here.serves(options.platform):
-        console.warn(f"the images are not tried: they are for {options.platform}, and this machine is {here}")
-        return None
     if not wanted and not untried:
         return None
     from infra.docker.engine import connect

@@ -82,6 +82,9 @@ class FakeEngine:
     def untag_image(self, name: str) -> None:
         self.untagged.append(name)
 
+    def platform(self) -> str:
+        return "linux/amd64"
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -231,11 +234,16 @@ def test_without_an_engine_it_says_that_nothing_is_tried(project: Project, monke
     assert project.call("build", "--output", "docker")[0] == 4
 
 
-def test_images_for_another_kind_of_machine_are_not_tried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    code, _, err = project.call("build", "--platform", "linux/arm64")
+@pytest.mark.parametrize("options", [(), ("--output", "docker")], ids=["built", "given"])
+def test_images_for_another_kind_of_machine_are_not_tried(
+    project: Project, engine: Callable[..., FakeEngine], options: tuple[str, ...]
+) -> None:
+    engine(AssertionError("nobody asks"))
+    code, _, err = project.call("build", "--platform", "linux/arm64", *options)
     assert code == 0
-    assert "warning: the images are not tried: they are for linux/arm64, and this machine is linux/amd64\n" in err
+    assert (
+        "warning: the images are not tried: they are for linux/arm64, and the engine's machine is linux/amd64\n" in err
+    )
 
 
 def test_images_are_written_where_they_are_wanted(project: Project) -> None:

@@ -227,3 +227,23 @@ def test_an_exit_status_is_that_of_a_process(code: int, out_of_memory: bool, sta
         addresses=(),
     )
     assert exit_status(state) == status
+
+
+def test_an_engine_says_whose_images_it_runs(make_engine: Callable[[Answers], dict[str, str]]) -> None:
+    version = {"ApiVersion": "1.41", "Version": "20.10.24", "Os": "linux", "Arch": "arm64"}
+    engine = connect(make_engine({"/version": (200, version)}))
+    assert engine.platform() == "linux/arm64"
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(200, []), (404, {"message": "No such image"}), (409, {"message": "container x is using it"})],
+    ids=["removed", "absent", "in use"],
+)
+def test_an_image_loses_its_name_where_it_can(
+    make_engine: Callable[[Answers], dict[str, str]], answer: tuple[int, object]
+) -> None:
+    engine = connect(make_engine({**VERSION, "/a/b:latest": answer}))
+    engine.untag_image("a/b:latest")
+    engine.close()
