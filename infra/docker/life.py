@@ -74,20 +74,32 @@ class ContainerLife:
         self._call(self._end, status)
 
     def _follow_to_end(self) -> int:
+        """An engine that does not answer is asked again: its containers mostly go on without it."""
         while True:
+            heard = self._hear()
+            self._since = time.time()
             try:
-                for lines in self._output():
-                    self._tell(lines)
                 state = self._engine.state(self._container)
+            except EngineError:
+                heard = False
+            else:
                 if state is None:
                     return -signal.SIGKILL
                 if not state.running:
                     return exit_status(state)
+            if heard:
                 time.sleep(_SETTLE_S)
-            except EngineError:
-                if self._killed.wait(_RETRY_S):
-                    return -signal.SIGKILL
-            self._since = time.time()
+            elif self._killed.wait(_RETRY_S):
+                return -signal.SIGKILL
+
+    def _hear(self) -> bool:
+        """Pass the output on until it ends; says whether it could be read."""
+        try:
+            for lines in self._output():
+                self._tell(lines)
+        except EngineError:
+            return False
+        return True
 
     def _output(self) -> Iterator[list[str]]:
         splitter = LineSplitter()
@@ -98,8 +110,18 @@ class ContainerLife:
             yield splitter.close()
 
     def _tell(self, lines: list[str]) -> None:
-        for line in lines:
-            self._call(self._on_line, line)
+        """Comes back once they are taken, so that a flood waits in the engine and not in our memory."""
+        taken = threading.Event()
+
+        def take(lines: list[str]) -> None:
+            for line in lines:
+                self._on_line(line)
+            taken.set()
+
+        if lines:
+            self._call(take, lines)
+            while not taken.wait(_RETRY_S) and not self._loop.is_closed():
+                pass
 
     def _end(self, status: int) -> None:
         if not self._status.done():

@@ -103,8 +103,9 @@ class FakeEngine(Engine):
 
     def signal(self, container: str, name: str) -> None:
         self._call(name, container)
-        self.boxes[container].running = False
-        self.boxes[container].exit_code = 137
+        if (box := self.boxes.get(container)) is not None:
+            box.exit_code = 137
+            box.running = False
 
     def remove(self, container: str) -> None:
         self._call("remove", container)
