@@ -9,7 +9,8 @@ from builders.baking import WeightsSet, read_set, set_bytes
 from builders.base_python import python_of
 from builders.code import tool_version
 from builders.file_store import FileStore
-from builders.images.base import find_base, is_remote
+from builders.images.base import find_base, is_remote, located
+from builders.images.blobs import alone_in
 from builders.images.layout import BaseImage
 from builders.images.store import BlobStore
 from builders.lock import Lock, LockedModel, base_name, check_locked, model_name, packages_name
@@ -74,8 +75,14 @@ class Gathering:
 
     def keep(self, gathered: Sequence[Ingredients]) -> None:
         """Write the lock, once the images are there. Raises UserError (exit 4) where it cannot be written."""
-        if not self._options.locked:
-            _write(self._options.lock, self._now(gathered).beside(self._lock).text)
+        path = self._options.lock
+        if self._options.locked:
+            return
+        try:
+            with alone_in(path.parent):  # another build may have written it meanwhile
+                _write(path, self._now(gathered).beside(Lock.read(path)).text)
+        except OSError as error:
+            raise not_writable(path, error) from None
 
     def _now(self, gathered: Sequence[Ingredients]) -> Lock:
         options = self._options
@@ -113,7 +120,7 @@ class Gathering:
         self._listener.step("", f"looking for the base image {options.base}")
         pinned = self._lock.bases.get(base_name(options.base, options.platform)) if self._lock else None
         return find_base(
-            options.base,
+            located(options.base, options.project),
             self._store,
             platform=options.platform,
             environ=options.environ,
@@ -143,13 +150,12 @@ class _Counter:
 
 
 def _write(path: Path, text: str) -> None:
-    """In one step, and not at all when nothing has changed."""
+    """In one step, and not at all when nothing has changed. Raises OSError."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            return
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
-    except OSError as error:
+    finally:
         temporary.unlink(missing_ok=True)
-        raise not_writable(path, error) from None

@@ -102,15 +102,25 @@ class Lock:
         return _HEADING + tomli_w.dumps(value)
 
     def beside(self, others: "Lock | None") -> "Lock":
-        """With what of `others` is not in this one: a build of one component leaves the lines of its neighbours."""
+        """With what of `others` is not in this one: a build of one component leaves the lines of its neighbours.
+
+        Of bases the last one for each platform stays: it is what the next build stands on.
+        """
         if others is None:
             return self
+        built = set(map(_platform, self.bases))
+        bases = {name: digest for name, digest in others.bases.items() if _platform(name) not in built}
         return Lock(
             tool=self.tool,
-            bases={**others.bases, **self.bases},
+            bases={**bases, **self.bases},
             models={**others.models, **self.models},
             packages={**others.packages, **self.packages},
         )
+
+    def base(self, platform: object) -> str | None:
+        """What was built on for a platform."""
+        suffix = base_name("", platform)
+        return next((name.removesuffix(suffix) for name in self.bases if name.endswith(suffix)), None)
 
     def commit(self, model: str, revision: str | None) -> str | None:
         """Which one was baked of a model of the hub; None when none was, or for a folder of the user's."""
@@ -126,6 +136,10 @@ class Lock:
 def base_name(reference: str, platform: object) -> str:
     """Under which name a base stands in the file."""
     return f"{reference} for {platform}"
+
+
+def _platform(base: str) -> str:
+    return base.rpartition(" for ")[2]
 
 
 def model_name(model: str, revision: str | None) -> str:

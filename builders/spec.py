@@ -56,8 +56,8 @@ class BuildSpec:
 class BuildOptions:
     """For all images of a build. Raises UserError (exit 2) for a tag that is none.
 
-    base: a reference, see `builders.images.base`. lock: the file model-compose.lock. locked: whether it must hold
-    already whatever it would hold afterwards.
+    base: a reference, see `builders.images.base`; a path in it starts at the project's folder. lock: the file
+    model-compose.lock. locked: whether it must hold already whatever it would hold afterwards.
     """
 
     lock: Path

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.build import build as build_images
+from builders.images.base import seen_from
 from builders.images.layout import Platform
 from builders.images.outputs import Output, write_archive, write_layout
 from builders.images.store import BlobStore
-from builders.lock import LOCK_FILE, Lock, base_name
+from builders.lock import LOCK_FILE, Lock
 from builders.packages.sources import Sources
 from builders.spec import DEFAULT_BASE, BuildOptions, Built
 from builders.verifying import UnsoundImage
@@ -136,7 +137,7 @@ def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:
         lock=lock,
         environ=os.environ,
         tag=wishes.tag,
-        base=wishes.base or _base(lock, wanted),
+        base=seen_from(wishes.base, loaded.directory) if wishes.base else _base(lock, wanted),
         platform=wanted,
         sources=Sources(wishes.index_url, wishes.wheels),
         locked=wishes.locked,
@@ -144,8 +145,6 @@ def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:
 
 
 def _base(path: Path, wanted: Platform) -> str:
-    """What was built on the last time, where that is no question; else the usual base."""
+    """What was built on the last time, else the usual base."""
     lock = Lock.read(path)
-    suffix = base_name("", wanted)
-    used = [name.removesuffix(suffix) for name in (lock.bases if lock else ()) if name.endswith(suffix)]
-    return used[0] if len(used) == 1 else DEFAULT_BASE
+    return (lock.base(wanted) if lock else None) or DEFAULT_BASE

@@ -1,5 +1,6 @@
 """Finds the image that others are built on, wherever it is, and pins it."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -64,6 +65,23 @@ def find_base(
 def is_remote(reference: str) -> bool:
     """Whether a registry has that base, so that asking for it takes a network."""
     return _split(reference)[0] == "registry"
+
+
+def located(reference: str, folder: Path) -> str:
+    """The same base for who stands anywhere, where `reference` means a path that starts at `folder`."""
+    kind, place = _split(reference)
+    return f"{kind}:{folder.absolute() / place}" if _is_relative(reference) else reference
+
+
+def seen_from(reference: str, folder: Path) -> str:
+    """The same base for who stands in `folder`, so that a lock there means it wherever its project lies."""
+    kind, place = _split(reference)
+    return f"{kind}:{os.path.relpath(place, folder)}" if _is_relative(reference) else reference
+
+
+def _is_relative(reference: str) -> bool:
+    kind, place = _split(reference)
+    return kind in ("oci", "archive", "tar") and not place.startswith(("/", "~"))
 
 
 def _split(reference: str) -> tuple[str, str]:

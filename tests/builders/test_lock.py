@@ -123,6 +123,15 @@ def test_a_part_of_a_build_leaves_the_other_lines() -> None:
     )
 
 
+def test_the_last_base_for_a_platform_replaces_those_before() -> None:
+    arm = base_name("debian:12", "linux/arm64")
+    part = Lock("0.1.0", bases={base_name("tar:../base.tar", WANTED.platform): "sha256:b"})
+    lock = part.beside(replace(LOCK, bases={**LOCK.bases, arm: "sha256:c"}))
+    assert lock.bases == {**part.bases, arm: "sha256:c"}
+    assert [lock.base(WANTED.platform), lock.base("linux/arm64")] == ["tar:../base.tar", "debian:12"]
+    assert Lock("0.1.0").base("linux/arm64") is None
+
+
 @pytest.mark.parametrize(
     ("now", "said"),
     [

@@ -171,6 +171,29 @@ def test_what_was_built_on_is_built_on_again(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("tar:base.tar", "tar:../base.tar"),
+        ("./base.tar", "tar:../base.tar"),
+        ("./layout", "oci:../layout"),
+        ("archive:shop/saved", "archive:saved"),
+        ("oci:/srv/layout", "oci:/srv/layout"),
+        ("tar:~/base.tar", "tar:~/base.tar"),
+        ("docker-daemon:debian", "docker-daemon:debian"),
+        ("debian:12", "debian:12"),
+    ],
+)
+def test_the_path_of_a_base_is_kept_as_the_project_sees_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch, said: str, meant: str
+) -> None:
+    (project.folder.parent / "layout").mkdir()
+    monkeypatch.chdir(project.folder.parent)
+    project.call("-f", "shop/model-compose.yml", "build", "--no-verify", "--base", said)
+    assert project.builder.options is not None
+    assert project.builder.options.base == meant
+
+
+@pytest.mark.parametrize(
     ("named", "in_lock", "commit"),
     [("acme/tiny", "acme/tiny", "1" * 40), ("acme/tiny@v2", "acme/tiny", None), ("acme/tiny", "acme/other", None)],
     ids=["pinned", "another revision", "another model"],
