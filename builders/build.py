@@ -13,8 +13,8 @@ from builders.code import tool_version
 from builders.container import image_config, image_labels
 from builders.contents import Content, own_of
 from builders.gathering import Gathering, Ingredients
-from builders.hub_errors import disk_explained
 from builders.images.layout import Image
+from builders.images.space import store_explained
 from builders.images.store import BlobStore
 from builders.packages.layer import PackagesLayer
 from builders.scratch import scratch_folder
@@ -36,10 +36,11 @@ def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener)
     index, the registry, the disk, and for a lock that does not fit.
     """
     store = BlobStore.of(options.environ)
-    with disk_explained(store.root), scratch_folder(store.root.parent / "work") as scratch:
+    mtime = _epoch_s(options.environ)
+    with store_explained(store.root.parent), scratch_folder(store.root.parent / "work") as scratch:
         gathering = Gathering(store, options, listener)
         gathered = gathering.gather(specs)
-        assembly = _Assembly(store, options, listener, scratch, _epoch_s(options.environ))
+        assembly = _Assembly(store, options, listener, scratch, mtime)
         images = [assembly.image(spec, each) for spec, each in zip(specs, gathered, strict=True)]
         gathering.keep(gathered)
         for built in images:
@@ -77,7 +78,7 @@ class _Assembly:
         remembered = stored_name(self.options.project, reference)
         last = self.history.last(remembered)
         own = own_of(spec, ingredients, self.mtime)
-        contents = [self._packages(ingredients), *own.contents]
+        contents = [content.dated(self.mtime) for content in (self._packages(ingredients), *own.contents)]
         layers = [BuiltLayer(layer, True, "the base image") for layer in ingredients.base.layers]
         layers += [self._layer(spec, content, last) for content in contents]
         labels = image_labels(

@@ -1,9 +1,10 @@
 """What an image holds above its base and its packages: the weights, our code, and what is its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from builders.baking import WeightsSet, pack
 from builders.bento import SERVICE, SERVICE_FILE, BentoInputs, make_bento, settings_text
@@ -18,6 +19,9 @@ from builders.sbom import Contents, bill_of_materials
 from builders.spec import BuildSpec
 from services.settings import TaskSettings
 
+_RULES: Final = [Path(__file__).with_name(name) for name in ("bento.py", "bento_child.py")]
+"""What decides, beside its inputs, what a Bento is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -29,6 +33,13 @@ class Content:
 
     recipe: Recipe
     make: Callable[[Path], Tree]
+
+    def dated(self, mtime: int) -> "Content":
+        """The same with files of another time than 1970; in seconds since then."""
+        if not mtime:
+            return self
+        parts = {**self.recipe.parts, "the time of its files": str(mtime)}
+        return replace(self, recipe=replace(self.recipe, parts=parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +89,11 @@ def _given(tree: Tree) -> Callable[[Path], Tree]:
 
 def code_layer(kind: ImageKind, code: Code) -> Content:
     """Our own packages; equal for every task."""
+    parts = {"our code": code.digest, "the image's kind": kind}
     tree: dict[str, Entry] = {f"{CODE[kind]}/{name}": File(path) for name, path in code.files.items()}
     if kind == "task":
         tree[f"{CODE[kind]}/{SERVICE_FILE}"] = File(SERVICE.encode())
-    parts = {"our code": code.digest, "the image's kind": kind}
+        parts["the service"] = digest_of(SERVICE.encode())
     if kind == "router":
         tree[STATE] = Folder(shared=True)  # a new volume takes its rights from the folder in the image
         parts["the folder of its state"] = STATE
@@ -104,8 +116,8 @@ def bill_layer(name: str, ingredients: Ingredients, mtime: int) -> Content:
         "the packages": contents.packages.digest,
         "the model": digest_of(exact_json({key: model.to_toml() for key, model in contents.models.items()})),
         "model-compose": contents.tool,
+        "the library that writes it": version("cyclonedx-python-lib"),
         "its name": name,
-        "the time": str(mtime),
     }
     return Content(Recipe("the bill of materials", parts), lambda _: {BILL: File(bill_of_materials(contents, mtime))})
 
@@ -116,6 +128,7 @@ def task_layer(inputs: BentoInputs) -> Content:
         "its settings": digest_of(settings_text(inputs.settings).encode()),
         "our code": inputs.code.digest,
         "the packages that it asks for": digest_of("\n".join(inputs.packages).encode()),
+        "how its Bento is made": digest_of(b"".join(path.read_bytes() for path in _RULES)),
         "BentoML": version("bentoml"),
         "Python": inputs.python_version,
     }

@@ -1,6 +1,10 @@
-"""Refuses to begin what a disk has no room for."""
+"""Refuses to begin what a disk has no room for, and says what a disk refuses."""
 
+import errno
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.errors import ExitCode, UserError
@@ -19,6 +23,43 @@ def check_space(folder: Path, needed_bytes: int) -> None:
             hint="free some, or choose another disk (MODEL_COMPOSE_CACHE for what is kept between builds)",
             exit_code=ExitCode.ENVIRONMENT,
         )
+
+
+@contextmanager
+def store_explained(root: Path) -> Iterator[None]:
+    """Turn what a disk refuses inside the block into UserError; `root` is where everything is written.
+
+    Exit 4 for that folder; 3 for a file elsewhere, which can only have been read.
+    """
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        raise
+    except OSError as error:
+        explanation = _explained(error, root)
+        if explanation is None:
+            raise
+        raise explanation from None
+
+
+def _explained(error: OSError, root: Path) -> UserError | None:
+    if error.errno is None:
+        return None
+    reason = os.strerror(error.errno).lower()
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else root
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(
+            f"not enough space in {root}",
+            hint="free some, or set MODEL_COMPOSE_CACHE to a folder on another disk",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    if place.absolute().is_relative_to(root):
+        return UserError(
+            f"{root} cannot be written: {reason}",
+            hint="change its permissions, or set MODEL_COMPOSE_CACHE to a folder of yours",
+            exit_code=ExitCode.ENVIRONMENT,
+        )
+    return UserError(f"{place} cannot be read: {reason}", hint="change its permissions", exit_code=ExitCode.FILE)
 
 
 def readable(size_bytes: int) -> str:

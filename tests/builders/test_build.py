@@ -3,6 +3,7 @@
 Packages and, but for one test, BentoML's own build are stand-ins; base, weights and code are real.
 """
 
+import errno
 import io
 import json
 import os
@@ -416,9 +417,38 @@ def test_a_time_can_be_given_to_all_files(project: Project) -> None:
     (image,), _ = project.build(project.router())
     assert json.loads(image.image.config)["created"] == "2023-11-14T22:13:20Z"
     assert {member.mtime for member, _ in members(project.store, image.image)} == {0, 1700000000}
+    project.environ["SOURCE_DATE_EPOCH"] = "1700000001"
+    _, said = project.build(project.router())
+    causes = {line.rpartition(", ")[2] for line in said.layers if ": new, " in line}
+    assert causes == {"the time of its files changed"}
+
+
+def test_what_is_no_time_is_refused_before_anything_is_brought_here(project: Project) -> None:
     project.environ["SOURCE_DATE_EPOCH"] = "yesterday"
     with pytest.raises(UserError, match="which is no time"):
         project.build(project.router())
+    assert not (project.folder / "cache").exists()
+
+
+def test_what_cannot_be_read_or_written_is_told_apart(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        def read(*_: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(gathering, "read_set", read)
+
+    weights, stored = project.model / "model.safetensors", project.folder / "cache" / "weights" / "files" / "1"
+    said = []
+    for path in (weights, stored):
+        refuse(path)
+        with pytest.raises(UserError) as caught:
+            project.build(project.task())
+        said.append((caught.value.message, caught.value.exit_code))
+    assert said == [
+        (f"{weights} cannot be read: permission denied", ExitCode.FILE),
+        (f"{project.folder / 'cache'} cannot be written: permission denied", ExitCode.ENVIRONMENT),
+    ]
+    assert "MODEL_COMPOSE_CACHE" in (caught.value.hint or "")
 
 
 def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: Project) -> None:
