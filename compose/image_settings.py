@@ -52,7 +52,7 @@ def router_told(loaded: "Loaded") -> Told:
     secrets = {
         **({"auth_token": _token_variable(loaded)} if settings["auth_token"] else {}),
         **({"database.url": _variable(loaded, _DATABASE, "DATABASE_URL")} if "url" in settings["database"] else {}),
-        **{f"env.{name}": name for name in settings["env"] if is_secret_name(name)},
+        **{f"env.{name}": name for name, value in settings["env"].items() if value and is_secret_name(name)},
     }
     return _told(settings, secrets, loaded, "router")
 
@@ -88,7 +88,7 @@ def _token_variable(loaded: "Loaded") -> str:
 def _variable(loaded: "Loaded", place: Location, name: str) -> str:
     """The variable that the file takes a secret from; `MODEL_COMPOSE_` and `name` where it is written out, or made of
     several."""
-    node = node_at(loaded.root, place) or node_at(loaded.root, (*place, "url"))
+    node = node_at(loaded.root, (*place, "url")) or node_at(loaded.root, place)
     if isinstance(node, Scalar) and isinstance(node.value, str):
         expression = parse(node.value).whole
         if expression is not None and expression.source == "env":

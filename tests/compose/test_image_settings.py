@@ -73,6 +73,21 @@ def test_a_token_that_no_single_variable_holds_gets_one_of_ours(tmp_path: Path, 
     assert "sentinel" not in told.settings
 
 
+def test_an_empty_variable_is_no_secret(tmp_path: Path) -> None:
+    told = router_told(load(tmp_path, FILE, **{**ENVIRONMENT, "WEATHER_KEY": ""}))
+    assert "WEATHER_KEY" not in told.secrets
+    assert read_settings(told.settings, told.secrets)["env"]["WEATHER_KEY"] == ""
+
+
+@pytest.mark.parametrize(
+    "database", ["${env.DATABASE_SECRET}", '{driver: postgres, url: "${env.DATABASE_SECRET}"}'], ids=["short", "long"]
+)
+def test_a_database_is_reached_by_the_variable_that_the_file_names(tmp_path: Path, database: str) -> None:
+    text = f"controller: {{database: {database}}}\ncomponent: {{type: model, task: chat-completion, model: a/b}}"
+    told = router_told(load(tmp_path, text, DATABASE_SECRET="postgresql://me:password@host/db"))
+    assert told.secrets == {"DATABASE_SECRET": "postgresql://me:password@host/db"}
+
+
 @pytest.mark.parametrize(("written", "path"), [("sqlite", "runs.db"), ("sqlite:../over/there.db", "there.db")])
 def test_runs_are_kept_in_the_one_folder_that_outlives_a_container(tmp_path: Path, written: str, path: str) -> None:
     text = f"controller: {{database: '{written}'}}\ncomponent: {{type: model, task: chat-completion, model: a/b}}"
