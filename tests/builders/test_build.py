@@ -23,7 +23,7 @@ from builders.code import code_for
 from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.images.tar import Entry, File, Link, Tree, write_tar
-from builders.lock import Lock
+from builders.lock import Lock, LockedModel
 from builders.packages.layer import PackagesLayer
 from builders.packages.resolving import Package, Resolution
 from builders.packages.wanted import Wanted
@@ -132,8 +132,7 @@ class Project:
         options = BuildOptions(
             lock=self.folder / "model-compose.lock",
             environ=self.environ,
-            base=f"tar:{self.folder / 'base.tar'}",
-            **changes,
+            **{"base": f"tar:{self.folder / 'base.tar'}", **changes},
         )
         return build(specs, options, said), said
 
@@ -477,6 +476,30 @@ def test_two_commits_of_one_model_stand_in_the_lock_whatever_is_built_first(proj
         "tiny/one": "1" * 40,
         "tiny/one at v2": "2" * 40,
     }
+
+
+def test_a_base_in_the_project_is_the_same_wherever_the_project_lies(project: Project, tmp_path: Path) -> None:
+    project.build(project.router(), base="tar:base.tar")
+    moved = Project(tmp_path / "moved" / "project", project.model)
+    shutil.copy(project.folder / "model-compose.lock", moved.folder)
+    moved.build(moved.router(), base="tar:base.tar", locked=True)
+    lock = Lock.read(moved.folder / "model-compose.lock")
+    assert lock is not None
+    assert [name.partition(" for ")[0] for name in lock.bases] == ["tar:base.tar"]
+
+
+def test_what_another_build_wrote_into_the_lock_meanwhile_stays(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project.folder / "model-compose.lock"
+
+    def meanwhile(inputs: BentoInputs, target: Path) -> None:
+        path.write_text(Lock("0", models={"tiny/theirs": LockedModel("3" * 40, {})}).text)
+        make_bento_quickly(inputs, target)
+
+    monkeypatch.setattr(contents, "make_bento", meanwhile)
+    project.build(project.task())
+    assert list(Lock.parse(path.read_text()).models) == ["tiny/one", "tiny/theirs"]
 
 
 def test_what_the_lock_names_is_not_asked_for_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
