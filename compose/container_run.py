@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from compose.plan import Plan, Step
 from infra.control import RELEASE, Command, send
 from infra.docker.container import Container, project_name
 from infra.docker.engine import Engine, connect
-from infra.docker.executor import make_room, take_down
+from infra.docker.executor import make_room, require_ports, take_down
 from infra.docker.plan import Step as EngineStep
 from infra.docker.plan import reconcile
 from infra.docker.runtime import DockerRuntime
@@ -93,10 +93,13 @@ def _settings(container: Container, loaded: "Loaded") -> str:
     return json.dumps(read_settings(told.settings, told.secrets))
 
 
+def require_room(run: ContainerRun) -> None:
+    """Raises UserError for what would keep the containers from running, before anything is changed for them."""
+    require_ports(run.engine, run.project, run.steps, run.containers)
+
+
 def take_over(running: RunState) -> None:
     """Have the run of another `up` end without its containers. Raises UserError when it does not."""
-    if running.runtime != "docker":
-        return
     asyncio.run(send(Path(running.socket_directory), Command(RELEASE, ())))
     deadline = time.monotonic() + _RELEASE_S
     while running.supervisor.is_alive() and time.monotonic() < deadline:
@@ -104,25 +107,40 @@ def take_over(running: RunState) -> None:
 
 
 @contextlib.asynccontextmanager
-async def container_runtime(run: ContainerRun, folder: RunFolder) -> AsyncIterator[DockerRuntime]:
+async def container_runtime(run: ContainerRun, folder: RunFolder, console: Console) -> AsyncIterator[DockerRuntime]:
     """The runtime inside the block, once the engine has what its containers need.
 
     Where no container is left after it, neither are networks.
     """
     folder.containers.write_text(run.project + "\n", encoding="ascii")
+    making = asyncio.ensure_future(
+        asyncio.to_thread(make_room, run.engine, run.project, run.steps, run.containers),
+    )
     try:
-        await asyncio.to_thread(make_room, run.engine, run.project, run.steps, run.containers)
+        await asyncio.shield(making)
         wanted = {container.service: container for container in run.containers}
         running = {step.service: step.kept for step in run.steps if step.kept is not None}
         yield DockerRuntime(run.engine, run.project, wanted, running)
     finally:
+        await asyncio.gather(making, return_exceptions=True)  # its thread goes on also when nobody waits any more
         if not await asyncio.to_thread(run.engine.containers, run.project):
-            await asyncio.to_thread(run.engine.remove_networks, run.project)
+            _warn_of(await asyncio.to_thread(run.engine.remove_networks, run.project), console)
             folder.containers.unlink(missing_ok=True)
 
 
-def remove_containers(directory: Path, folder: RunFolder) -> tuple[str, ...]:
+def remove_containers(directory: Path, folder: RunFolder, console: Console) -> tuple[str, ...]:
     """Take down what a run has left in the engine; returns the services. Raises EngineError."""
-    services = take_down(connect(), project_name(directory))
+    project = folder.containers.read_text(encoding="ascii").strip() or project_name(directory)
+    with contextlib.closing(connect()) as engine:
+        gone = take_down(engine, project)
+    _warn_of(gone.networks, console)
     folder.containers.unlink(missing_ok=True)
-    return services
+    return gone.services
+
+
+def _warn_of(networks: Sequence[str], console: Console) -> None:
+    for network in networks:
+        console.warn(
+            f"the network {network} stays, because containers of somebody else are in it; once they are gone,"
+            f" `docker network rm {network}` removes it"
+        )

@@ -8,6 +8,7 @@ from builders.container import PORTS, STATE
 from compose.image_settings import host_name, page_told, router_told
 from compose.plan import drain_timeout_s, environment_of, start_timeout_s, stop_timeout_s
 from compose.spec import ModelComponentSpec
+from infra import net
 from infra.docker.container import Container
 from infra.resources import Resources
 from infra.unit import TcpAddress
@@ -59,7 +60,7 @@ def _router(loaded: "Loaded", image: str) -> Container:
         health_path=LIVE_PATH,
         networks=("front", "tasks"),
         environment={**environment_of(controller.runtime), **router_told(loaded).secrets},
-        published=_published(adapter.host, adapter.port),
+        published=net.resolved("router", TcpAddress(adapter.host, adapter.port)),
         volumes={STATE: RUNS_VOLUME} if controller.database.driver == "sqlite" else {},
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=drain_timeout_s(controller),
@@ -78,15 +79,10 @@ def _page(loaded: "Loaded", image: str) -> Container:
         health_path=LIVE_PATH,
         networks=("front",),
         environment={**environment_of(controller.runtime), **page_told(loaded).secrets},
-        published=_published(controller.webui.host, controller.webui.port),
+        published=net.resolved("page", TcpAddress(controller.webui.host, controller.webui.port)),
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=stop_timeout_s(controller.runtime),
     )
-
-
-def _published(host: str, port: int) -> TcpAddress:
-    """As an engine takes it, which knows addresses only."""
-    return TcpAddress("127.0.0.1" if host.lower() == "localhost" else host, port)
 
 
 def limits_of(component: ModelComponentSpec) -> Resources:

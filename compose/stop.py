@@ -51,7 +51,7 @@ def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...
     from compose.container_run import remove_containers
 
     console.status("removing containers")
-    services = remove_containers(selection.directory, selection.run_folder)
+    services = remove_containers(selection.directory, selection.run_folder, console)
     console.status("")
     return services
 

@@ -18,6 +18,7 @@ from compose.state import Selection, digests, memory_bytes, tool_version, warn_o
 from compose.stop import database_of, kept_sentence
 from infra import control
 from infra.docker.engine import connect
+from infra.docker.errors import EngineError
 from infra.errors import ExitCode, UserError
 from infra.net import get
 from infra.state import RunState, ServiceState, this_process
@@ -38,6 +39,9 @@ _SAMPLES: Final[dict[str, Any]] = {
     "object": {},
 }
 """Inputs of these types in the `run` line to copy; every other type takes a text."""
+_LEFT: Final = (
+    "containers are left; `model-compose up --runtime docker` takes them over, `model-compose down` removes them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     try:
         return _up(selection, wishes, console)
     except KeyboardInterrupt:  # before there was anything to stop; ending it so is how one ends it
+        if selection.run_folder.containers.exists():
+            console.say(_LEFT)
         return ExitCode.INTERRUPTED if wishes.detached else ExitCode.OK
 
 
@@ -73,14 +79,12 @@ def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
         if cleared:
             console.say("the last run was killed; what it left is cleared away")
         if folder.containers.exists():
-            from compose.container_run import remove_containers
-
-            remove_containers(selection.directory, folder)
+            _remove_containers(selection, console)
         try:
             plan = plan_for(loaded, folder, sockets, console)
             console.say(str(plan))
             state = _run_state(selection, loaded, plan, sockets, "process")
-            code = asyncio.run(_keep_up(selection, plan, contextlib.nullcontext(), state, wishes, console))
+            code, _ = asyncio.run(_keep_up(selection, plan, contextlib.nullcontext(), state, wishes, console))
             router = next(unit for unit in plan.units if unit.kind == "router")
             console.say(f"stopped{kept_sentence(database_of(router.settings))}")
             return code
@@ -88,29 +92,43 @@ def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
             folder.remove_state()
 
 
+def _remove_containers(selection: Selection, console: Console) -> None:
+    """Processes need no engine, so one that does not answer is only a reason to warn."""
+    from compose.container_run import remove_containers
+
+    try:
+        remove_containers(selection.directory, selection.run_folder, console)
+    except EngineError as error:
+        console.warn(f"containers of an earlier run may still be there: {error.message}")
+
+
 def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, console: Console) -> ExitCode:
     """Takes over what runs already, and changes of it only what the file has in another form."""
-    from compose.container_run import container_runtime, images_of, plan_containers, take_over
+    from compose.container_run import container_runtime, images_of, plan_containers, require_room, take_over
 
     folder = selection.run_folder
-    engine = connect()
-    images = images_of(loaded, engine, console)
-    if (running := folder.running()) is not None:
-        take_over(running)
-    with folder.hold() as cleared, socket_directory() as sockets:
-        if cleared:
-            console.say("the last run was killed; its containers are taken over")
-        try:
-            plan, run = plan_containers(loaded, images, engine)
-            console.say(str(plan))
-            state = _run_state(selection, loaded, plan, sockets, "docker")
-            runtime = container_runtime(run, folder)
-            code = asyncio.run(_keep_up(selection, plan, runtime, state, wishes, console))
-            console.say("another `up` has taken over" if folder.containers.exists() else "stopped")
-            return code
-        finally:
-            folder.remove_state()
-            engine.close()
+    if (running := folder.running()) is not None and running.runtime != "docker":
+        raise folder.already_running()
+    with contextlib.closing(connect()) as engine:
+        images = images_of(loaded, engine, console)
+        require_room(plan_containers(loaded, images, engine)[1])
+        if (running := folder.running()) is not None and running.runtime == "docker":
+            take_over(running)
+        with folder.hold() as cleared, socket_directory() as sockets:
+            if cleared:
+                console.say("the last run was killed; its containers are taken over")
+            try:
+                plan, run = plan_containers(loaded, images, engine)
+                console.say(str(plan))
+                state = _run_state(selection, loaded, plan, sockets, "docker")
+                runtime = container_runtime(run, folder, console)
+                code, released = asyncio.run(_keep_up(selection, plan, runtime, state, wishes, console))
+                console.say("another `up` has taken over" if released else "stopped")
+                if not released and folder.containers.exists():
+                    console.warn(_LEFT)
+                return code
+            finally:
+                folder.remove_state()
 
 
 def _run_state(selection: Selection, loaded: "Loaded", plan: "Plan", sockets: Path, runtime: "Runtime") -> RunState:
@@ -136,8 +154,8 @@ async def _keep_up(
     state: RunState,
     wishes: Wishes,
     console: Console,
-) -> ExitCode:
-    """entered: the runtime, or None for that of processes."""
+) -> tuple[ExitCode, bool]:
+    """Also says whether another run has the services now. entered: the runtime, or None for that of processes."""
     folder = selection.run_folder
     sockets = Path(state.socket_directory)
     async with (
@@ -145,22 +163,29 @@ async def _keep_up(
         serving(plan, folder, console, runtime=runtime, state=state, show_logs=not wishes.detached) as supervisor,
         control.listening(sockets, supervisor.carry_out),
     ):
-        code = await _started(supervisor, wishes, console)
-        stop = supervisor.stop_requests.orderly
-        if stop.is_set():
-            if not supervisor.released:
-                console.say("stopping")
-            return ExitCode.FAILED if wishes.detached else code
-        if not _is_useful(supervisor) or (code == ExitCode.TIMEOUT and not wishes.detached):
-            return code
-        if code != ExitCode.TIMEOUT:
-            await _show_table(supervisor, plan, selection, console)
-        if wishes.leave_terminal is not None:
-            wishes.leave_terminal(code)
-        await stop.wait()
+        code = await _until_stopped(supervisor, plan, selection, wishes, console)
+    return code, supervisor.released
+
+
+async def _until_stopped(
+    supervisor: Supervisor, plan: "Plan", selection: Selection, wishes: Wishes, console: Console
+) -> ExitCode:
+    code = await _started(supervisor, wishes, console)
+    stop = supervisor.stop_requests.orderly
+    if stop.is_set():
         if not supervisor.released:
-            console.say("stopping; Ctrl-C again hurries")
-        return supervisor.exit_code
+            console.say("stopping")
+        return ExitCode.FAILED if wishes.detached else code
+    if not _is_useful(supervisor) or (code == ExitCode.TIMEOUT and not wishes.detached):
+        return code
+    if code != ExitCode.TIMEOUT:
+        await _show_table(supervisor, plan, selection, console)
+    if wishes.leave_terminal is not None:
+        wishes.leave_terminal(code)
+    await stop.wait()
+    if not supervisor.released:
+        console.say("stopping; Ctrl-C again hurries")
+    return supervisor.exit_code
 
 
 async def _started(supervisor: Supervisor, wishes: Wishes, console: Console) -> ExitCode:

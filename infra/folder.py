@@ -71,7 +71,7 @@ class RunFolder:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise self._already_running() from None
+                raise self.already_running() from None
             yield self._clear_remains(locked=True)
 
     def _open_lock(self) -> BinaryIO:
@@ -135,7 +135,8 @@ class RunFolder:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.settings, ignore_errors=True)
 
-    def _already_running(self) -> UserError:
+    def already_running(self) -> UserError:
+        """What to say where nobody else may run."""
         try:
             state = self.running()
         except UserError:

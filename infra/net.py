@@ -44,6 +44,31 @@ def listen(service: str, address: Address) -> socket.socket:
         raise _refusal(service, address, error) from None
 
 
+def require_free(service: str, address: TcpAddress) -> None:
+    """For an address that somebody else is to bind. Raises UserError, naming the owner, when it is taken or not here.
+
+    What only we may not do, such as to bind a low port, is no reason.
+    """
+    try:
+        _listen_tcp(address).close()
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            raise _refusal(service, address, error) from None
+
+
+def resolved(service: str, address: TcpAddress) -> TcpAddress:
+    """The same with a number in place of a host's name, of version 4 where there is one.
+
+    Raises UserError for a name that nobody has.
+    """
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _refusal(service, address, error) from None
+    best = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return TcpAddress(str(best[4][0]), address.port)
+
+
 def _listen_unix(address: UnixAddress) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -31,7 +31,11 @@ Network = Literal["tasks", "front"]
 
 
 def project_name(folder: Path) -> str:
-    """What everything of the project in `folder` is called in an engine: a DNS label, another one for each folder."""
+    """What everything of the project in `folder` is called in an engine: a DNS label, another one for each folder.
+
+    It is the same by whatever path the folder is reached.
+    """
+    folder = folder.resolve()
     slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:24].rstrip("-") or "project"
     return f"{slug}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 

@@ -31,6 +31,7 @@ class Found:
     """A container that the engine has.
 
     digest: of what it was made from. created_s: when, in seconds of the clock of the engine's machine.
+    ports: that it publishes.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Found:
     digest: str
     running: bool
     created_s: float = 0.0
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ class Engine:
                 each["Labels"].get(DIGEST_LABEL, ""),
                 each["State"] == "running",
                 each["Created"],
+                tuple(port["PublicPort"] for port in each["Ports"] or () if "PublicPort" in port),
             )
             for each in listed
         ]
@@ -190,7 +193,7 @@ class Engine:
     def make_network(self, project: str, name: str, *, internal: bool) -> None:
         """Make it where it is absent; from an internal one nothing gets out."""
         with self._asking(f"make the network {name}"):
-            if not self._networks(project, name):
+            if name not in self._networks(project):
                 self.client.create_network(name, "bridge", internal=internal, labels={PROJECT_LABEL: project})
 
     def make_volume(self, project: str, name: str) -> None:
@@ -198,14 +201,27 @@ class Engine:
         with self._asking(f"make the volume {name}"):
             self.client.create_volume(name, labels={PROJECT_LABEL: project})
 
-    def remove_networks(self, project: str) -> None:
-        with self._asking("remove networks"):
-            for network in self._networks(project):
-                self.client.remove_network(network)
+    def remove_networks(self, project: str) -> tuple[str, ...]:
+        """Returns the names of those that stay, because containers of somebody else are in them."""
+        from docker.errors import APIError, NotFound
 
-    def _networks(self, project: str, name: str = "") -> list[str]:
+        used = []
+        with self._asking("remove networks"):
+            for name, network in self._networks(project).items():
+                try:
+                    self.client.remove_network(network)
+                except NotFound:
+                    pass
+                except APIError as error:
+                    if "active endpoints" not in str(error.explanation):
+                        raise
+                    used.append(name)
+        return tuple(used)
+
+    def _networks(self, project: str) -> dict[str, str]:
+        """The ids by the names."""
         listed = self.client.networks(filters={"label": f"{PROJECT_LABEL}={project}"})
-        return [each["Id"] for each in listed if name in ("", each["Name"])]
+        return {each["Name"]: each["Id"] for each in listed}
 
     def create(self, service: str, name: str, config: Mapping[str, Any]) -> str:
         """A container that does not run yet; its id."""

@@ -1,5 +1,6 @@
 """Sockets: bound once, private where they are files, and named clearly when they are taken."""
 
+import errno
 import os
 import socket
 import stat
@@ -9,7 +10,7 @@ import pytest
 
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
-from infra.net import address_text, bound_address, listen, make_socket_directory
+from infra.net import address_text, bound_address, listen, make_socket_directory, require_free, resolved
 from infra.processes import bind
 from infra.unit import TcpAddress, UnixAddress
 from tests.infra.rig import fake_unit
@@ -54,6 +55,34 @@ def test_a_host_that_is_not_ours_is_refused_in_one_sentence() -> None:
     with pytest.raises(UserError) as caught:
         listen("page", TcpAddress("203.0.113.7", 8081))
     assert caught.value.message == "page cannot listen on 203.0.113.7 port 8081: no such address on this machine"
+
+
+def test_an_address_that_another_binds_may_be_one_that_we_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    require_free("router", TcpAddress("127.0.0.1", 80))
+
+
+def test_an_address_that_another_binds_is_free_and_of_this_machine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="is taken by"):
+        require_free("router", TcpAddress("127.0.0.1", taken.getsockname()[1]))
+    with pytest.raises(UserError, match="no such address"):
+        require_free("router", TcpAddress("203.0.113.7", 8080))
+
+
+def test_a_host_becomes_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolved("router", TcpAddress("localhost", 80)) == TcpAddress("127.0.0.1", 80)
+    assert resolved("router", TcpAddress("::", 80)) == TcpAddress("::", 80)
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError) as caught:
+        resolved("router", TcpAddress("box.local", 80))
+    assert caught.value.message == "router cannot listen on box.local port 80: no such host"
 
 
 def test_a_socket_file_is_private_in_a_private_folder() -> None:

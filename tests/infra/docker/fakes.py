@@ -32,6 +32,7 @@ class Box:
     pid: int = 0
     health: str = "starting"
     addresses: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
     printed: list[bytes | EngineError] = field(default_factory=list)
 
 
@@ -43,6 +44,7 @@ class FakeEngine(Engine):
         self.boxes: dict[str, Box] = {}
         self.refusals: dict[str, list[EngineError]] = {}
         self.calls: list[tuple[str, str]] = []
+        self.used_networks: tuple[str, ...] = ()
         self._made = 0
 
     def _call(self, method: str, name: str) -> None:
@@ -64,9 +66,20 @@ class FakeEngine(Engine):
                 kind=box.labels[KIND_LABEL],
                 digest=box.labels[DIGEST_LABEL],
                 running=box.running,
+                ports=box.ports,
             )
             for id_, box in self.boxes.items()
         ]
+
+    def make_network(self, project: str, name: str, *, internal: bool) -> None:
+        self._call("make_network", name)
+
+    def make_volume(self, project: str, name: str) -> None:
+        self._call("make_volume", name)
+
+    def remove_networks(self, project: str) -> tuple[str, ...]:
+        self._call("remove_networks", project)
+        return self.used_networks
 
     def create(self, service: str, name: str, config: Mapping[str, Any]) -> str:
         if any(box.name == name for box in self.boxes.values()):
@@ -78,6 +91,13 @@ class FakeEngine(Engine):
     def start(self, service: str, container: str) -> None:
         self._call("start", self.boxes[container].name)
         self.boxes[container].running = True
+
+    def stop(self, service: str, container: str) -> None:
+        self._call("stop", self.boxes[container].name)
+        self.boxes[container].running = False
+
+    def close(self) -> None:
+        self._call("close", "")
 
     def state(self, container: str) -> State | None:
         self._call("state", container)

@@ -122,3 +122,10 @@ def test_a_project_is_called_like_its_folder_and_like_no_other(folder: str, slug
     name = project_name(Path(folder))
     assert name.rpartition("-")[0] == slug
     assert name != project_name(Path(folder) / ".." / "other" / Path(folder).name)
+
+
+def test_a_folder_has_one_name_by_whatever_path_it_is_reached(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    assert project_name(tmp_path / "link") == project_name(folder / ".." / "demo") == project_name(folder)

@@ -200,6 +200,22 @@ def test_a_signal_that_does_not_come_through_is_told(make_engine: Callable[[Answ
     engine.close()
 
 
+def test_a_network_that_somebody_else_uses_stays(make_engine: Callable[[Answers], dict[str, str]]) -> None:
+    listed = [{"Name": "demo-front", "Id": "f" * 64}, {"Name": "demo-tasks", "Id": "7" * 64}]
+    answers = {
+        **VERSION,
+        "/networks": (200, listed),
+        "f" * 64: (403, {"message": "error while removing network: network demo-front has active endpoints"}),
+        "7" * 64: (404, {"message": "network not found"}),
+    }
+    engine = connect(make_engine(answers))
+    assert engine.remove_networks("demo") == ("demo-front",)
+    answers["f" * 64] = (500, {"message": "no"})
+    with pytest.raises(EngineError):
+        engine.remove_networks("demo")
+    engine.close()
+
+
 @pytest.mark.parametrize(
     ("said", "passes"),
     [("address already in use", True), ('"/x" is already in use by container "y"', True), ("no space left on", False)],

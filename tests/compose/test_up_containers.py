@@ -1,0 +1,107 @@
+"""`up` where containers come in: what it refuses before it changes anything, and what it does without an engine."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import compose.container_run
+import compose.up
+from compose.output import Console
+from compose.plan import Plan
+from compose.state import Selection
+from compose.up import Wishes, up
+from infra.docker.errors import EngineError
+from infra.errors import ExitCode, UserError
+from infra.state import RunState, this_process
+from tests.infra.docker.fakes import FakeEngine
+
+pytestmark = pytest.mark.unit
+
+FILE = "component: {type: model, task: chat-completion, model: ./model}\n"
+Replace = Callable[[str, Any], None]
+
+
+@pytest.fixture
+def selection(tmp_path: Path) -> Selection:
+    (tmp_path / "model-compose.yml").write_text(FILE)
+    chosen = Selection((tmp_path / "model-compose.yml",))
+    chosen.run_folder.make()
+    return chosen
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(io.StringIO(), io.StringIO())
+
+
+def say_running(selection: Selection, runtime: Any) -> None:
+    RunState(
+        tool_version="1",
+        supervisor=this_process(),
+        started_at="2026-01-01T00:00:00+00:00",
+        spec_digest="",
+        files={},
+        api_url="",
+        page_url=None,
+        socket_directory=str(selection.directory / "sockets"),
+        stop_timeout_s=1,
+        runtime=runtime,
+    ).write(selection.run_folder.state)
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("it was asked for")
+
+
+def test_no_image_is_built_where_processes_run(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say_running(selection, "process")
+    monkeypatch.setattr(compose.up, "connect", refuse)
+    with pytest.raises(UserError, match="is already running since"):
+        up(selection, Wishes(runtime="docker"), console)
+
+
+def test_what_runs_is_not_taken_over_for_a_run_that_cannot_be(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say_running(selection, "docker")
+    engine = FakeEngine()
+    taken = UserError("port 1 of router is taken", exit_code=ExitCode.ENVIRONMENT)
+
+    def require_room(*_: object) -> None:
+        raise taken
+
+    monkeypatch.setattr(compose.up, "connect", lambda: engine)
+    monkeypatch.setattr(compose.container_run, "images_of", lambda *_: {})
+    monkeypatch.setattr(compose.container_run, "plan_containers", lambda *_: (Plan((), (), "", None, ""), None))
+    monkeypatch.setattr(compose.container_run, "require_room", require_room)
+    monkeypatch.setattr(compose.container_run, "take_over", refuse)
+    with pytest.raises(UserError) as caught:
+        up(selection, Wishes(runtime="docker"), console)
+    assert caught.value is taken
+    assert engine.calls == [("close", "")]
+
+
+def test_processes_run_without_the_engine_that_may_still_have_containers(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect() -> None:
+        raise EngineError("the Docker engine is not running", "start it", gone=True)
+
+    def plan_for(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    selection.run_folder.containers.write_text("demo-1\n")
+    monkeypatch.setattr(compose.container_run, "connect", connect)
+    monkeypatch.setattr(compose.up, "plan_for", plan_for)
+    assert up(selection, Wishes(), console) == ExitCode.OK
+    assert isinstance(console.err, io.StringIO)
+    assert console.err.getvalue() == (
+        "warning: containers of an earlier run may still be there: the Docker engine is not running\n"
+        "containers are left; `model-compose up --runtime docker` takes them over, `model-compose down` removes them\n"
+    )
+    assert selection.run_folder.containers.read_text() == "demo-1\n"
