@@ -18,6 +18,7 @@ from typing import Final
 from builders import bento_child
 from builders.code import Code
 from infra.errors import ExitCode, UserError
+from infra.process import end_with
 from services.service import service_name
 from services.settings import TaskSettings
 
@@ -33,6 +34,8 @@ from services.settings import TaskSettings
 service = make_service(TaskSettings.model_validate_json(Path(__file__).with_name("task.json").read_text()))
 '''
 
+_MOST_S: Final = 600.0
+"""What a build may take, which takes seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00+00:00"
 _CREATION_TIME = re.compile(r"^(\s*creation_time:).*$", re.MULTILINE)
 
@@ -72,16 +75,16 @@ def make_bento(inputs: BentoInputs, target: Path) -> None:
     """Make the Bento in the folder `target`, which does not exist yet. Raises UserError.
 
     BentoML copies whatever it finds beside the service and runs the service's module: so it is given a folder with
-    nothing else in it, a store of its own, and no secret.
+    nothing else in it, a store of its own, and no secret. All of it lies beside `target` meanwhile.
     """
-    with tempfile.TemporaryDirectory(prefix="model-compose-bento-") as scratch:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="bento-") as scratch:
         stage, home = Path(scratch, "stage"), Path(scratch, "home")
         home.mkdir()
         _stage(inputs, stage)
         made = _run(inputs, stage, home)
         _normalise(made)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(made, target)
+        made.rename(target)
 
 
 def _stage(inputs: BentoInputs, stage: Path) -> None:
@@ -113,23 +116,34 @@ def _run(inputs: BentoInputs, stage: Path, home: Path) -> Path:
         "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONUTF8": "1",
     }
-    ended = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-I", "-X", "utf8", bento_child.__file__, str(stage)],
-        input=json.dumps(options),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=environment,
-        cwd=home,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(  # noqa: S603 - our own script
+            [sys.executable, "-I", "-X", "utf8", bento_child.__file__, str(stage)],
+            input=json.dumps(options),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env=environment,
+            cwd=home,
+            check=False,
+            timeout=_MOST_S,
+            preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
+        )
+    except subprocess.TimeoutExpired:
+        raise _failed(
+            inputs, f"it took more than {_MOST_S:g} s", "build again when this machine is less busy"
+        ) from None
     if ended.returncode != 0:
-        raise UserError(
-            f"BentoML could not build {inputs.name}: its process ended with {ended.returncode}",
-            hint="`python -m pip check` tells whether the packages that are installed here fit each other",
-            exit_code=ExitCode.FAILED,
+        raise _failed(
+            inputs,
+            f"its process ended with {ended.returncode}",
+            "`python -m pip check` tells whether the packages that are installed here fit each other",
         )
     return Path(ended.stdout.splitlines()[-1])
+
+
+def _failed(inputs: BentoInputs, why: str, hint: str) -> UserError:
+    return UserError(f"BentoML could not build {inputs.name}: {why}", hint=hint, exit_code=ExitCode.FAILED)
 
 
 def _patterns(code: Code) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from builders.packages.resolving import Package, Resolution
 from builders.packages.wanted import Wanted
 from infra.errors import ExitCode, UserError
+from infra.files import not_readable
 
 LOCK_FILE: Final = "model-compose.lock"
 
@@ -47,11 +48,13 @@ class Lock:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """None where there is no such file. Raises UserError (exit 3) for one that we did not write."""
+        """None where there is no such file. Raises UserError (exit 3) for one that is not readable or not ours."""
         try:
             return cls.parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise not_readable(path, error) from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UserError(
                 f"{path} cannot be read: it was edited, or another version of model-compose wrote it",

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from builders.hub_errors import disk_explained
 from builders.images.compressing import Compression
 from builders.images.layout import Image
 from builders.images.reference import DOCKER_HUB, Reference
 from builders.images.registry import Pushed, Pusher, compressed
 from builders.images.repository import Registry
+from builders.images.space import store_explained
 from builders.images.store import BlobStore
 from builders.spec import stored_name
 from compose.build_report import bar
@@ -67,7 +67,7 @@ def push(
         image = built
         if compression is not Compression.NONE:
             counter.say(f"compressing {target.name}")
-            with disk_explained(store.root):
+            with store_explained(store.root.parent):
                 image = compressed(built, store, compression)
         counter.begin(target.name, image)
         pushed.append(pusher.push(image, target.repository, tag))

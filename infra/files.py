@@ -30,6 +30,15 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
+def not_readable(path: Path, error: OSError) -> UserError:
+    """What a person is told whose `path` is needed."""
+    return UserError(
+        f"{path} cannot be read: {os.strerror(error.errno or 0).lower()}",
+        hint="change its permissions",
+        exit_code=ExitCode.FILE,
+    )
+
+
 def not_writable(path: Path, error: OSError) -> UserError:
     """What a person is told who wanted `path` written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -93,7 +93,7 @@ class Child:
                 cwd=directory,
                 pass_fds=(parent.reading_end, *descriptors),
                 process_group=0,
-                preexec_fn=_end_with(os.getpid()) if sys.platform == "linux" else None,
+                preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
             )
         except BaseException:
             os.close(reading_end)
@@ -156,9 +156,10 @@ class Children:
         self._parent.close()
 
 
-def _end_with(parent: int) -> Callable[[], None]:
-    """For a child that has not begun yet: end with its parent from the first moment on.
+def end_with(parent: int) -> Callable[[], None]:
+    """For a child on Linux that has not begun yet, as its `preexec_fn`: end with its parent from the first moment on.
 
+    parent: its process id. The system takes the end of the thread that started the child for that of the parent.
     Children tie themselves to us too, but only once their interpreter is up, which takes seconds on a busy machine.
     Between fork and exec nothing may need a lock that another thread held, so all is looked up before.
     """

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.errors import ExitCode, UserError
+from infra.files import not_readable
 
 _SPARE_BYTES = 64 << 20
 """Left free whatever happens, so that others can go on."""
@@ -45,7 +46,6 @@ def store_explained(root: Path) -> Iterator[None]:
 def _explained(error: OSError, root: Path) -> UserError | None:
     if error.errno is None:
         return None
-    reason = os.strerror(error.errno).lower()
     place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(
@@ -55,11 +55,11 @@ def _explained(error: OSError, root: Path) -> UserError | None:
         )
     if place.absolute().is_relative_to(root):
         return UserError(
-            f"{root} cannot be written: {reason}",
+            f"{root} cannot be written: {os.strerror(error.errno).lower()}",
             hint="change its permissions, or set MODEL_COMPOSE_CACHE to a folder of yours",
             exit_code=ExitCode.ENVIRONMENT,
         )
-    return UserError(f"{place} cannot be read: {reason}", hint="change its permissions", exit_code=ExitCode.FILE)
+    return not_readable(place, error)
 
 
 def readable(size_bytes: int) -> str:

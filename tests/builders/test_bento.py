@@ -1,7 +1,10 @@
 """A task's Bento is BentoML's own, whole, the same wherever it is built, and holds nothing that lay about."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import yaml
 
 from builders.bento import BentoInputs, make_bento
 from builders.code import Code, code_for
+from infra.errors import UserError
 from services.settings import TaskSettings
 
 pytestmark = pytest.mark.server
@@ -120,3 +124,51 @@ def test_what_lies_beside_our_code_stays_where_it_is(tmp_path: Path) -> None:
     found = code_for("task", tmp_path / "ours")
     assert list(found.files) == list(code_for("task").files)
     assert found.digest == code_for("task").digest
+
+
+HANGS = """
+import sys, time
+
+with open({fifo!r}, "w") as fifo:
+    fifo.write("begun")
+    fifo.flush()
+    time.sleep(600)
+"""
+MAKES = """
+import sys
+from pathlib import Path
+from builders import bento, bento_child
+from tests.builders.test_bento import inputs
+
+bento_child.__file__ = sys.argv[1]
+bento.make_bento(inputs(), Path(sys.argv[2]))
+"""
+
+
+def hanging(folder: Path) -> tuple[Path, Path]:
+    """A stand-in for the process that builds, and a pipe that it holds open as long as it lives."""
+    fifo, script = folder / "fifo", folder / "hangs.py"
+    os.mkfifo(fifo)
+    script.write_text(HANGS.format(fifo=str(fifo)))
+    return fifo, script
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no child of its parent's death")
+def test_its_process_ends_with_us(tmp_path: Path) -> None:
+    fifo, script = hanging(tmp_path)
+    with (
+        subprocess.Popen([sys.executable, "-c", MAKES, script, tmp_path / "made"]) as parent,
+        fifo.open() as held,
+    ):
+        assert held.read(5) == "begun"
+        parent.kill()
+        assert held.read() == ""
+
+
+def test_a_build_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, script = hanging(tmp_path)
+    monkeypatch.setattr("builders.bento_child.__file__", str(script))
+    monkeypatch.setattr("builders.bento._MOST_S", 0.1)
+    with pytest.raises(UserError, match=r"^BentoML could not build task-chat: it took more than 0\.1 s$"):
+        make_bento(inputs(), tmp_path / "made" / "bento")
+    assert list((tmp_path / "made").iterdir()) == []

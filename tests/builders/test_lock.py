@@ -180,3 +180,12 @@ def test_locked_refuses_and_names_the_first_differences(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"--locked needs model-compose\.lock, and there is none in "):
         check_locked(path, None, LOCK)
+
+
+def test_a_lock_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        Lock.read(tmp_path)
+    assert (caught.value.message, caught.value.exit_code) == (
+        f"{tmp_path} cannot be read: is a directory",
+        ExitCode.FILE,
+    )
