@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from builders.causes import History, cause
+from builders.causes import History, Recipe, cause
 from builders.code import tool_version
 from builders.container import image_config, image_labels
 from builders.contents import Content, own_of
+from builders.counter import Counter
 from builders.gathering import Gathering, Ingredients
-from builders.images.layout import Image
+from builders.images.layout import Image, Layer
 from builders.images.space import store_explained
 from builders.images.store import BlobStore
+from builders.images.tar import Tree, content_size
 from builders.packages.layer import PackagesLayer
 from builders.scratch import scratch_folder
 from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
@@ -40,7 +42,7 @@ def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener)
     with store_explained(store.root.parent), scratch_folder(store.root.parent / "work") as scratch:
         gathering = Gathering(store, options, listener)
         gathered = gathering.gather(specs)
-        assembly = _Assembly(store, options, listener, scratch, mtime)
+        assembly = _Assembly(store, options, listener, scratch, mtime, gathering.brought)
         images = [assembly.image(spec, each) for spec, each in zip(specs, gathered, strict=True)]
         gathering.keep(gathered)
         for built in images:
@@ -62,15 +64,24 @@ def _epoch_s(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
+Recipes = Mapping[str, Mapping[str, str]]
+"""The parts of each layer by its purpose."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Assembly:
-    """Makes images in a store. scratch: a folder to work in. mtime: of every file, in seconds since 1970."""
+    """Makes images in a store.
+
+    scratch: a folder to work in. mtime: of every file, in seconds since 1970. brought: the layers of the base that are
+    new here, until an image has them.
+    """
 
     store: BlobStore
     options: BuildOptions
     listener: Listener
     scratch: Path
     mtime: int
+    brought: set[str]
 
     def image(self, spec: BuildSpec, ingredients: Ingredients) -> Built:
         """Have all its layers in the store."""
@@ -79,7 +90,8 @@ class _Assembly:
         last = self.history.last(remembered)
         own = own_of(spec, ingredients, self.mtime)
         contents = [content.dated(self.mtime) for content in (self._packages(ingredients), *own.contents)]
-        layers = [BuiltLayer(layer, True, "the base image") for layer in ingredients.base.layers]
+        base = Recipe("base", {"the base image": ingredients.base.digest})
+        layers = [self._base_layer(spec, layer, base, last) for layer in ingredients.base.layers]
         layers += [self._layer(spec, content, last) for content in contents]
         labels = image_labels(
             spec.name, ingredients.base, kind=spec.kind, settings=own.settings, tool=tool_version(), task=own.facts
@@ -87,7 +99,7 @@ class _Assembly:
         created = datetime.fromtimestamp(self.mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.mtime else None
         config = image_config(spec.kind, ingredients.base, self.options.platform, labels, created)
         image = Image.of(config, [built.layer for built in layers])
-        self.history.keep(remembered, [content.recipe for content in contents])
+        self.history.keep(remembered, [base, *(content.recipe for content in contents)])
         return Built(spec, reference, image, tuple(layers))
 
     @property
@@ -100,11 +112,26 @@ class _Assembly:
             self.listener.step("", layer.notice)
         return Content(layer.recipe, lambda at: layer.make(at, self.options.sources, self.options.environ))
 
-    def _layer(self, spec: BuildSpec, content: Content, last: Mapping[str, Mapping[str, str]]) -> BuiltLayer:
+    def _base_layer(self, spec: BuildSpec, layer: Layer, recipe: Recipe, last: Recipes) -> BuiltLayer:
+        reused = layer.digest not in self.brought
+        self.brought.discard(layer.digest)
+        built = BuiltLayer(layer, reused, cause(recipe, last, reused=reused))
+        self.listener.layer(spec.name, built)
+        return built
+
+    def _layer(self, spec: BuildSpec, content: Content, last: Recipes) -> BuiltLayer:
         recipe = content.recipe
-        self.listener.step(spec.name, f"making the layer of {recipe.purpose}")
+        counter = Counter(self.listener, spec.name, f"making the layer of {recipe.purpose}")
         at = self.scratch / recipe.key.removeprefix("sha256:")
-        layer, reused = self.store.layer(recipe.key, lambda: content.make(at), purpose=recipe.purpose, mtime=self.mtime)
+
+        def make() -> Tree:
+            tree = content.make(at)
+            counter.expect(content_size(tree))
+            return tree
+
+        layer, reused = self.store.layer(
+            recipe.key, make, purpose=recipe.purpose, mtime=self.mtime, advance=counter.add
+        )
         shutil.rmtree(at, ignore_errors=True)
         built = BuiltLayer(layer, reused, cause(recipe, last, reused=reused))
         self.listener.layer(spec.name, built)

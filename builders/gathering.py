@@ -8,6 +8,7 @@ from pathlib import Path
 from builders.baking import WeightsSet, read_set, set_bytes
 from builders.base_python import python_of
 from builders.code import tool_version
+from builders.counter import Counter
 from builders.file_store import FileStore
 from builders.images.base import find_base, is_remote, located
 from builders.images.blobs import alone_in
@@ -39,7 +40,7 @@ class Ingredients:
 
 
 class Gathering:
-    """One build's."""
+    """One build's. brought: the digests of the layers of the base that were not here before."""
 
     def __init__(self, store: BlobStore, options: BuildOptions, listener: Listener) -> None:
         self._store = store
@@ -47,6 +48,7 @@ class Gathering:
         self._listener = listener
         self._files = FileStore(store.root.parent / "weights")
         self._lock = Lock.read(options.lock)
+        self.brought: set[str] = set()
 
     def gather(self, specs: Sequence[BuildSpec]) -> list[Ingredients]:
         """For each image, in order; the lock is checked. Raises UserError as `builders.build.build` does.
@@ -109,7 +111,7 @@ class Gathering:
             return ingredients
         name = ingredients.model
         prepare(spec.model, name, lambda stage, done: self._listener.step(spec.name, f"{stage} {name}", done))
-        counter = _Counter(self._listener, spec.name, f"reading {name}", set_bytes(spec.model.path, name))
+        counter = Counter(self._listener, spec.name, f"reading {name}", set_bytes(spec.model.path, name))
         weights = read_set(spec.model.path, name, self._files, counter.add)
         locked = LockedModel(spec.model.revision, {path: file.sha256 for path, file in weights.files})
         return replace(ingredients, locked=locked, weights=weights)
@@ -117,15 +119,20 @@ class Gathering:
     def _base(self) -> BaseImage:
         """The one that the lock names, or for one of this machine, which costs no network, what it is now."""
         options = self._options
-        self._listener.step("", f"looking for the base image {options.base}")
+        counter = Counter(self._listener, "", f"looking for the base image {options.base}")
+        before = self._store.digests()
         pinned = self._lock.bases.get(base_name(options.base, options.platform)) if self._lock else None
-        return find_base(
+        base = find_base(
             located(options.base, options.project),
             self._store,
             platform=options.platform,
             environ=options.environ,
             pinned=pinned if is_remote(options.base) else None,
+            advance=counter.add,
+            expect=counter.expect,
         )
+        self.brought = {layer.digest for layer in base.layers} - before
+        return base
 
     def _resolution(self, wanted: Wanted) -> Resolution:
         known = self._lock.resolution(wanted) if self._lock else None
@@ -133,20 +140,6 @@ class Gathering:
             return known
         self._listener.step("", f"choosing the packages of {packages_name(wanted)}")
         return resolve_packages(wanted, self._options.sources, self._options.environ)
-
-
-class _Counter:
-    """Tells a listener how many of so many bytes are done."""
-
-    def __init__(self, listener: Listener, image: str, what: str, total_bytes: int) -> None:
-        self._listener, self._image, self._what = listener, image, what
-        self._total_bytes = max(total_bytes, 1)
-        self._bytes = 0
-        self.add(0)
-
-    def add(self, count: int) -> None:
-        self._bytes += count
-        self._listener.step(self._image, self._what, min(max(self._bytes / self._total_bytes, 0.0), 1.0))
 
 
 def _write(path: Path, text: str) -> None:

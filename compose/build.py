@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.build import build as build_images
+from builders.counter import Counter
 from builders.images.base import seen_from
 from builders.images.layout import Platform
 from builders.images.outputs import Output, write_archive, write_layout
@@ -66,8 +67,9 @@ def build(selection: Selection, wishes: Wishes, console: Console) -> None:
                 raise
     if output is not None and output.place is not None:
         write = write_layout if output.kind == "oci" else write_archive
-        report.step("", f"writing {output.place}")
-        write({built.reference: built.image for built in images}, store, output.place)
+        sizes = {layer.digest: layer.size for built in images for layer in built.image.layers}
+        counter = Counter(report, "", f"writing {output.place}", sum(sizes.values()))
+        write({built.reference: built.image for built in images}, store, output.place, counter.add)
     report.finish(images)
 
 

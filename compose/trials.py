@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builders.counter import Counter
 from builders.images.layout import Image
 from builders.images.outputs import load
 from builders.images.store import BlobStore
@@ -46,7 +47,7 @@ class Proofs:
 def give(engine: "Engine", images: Sequence[Built], store: BlobStore, report: BuildReport) -> None:
     """Have the images in the engine under their references; only what it lacks is sent. Raises UserError."""
     for built in images:
-        counter = _Counter(report, built)
+        counter = Counter(report, built.spec.name, "giving it to Docker", built.image.size)
         load(built.reference, built.image, store, engine, counter.add)
 
 
@@ -76,16 +77,3 @@ def withdraw(images: Sequence[Built], project: Path, store: BlobStore, engine: "
         store.forget_image(stored_name(project, built.reference))
         with contextlib.suppress(EngineError):  # the build tells what went wrong before
             engine.untag_image(built.reference)
-
-
-@dataclass
-class _Counter:
-    """Counts the bytes that an engine was sent of an image."""
-
-    report: BuildReport
-    built: Built
-    sent: int = 0
-
-    def add(self, count: int) -> None:
-        self.sent += count
-        self.report.step(self.built.spec.name, "giving it to Docker", min(1.0, self.sent / self.built.image.size))

@@ -32,6 +32,7 @@ def find_base(
     environ: Mapping[str, str],
     pinned: str | None = None,
     advance: Advance = ignore,
+    expect: Advance = ignore,
 ) -> BaseImage:
     """The base image of that reference, its layers in the store.
 
@@ -40,6 +41,7 @@ def find_base(
     layout or a root.
     pinned: the digest that an earlier build found by this reference. Where the store has that base, nobody is asked; a
     registry is asked for exactly that; anything else is read anew, and the caller compares.
+    advance, expect: are told of bytes that came from a registry, from any thread, and before of how many will come.
 
     Raises UserError: exit 3 for what is no image to build on, 4 for what cannot be reached, both naming --base.
     """
@@ -59,7 +61,7 @@ def find_base(
             case "tar":
                 return read_root(reference, _existing(place), store, platform)
             case _:
-                return _from_registry(reference, store, platform, environ, pinned, advance)
+                return _from_registry(reference, store, platform, environ, pinned, advance, expect)
 
 
 def is_remote(reference: str) -> bool:
@@ -130,12 +132,13 @@ def _from_registry(
     environ: Mapping[str, str],
     pinned: str | None,
     advance: Advance,
+    expect: Advance,
 ) -> BaseImage:
     from builders.images.registry import pull
 
     named = Reference.parse(reference)
     with _remedied():
-        base = pull(named.pinned(pinned) if pinned else named, store, platform, environ, advance)
+        base = pull(named.pinned(pinned) if pinned else named, store, platform, environ, advance, expect)
     return replace(base, reference=reference)
 
 

@@ -123,11 +123,17 @@ def _largest_first(blobs: Iterable[Descriptor]) -> list[Descriptor]:
 
 
 def pull(
-    reference: Reference, store: BlobStore, platform: Platform, environ: Mapping[str, str], advance: Advance = ignore
+    reference: Reference,
+    store: BlobStore,
+    platform: Platform,
+    environ: Mapping[str, str],
+    advance: Advance = ignore,
+    expect: Advance = ignore,
 ) -> BaseImage:
     """Have a base image's layers in the store, each with the content that its digest says.
 
-    A reference by a digest that is here already needs no network. Raises NotAnImageError, UserError (exit 4), and
+    A reference by a digest that is here already needs no network. advance: is told of bytes that came, from any
+    thread; expect: once before, of how many are missing. Raises NotAnImageError, UserError (exit 4), and
     OSError of the disk.
     """
     if reference.digest and (known := store.base(key_of(reference.digest, platform))) is not None:
@@ -141,7 +147,9 @@ def pull(
                 reference, manifest, store, platform, crew
             )
             missing = {layer.descriptor for layer in base.layers if not store.has(layer.digest, layer.size)}
-            check_space(store.root, sum(blob.size for blob in missing))
+            missing_bytes = sum(blob.size for blob in missing)
+            check_space(store.root, missing_bytes)
+            expect(missing_bytes)
             work = [crew.submit(partial(_fetch, blob, store, advance)) for blob in _largest_first(missing)]
             for done in as_completed(work):
                 done.result()

@@ -165,6 +165,10 @@ class BlobStore:
             return False
         return size in (None, found)
 
+    def digests(self) -> set[str]:
+        """Of all blobs that are files here."""
+        return {f"sha256:{path.name}" for path in (self.root / "blobs" / "sha256").glob("*")}
+
     def size(self, digest: str) -> int:
         """In bytes; raises FileNotFoundError."""
         path = self.path(digest)

@@ -154,6 +154,7 @@ def test_a_task_image_from_base_to_settings(project: Project, monkeypatch: pytes
     monkeypatch.setattr(contents, "make_bento", make_bento)
     (image,), said = project.build(project.task())
     assert said.layers == [
+        "task-writer: base: new, not built before",
         "task-writer: Python packages: new, not built before",
         "task-writer: weights: model.safetensors: new, not built before",
         "task-writer: the small files of the model: new, not built before",
@@ -214,6 +215,7 @@ def test_a_task_images_config(project: Project) -> None:
 def test_the_router_has_neither_the_engine_nor_the_tasks(project: Project) -> None:
     (image,), said = project.build(project.router())
     assert said.layers == [
+        "router: base: new, not built before",
         "router: Python packages: new, not built before",
         "router: our code: new, not built before",
         "router: the bill of materials: new, not built before",
@@ -223,6 +225,31 @@ def test_the_router_has_neither_the_engine_nor_the_tasks(project: Project) -> No
     names = {member.name for member, _ in members(project.store, image.image)}
     assert "opt/model-compose/code/services/router/app.py" in names
     assert not [name for name in names if "services/engine" in name or "services/tasks" in name]
+
+
+def test_another_base_is_a_reason_of_its_own(project: Project) -> None:
+    project.build(project.router())
+    base = _Buffer()
+    write_tar({**BASE, "etc/motd": File(b"hello")}, base)
+    (project.folder / "base.tar").write_bytes(base.getvalue())
+    _, said = project.build(project.router())
+    assert said.layers[:2] == [
+        "router: base: new, the base image changed",
+        "router: Python packages: reused, nothing in it has changed",
+    ]
+
+
+def test_a_large_layer_tells_how_far_it_is(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builders.counter._BETWEEN_S", 0.0)
+    told: list[float | None] = []
+
+    def step(self: Said, image: str, what: str, progress: float | None = None) -> None:
+        if what == "making the layer of weights: model.safetensors":
+            told.append(progress)
+
+    monkeypatch.setattr(Said, "step", step)
+    project.build(project.task())
+    assert (told[0], told[1], told[-1]) == (None, 0.0, 1.0)
 
 
 def test_a_second_build_writes_nothing_and_asks_nobody(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +279,8 @@ def test_another_folder_user_and_umask_give_the_same_digest(
 def test_two_tasks_over_one_model_share_everything_but_what_is_their_own(project: Project) -> None:
     (writer, reader), said = project.build(project.task(), project.task("reader"))
     assert [first.layer for first in writer.layers[:-2]] == [second.layer for second in reader.layers[:-2]]
-    assert said.layers[6:] == [
+    assert said.layers[7:] == [
+        "task-reader: base: reused, another image has it",
         "task-reader: Python packages: reused, another image has it",
         "task-reader: weights: model.safetensors: reused, another image has it",
         "task-reader: the small files of the model: reused, another image has it",
@@ -292,7 +320,8 @@ def test_a_line_of_our_code_leaves_weights_and_packages_alone(
     (ours / "services" / "errors.py").write_text((ours / "services" / "errors.py").read_text() + "\n# more\n")
     monkeypatch.setattr("builders.contents.code_for", lambda kind: code_for(kind, ours))
     (after,), said = project.build(project.task())
-    assert said.layers[:6] == [
+    assert said.layers[:7] == [
+        "task-writer: base: reused, nothing in it has changed",
         "task-writer: Python packages: reused, nothing in it has changed",
         "task-writer: weights: model.safetensors: reused, nothing in it has changed",
         "task-writer: the small files of the model: reused, nothing in it has changed",
@@ -359,7 +388,7 @@ def test_a_build_that_is_ended_leaves_no_image_and_goes_on_where_it_was(
     assert project.image("demo/task-writer:latest") is None
     assert not list((project.folder / "cache" / "work").glob("*/"))
     _, said = project.build(project.task())
-    assert [line.rpartition(": ")[2].partition(",")[0] for line in said.layers[:6]] == ["reused"] * 5 + ["new"]
+    assert [line.rpartition(": ")[2].partition(",")[0] for line in said.layers[:7]] == ["reused"] * 6 + ["new"]
 
 
 def test_images_get_their_names_together_once_the_lock_is_written(

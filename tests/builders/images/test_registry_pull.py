@@ -47,6 +47,7 @@ class Served:
         self.blobs = registry.blobs.setdefault("library/base", {})
         self.manifests = registry.manifests.setdefault("library/base", {})
         self.moved: list[int] = []
+        self.expected: list[int] = []
 
     def put_image(self, tag: str, platform: Platform = AMD64, media_type: str = MediaType.MANIFEST) -> Image:
         """An image of two layers for the platform."""
@@ -71,7 +72,7 @@ class Served:
 
     def pull(self, what: str, environ: Mapping[str, str], platform: Platform = AMD64) -> Any:
         reference = Reference.parse(f"{self.registry.name}/library/base{what}")
-        return pull(reference, self.store, platform, environ, self.moved.append)
+        return pull(reference, self.store, platform, environ, self.moved.append, self.expected.append)
 
 
 def _file(text: str) -> Tree:
@@ -92,6 +93,8 @@ def test_a_base_comes_whole(tmp_path: Path, nobody: Mapping[str, str], media_typ
         for layer in base.layers:
             assert served.store.read(layer.digest) == served.blobs[layer.digest]
         assert sum(served.moved) == sum(layer.size for layer in image.layers)
+        served.pull(":3", nobody)
+        assert served.expected == [sum(served.moved), 0]
 
 
 @pytest.mark.parametrize("media_type", [MediaType.INDEX, DOCKER_LIST])
