@@ -40,10 +40,6 @@ class WeightsSet:
         """Where an image has it."""
         return f"{MODELS}/{self.digest}"
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(file.size for _, file in self.files)
-
 
 @dataclass(frozen=True, slots=True)
 class Packed:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from builders.images.space import readable
 from infra.errors import ExitCode, UserError
 
 RETRY_DELAYS_S = (0.5, 1.5)
@@ -183,7 +184,7 @@ def no_space(folder: Path, needed_bytes: int | None = None, free_bytes: int | No
     """The disk that `folder` is on is too small."""
     figures = ""
     if needed_bytes is not None and free_bytes is not None:
-        figures = f": {_readable(needed_bytes)} are needed and {_readable(free_bytes)} are free"
+        figures = f": {readable(needed_bytes)} are needed and {readable(free_bytes)} are free"
     return _problem(
         f"not enough space in {folder}{figures}", "free some, or set HF_HOME and XDG_CACHE_HOME to a larger disk"
     )
@@ -195,15 +196,6 @@ def wrong_content(repository: str, name: str) -> UserError:
         f"{name} of {repository} came with wrong content twice (its checksum differs); it was thrown away",
         "repeat the command; if it stays so, a proxy or a mirror in between changes the data",
     )
-
-
-def _readable(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _problem(message: str, hint: str) -> UserError:

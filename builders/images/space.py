@@ -65,8 +65,8 @@ def _explained(error: OSError, root: Path) -> UserError | None:
 def readable(size_bytes: int) -> str:
     """A size for people: three digits and a unit."""
     size = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
+    for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:.3g} GB"
+    return f"{size:.1f} TB"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from builders.causes import Recipe
+from builders.code import ImageKind
 from builders.container import PACKAGES
+from builders.images.space import check_space
 from builders.images.tar import File, Tree, folder_tree
 from builders.packages import compiling, pruning
 from builders.packages.installing import install
@@ -18,6 +20,10 @@ from builders.packages.sources import Sources
 from builders.packages.wanted import Wanted
 
 PURPOSE: Final = "Python packages"
+
+_BYTES: Final[Mapping[ImageKind, int]] = {"task": 750_000_000, "router": 50_000_000, "page": 200_000_000}
+_CUDA_BYTES: Final = 4_000_000_000
+"""What a layer takes at least; exact sizes are known only once everything has been fetched."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,10 @@ class PackagesLayer:
 
     def make(self, folder: Path, sources: Sources, environ: Mapping[str, str]) -> Tree:
         """Install, prune and compile in `folder`, which does not exist yet. The tree refers to its files; whoever made
-        it removes it. On the disk of uv's cache it costs little. Raises UserError: exit 4.
+        it removes it. On the disk of uv's cache it costs little. Raises UserError: exit 4, before anything is fetched
+        where the disk has no room for such a layer.
         """
+        check_space(folder.parent, _CUDA_BYTES if self.wanted.torch == "cuda" else _BYTES[self.wanted.kind])
         folder.parent.mkdir(parents=True, exist_ok=True)
         install(self.resolution, self.wanted, folder, sources, environ)
         pruning.prune(folder)

@@ -4,9 +4,11 @@ import importlib.util
 import marshal
 import os
 import platform
+import shutil
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,3 +167,18 @@ def test_packages_that_cannot_be_imported_are_refused(
     assert caught.value.message == (
         "the packages of the image cannot be imported: ModuleNotFoundError: No module named 'slug'"
     )
+
+
+def test_a_disk_without_room_is_named_before_anything_is_fetched(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000_000))
+    monkeypatch.setattr("builders.packages.layer.install", lambda *_: pytest.fail("fetched"))
+    for wanted, size in (
+        (Wanted("task", "3.11", Platform()), "750 MB"),
+        (Wanted("task", "3.11", Platform(), gpu=True), "4 GB"),
+        (Wanted("page", "3.11", Platform()), "200 MB"),
+    ):
+        layer = PackagesLayer(wanted, Resolution(wanted.digest, ()), None)
+        with pytest.raises(UserError, match=f"{size} are needed and 200 MB are free"):
+            layer.make(tmp_path / "work" / "1", Sources(), environ)
