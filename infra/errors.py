@@ -24,3 +24,11 @@ class UserError(Exception):
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+
+
+class PassingError(UserError):
+    """What may be over the next time."""
+
+    @classmethod
+    def of(cls, error: UserError) -> "PassingError":
+        return cls(error.message, hint=error.hint, exit_code=error.exit_code)

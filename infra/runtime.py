@@ -39,7 +39,7 @@ class Place(Protocol):
     def address(self) -> Address: ...
 
     async def start(self, on_line: OnLine) -> Running:
-        """A new life. Raises OSError when it may work the next time, UserError when it will not."""
+        """A new life. Raises OSError or PassingError when it may work the next time, UserError when it will not."""
 
     async def until_ready(self, path: str, advance: Advance) -> None:
         """Until the unit says that it is ready."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from infra import net
-from infra.errors import ExitCode, UserError
+from infra.errors import ExitCode, PassingError, UserError
 from infra.failure import HOPELESS, Failure, ended, ending, too_slow
 from infra.folder import RunFolder
 from infra.process import Children, python_command
@@ -74,6 +74,7 @@ class Service:
         self._ever_ready = False
         self._timed_out = False
         self._hung = False
+        self._refusal: Failure | None = None
         self._running: Running | None = None
         self._restarts = 0
         self._progress = Progress()
@@ -175,7 +176,7 @@ class Service:
                 return
             delay_s = policy.after_crash(time.monotonic(), was_ready=self.was_ready)
             if delay_s is None:
-                self._fail(Failure(f"{failure.message}, {CRASH_LIMIT} times in a row", failure.hint))
+                self._fail(replace(failure, message=f"{failure.message}, {CRASH_LIMIT} times in a row"))
                 return
             self.failure = failure
             self._restarts += 1
@@ -187,6 +188,7 @@ class Service:
     async def _serve(self, place: Place) -> int:
         """One life from its start to its end; returns its exit status."""
         self.was_ready = self._hung = self._timed_out = False
+        self._refusal = None
         poll = asyncio.create_task(self._watch(place))
         try:
             return await self._live(lambda: place.start(self._print))
@@ -198,6 +200,9 @@ class Service:
             self._running = await start()
         except OSError as error:
             self._print(f"it could not be started: {os.strerror(error.errno or 0)}")
+            return os.EX_OSERR
+        except PassingError as error:
+            self._refusal = Failure(error.message, error.hint, error.exit_code)
             return os.EX_OSERR
         if self._killed or (self._timed_out and not self.stopping):  # it came while the process was being made
             self._running.kill()
@@ -232,6 +237,8 @@ class Service:
             self.settled.set()
 
     def _judge(self, status: int) -> Failure:
+        if self._refusal is not None:
+            return self._refusal
         if self._timed_out:
             return too_slow(self.unit)
         if self._hung:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from infra.docker.engine import Engine, State
 from infra.docker.errors import EngineError
 from infra.docker.executor import require_port
 from infra.docker.life import ContainerLife, local_process
+from infra.errors import PassingError, UserError
 from infra.runtime import Advance, OnLine
 from infra.state import ProcessId
 from infra.unit import Address, TcpAddress, Unit
@@ -72,7 +72,7 @@ class ContainerPlace:
             self._process = await asyncio.to_thread(local_process, self._engine, self._id)
         except EngineError as error:
             if error.gone:
-                raise ConnectionError(errno.ECONNREFUSED, error.message) from None
+                raise PassingError.of(error) from None
             raise
         self._begun.set()
         return ContainerLife(self._engine, self._id, self._process, on_line, since)
@@ -87,7 +87,10 @@ class ContainerPlace:
         for found in engine.containers(project):
             if found.service == service:
                 engine.remove(found.id)
-        require_port(engine, container)
+        try:
+            require_port(engine, container)
+        except UserError as error:  # it was free when the run began
+            raise PassingError.of(error) from None
         id_ = engine.create(service, container.name(project), container.config(project))
         try:
             for network in container.networks[1:]:

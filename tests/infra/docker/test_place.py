@@ -1,7 +1,6 @@
 """The place of a container, over an engine that does not do what it should."""
 
 import asyncio
-import errno
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -9,24 +8,31 @@ from pathlib import Path
 import pytest
 
 from infra.docker.runtime import ContainerPlace, DockerRuntime
+from infra.errors import ExitCode, PassingError
+from infra.failure import Failure
 from infra.folder import RunFolder
 from infra.process import Children
-from infra.service import Surroundings
+from infra.service import Service, Surroundings
 from infra.unit import TcpAddress, Unit
 from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, FakeEngine
 
 pytestmark = pytest.mark.server
 
+UNIT = Unit(
+    name="chat", kind="task", module="", settings="{}", address=TcpAddress("task-chat", 3000), ready_path="/readyz"
+)
 
-def place_of(engine: FakeEngine, folder: Path, running: str | None = None, port: int = 3000) -> ContainerPlace:
-    runtime = DockerRuntime(engine, PROJECT, {"chat": replace(CHAT, port=port)}, {"chat": running} if running else {})
-    unit = Unit(
-        name="chat", kind="task", module="", settings="{}", address=TcpAddress("task-chat", 3000), ready_path="/readyz"
-    )
+
+def place_of(engine: FakeEngine, folder: Path, *, running: str | None = None, **changes: object) -> ContainerPlace:
+    container = replace(CHAT, **changes)  # type: ignore[arg-type]  # any field
+    runtime = DockerRuntime(engine, PROJECT, {"chat": container}, {"chat": running} if running else {})
+    return runtime.place(UNIT, around(runtime, folder, []))
+
+
+def around(runtime: DockerRuntime, folder: Path, lines: list[str]) -> Surroundings:
     children = Children(folder)
     children.close()
-    around = Surroundings(RunFolder(folder), runtime, children, lambda *_: None, lambda _: None)
-    return runtime.place(unit, around)
+    return Surroundings(RunFolder(folder), runtime, children, lambda _, line: lines.append(line), lambda _: None)
 
 
 @pytest.mark.parametrize("method", ["create", "start"])
@@ -34,14 +40,39 @@ async def test_a_container_that_came_too_late_is_not_in_the_way_of_the_next(tmp_
     engine = FakeEngine()
     engine.refusals = {method: [OUTAGE], "remove": [OUTAGE] if method == "start" else []}
     place = place_of(engine, tmp_path)
-    with pytest.raises(ConnectionError) as caught:
+    with pytest.raises(PassingError) as caught:
         await place.start(lambda _: None)
-    assert caught.value.errno == errno.ECONNREFUSED
+    assert caught.value.message == OUTAGE.message
     assert [box.running for box in engine.boxes.values()] == [False]
     life = await place.start(lambda _: None)
     assert [box.running for box in engine.boxes.values()] == [True]
     life.kill()
     await life.wait()
+
+
+async def test_a_service_whose_engine_does_not_come_back_fails_in_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.restart.FIRST_DELAY_S", 0.001)
+    engine = FakeEngine()
+    engine.refusals = {"create": [OUTAGE] * 5}
+    lines: list[str] = []
+    runtime = DockerRuntime(engine, PROJECT, {"chat": CHAT}, {})
+    service = Service(UNIT, None, around(runtime, tmp_path, lines))
+    async with asyncio.timeout(10):
+        await service.run()
+    message = "the Docker engine cannot be reached"
+    assert service.failure == Failure(f"{message}, 5 times in a row", "wait", ExitCode.ENVIRONMENT)
+    assert lines[0] == f"[model-compose] {message}; starting it again in 0.001 s"
+
+
+async def test_a_port_that_is_taken_between_two_lives_may_come_free(tmp_path: Path) -> None:
+    engine = FakeEngine(address="unix:///engine.sock")
+    with serving() as listener:
+        published = TcpAddress("127.0.0.1", listener.getsockname()[1])
+        place = place_of(engine, tmp_path, published=published)
+        with pytest.raises(PassingError, match="is taken by"):
+            await place.start(lambda _: None)
 
 
 def serving() -> socket.socket:
