@@ -119,11 +119,12 @@ class Gathering:
     def _base(self) -> BaseImage:
         """The one that the lock names, or for one of this machine, which costs no network, what it is now."""
         options = self._options
-        counter = Counter(self._listener, "", f"looking for the base image {options.base}")
+        reference = located(options.base, options.project)
+        counter = Counter(self._listener, "", f"looking for the base image {reference}")
         before = self._store.digests()
         pinned = self._lock.bases.get(base_name(options.base, options.platform)) if self._lock else None
         base = find_base(
-            located(options.base, options.project),
+            reference,
             self._store,
             platform=options.platform,
             environ=options.environ,

@@ -70,9 +70,9 @@ def is_remote(reference: str) -> bool:
 
 
 def located(reference: str, folder: Path) -> str:
-    """The same base for who stands anywhere, where `reference` means a path that starts at `folder`."""
+    """The same base for who stands here, where a path in `reference` starts at `folder`."""
     kind, place = _split(reference)
-    return f"{kind}:{folder.absolute() / place}" if _is_relative(reference) else reference
+    return f"{kind}:{os.path.relpath(folder / place)}" if _is_relative(reference) else reference
 
 
 def seen_from(reference: str, folder: Path) -> str:

@@ -507,7 +507,9 @@ def test_two_commits_of_one_model_stand_in_the_lock_whatever_is_built_first(proj
     }
 
 
-def test_a_base_in_the_project_is_the_same_wherever_the_project_lies(project: Project, tmp_path: Path) -> None:
+def test_a_base_in_the_project_is_the_same_wherever_the_project_lies(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.build(project.router(), base="tar:base.tar")
     moved = Project(tmp_path / "moved" / "project", project.model)
     shutil.copy(project.folder / "model-compose.lock", moved.folder)
@@ -515,6 +517,12 @@ def test_a_base_in_the_project_is_the_same_wherever_the_project_lies(project: Pr
     lock = Lock.read(moved.folder / "model-compose.lock")
     assert lock is not None
     assert [name.partition(" for ")[0] for name in lock.bases] == ["tar:base.tar"]
+    monkeypatch.chdir(tmp_path)
+    (moved.folder / "base.tar").unlink()
+    with pytest.raises(UserError) as caught:
+        moved.build(moved.router(), base="tar:base.tar")
+    place = "tar:moved/project/base.tar"
+    assert caught.value.message == f"{place} is no base to build on: there is no such file or folder"
 
 
 def test_what_another_build_wrote_into_the_lock_meanwhile_stays(
