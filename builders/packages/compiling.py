@@ -6,6 +6,7 @@ that are written by a fresh process that does nothing else: what stands in memor
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,13 @@ from builders.code import ImageKind
 from builders.images.layout import Platform
 from builders.packages import bytecode
 from infra.errors import ExitCode, UserError
+from infra.process import end_with
 from services.engine.loading import libraries
 
 _SMOKE = Path(__file__).parent / "smoke"
 _LIBRARIES = Path(libraries.__file__)
+_LACKING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_ERROR = re.compile(r"(?:\w+\.)*(\w+)(?::|$)")
 _ENVIRONMENT = {
     "PATH": os.defpath,
     "PYTHONHASHSEED": "0",
@@ -79,15 +83,23 @@ def _run(python: Path, arguments: list[str], home: str, given: str = "") -> str:
         env={**_ENVIRONMENT, "HOME": home},
         cwd=home,
         check=False,
+        preexec_fn=end_with(os.getpid()),
     )
     if ended.returncode != 0:
         raise UserError(
-            f"the packages of the image cannot be imported: {_last_line(ended.stderr)}",
+            f"the packages of the image cannot be imported: {_reason(ended)}",
             hint="its requirements do not fit each other, or this machine is short of memory",
             exit_code=ExitCode.ENVIRONMENT,
         )
     return ended.stdout
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "the import was ended")
+def _reason(ended: subprocess.CompletedProcess[str]) -> str:
+    """In our words, of what Python prints as the last line when it gives up."""
+    if ended.returncode < 0:
+        return f"the import was ended by signal {-ended.returncode}"
+    last = ended.stderr.strip().rpartition("\n")[2]
+    if lacking := _LACKING.match(last):
+        return f"{lacking[1]} is not among them"
+    error = _ERROR.match(last)
+    return f"the import ended with {error[1]}" if error else "the import failed"

@@ -1,7 +1,9 @@
 """Runs uv, and says in our words why it failed."""
 
+import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from builders.packages.sources import Sources
 from builders.packages.wanted import CPU_LABEL, Wanted, torch_version
 from infra.errors import ExitCode, UserError
+from infra.process import end_with
 
 _TORCHS_INDEX = ["--torch-backend", "cpu"]
 _ELSEWHERE = "name another index with --index-url, or a folder of wheels with --wheels"
@@ -62,7 +65,13 @@ def _run(arguments: Sequence[str], folder: str, environment: Mapping[str, str]) 
     from uv import find_uv_bin
 
     ended = subprocess.run(  # noqa: S603 - uv, and arguments that we chose
-        [find_uv_bin(), "pip", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [find_uv_bin(), "pip", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
     )
     return ended.stderr.strip() or f"exit status {ended.returncode}" if ended.returncode != 0 else ""
 

@@ -158,15 +158,29 @@ def test_a_recipe_says_what_would_make_another_layer(resolution: Resolution, smo
     assert differing == {"the rules of packing"}
 
 
+@pytest.mark.parametrize(
+    ("smoke_run", "reason"),
+    [
+        ("import slug", "slug is not among them"),
+        ("raise MemoryError", "the import ended with MemoryError"),
+        ("import json; json.loads('secret')", "the import ended with JSONDecodeError"),
+        ("import sys; sys.exit(1)", "the import failed"),
+        ("import os; os.kill(os.getpid(), 9)", "the import was ended by signal 9"),
+    ],
+)
 def test_packages_that_cannot_be_imported_are_refused(
-    resolution: Resolution, wheels: Path, environ: dict[str, str], tmp_path: Path, smoke: Path
+    resolution: Resolution,
+    wheels: Path,
+    environ: dict[str, str],
+    tmp_path: Path,
+    smoke: Path,
+    smoke_run: str,
+    reason: str,
 ) -> None:
-    (smoke / "router.py").write_text("import slug\n")
+    (smoke / "router.py").write_text(smoke_run)
     with pytest.raises(UserError) as caught:
         make(resolution, tmp_path, wheels, environ, interpreter())
-    assert caught.value.message == (
-        "the packages of the image cannot be imported: ModuleNotFoundError: No module named 'slug'"
-    )
+    assert caught.value.message == f"the packages of the image cannot be imported: {reason}"
 
 
 def test_a_disk_without_room_is_named_before_anything_is_fetched(
