@@ -242,10 +242,14 @@ class Engine:
         with self._asking(f"start {service}"):
             self.client.start(container)
 
-    def output(self, container: str, since: float | None) -> Iterator[bytes]:
-        """What a container prints until it ends, in pieces. since: seconds of the clock; None: from its start on."""
+    def output(self, container: str, since: float | None, *, stamped: bool = False) -> Iterator[bytes]:
+        """What a container prints until it ends, in pieces.
+
+        since: seconds of the engine's clock; None: from its start on. stamped: each line has its time before it, in
+        UTC and always as long, and a space.
+        """
         with self._asking("read a container's output"):
-            yield from self.client.logs(container, stream=True, since=since)
+            yield from self.client.logs(container, stream=True, since=since, timestamps=stamped)
 
     def signal(self, container: str, name: str) -> None:
         """Send a signal; nothing happens to a container that has ended."""

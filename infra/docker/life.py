@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from infra.docker.engine import Engine, State
 from infra.docker.errors import EngineError
+from infra.docker.reading import Reading
 from infra.logs import LineSplitter
 from infra.runtime import OnLine
 from infra.state import ProcessId
@@ -26,19 +27,19 @@ _BY_SIGNAL: Final = 128
 
 
 class ContainerLife:
-    """Follows a container that runs from `since` on (seconds of the clock; None: from its start).
+    """Follows a container that runs.
 
-    process: its first one, where that is one of this machine.
+    process: its first one, where that is one of this machine. reading: of its output; it is closed at the end.
     """
 
     def __init__(
-        self, engine: Engine, container: str, process: ProcessId | None, on_line: OnLine, since: float | None
+        self, engine: Engine, container: str, process: ProcessId | None, on_line: OnLine, reading: Reading
     ) -> None:
         self.id = process
         self._container = container
         self._engine = engine
         self._on_line = on_line
-        self._since = since
+        self._reading = reading
         self._loop = asyncio.get_running_loop()
         self._status: asyncio.Future[int] = self._loop.create_future()
         self._killed = threading.Event()
@@ -71,13 +72,13 @@ class ContainerLife:
             self._engine.remove(self._container)
         except EngineError as error:
             self._tell([f"[model-compose] {error.message}"])
+        self._reading.close()
         self._call(self._end, status)
 
     def _follow_to_end(self) -> int:
         """An engine that does not answer is asked again: its containers mostly go on without it."""
         while True:
             heard = self._hear()
-            self._since = time.time()
             try:
                 state = self._engine.state(self._container)
             except EngineError:
@@ -97,15 +98,17 @@ class ContainerLife:
         try:
             for lines in self._output():
                 self._tell(lines)
+                self._reading.save()
         except EngineError:
             return False
         return True
 
     def _output(self) -> Iterator[list[str]]:
         splitter = LineSplitter()
+        self._reading.begin()
         try:
-            for piece in self._engine.output(self._container, self._since):
-                yield splitter.feed(piece)
+            for piece in self._engine.output(self._container, self._reading.since_s, stamped=True):
+                yield splitter.feed(self._reading.feed(piece))
         finally:
             yield splitter.close()
 

@@ -12,6 +12,7 @@ from infra.docker.engine import Engine, State
 from infra.docker.errors import EngineError
 from infra.docker.executor import require_port
 from infra.docker.life import ContainerLife, local_process
+from infra.docker.reading import Reading
 from infra.errors import PassingError, UserError
 from infra.runtime import Advance, OnLine
 from infra.state import ProcessId
@@ -52,7 +53,7 @@ class ContainerPlace:
         self._project = runtime.project
         self._container = container
         self._running = running
-        self._log = around.folder.logs / f"{unit.name}.log"
+        self._read = around.folder.logs / f"{unit.name}.read"
         self._id = ""
         self._process: ProcessId | None = None
         self._answering: Address | None = None
@@ -61,12 +62,10 @@ class ContainerPlace:
     async def start(self, on_line: OnLine) -> ContainerLife:
         self._begun.clear()
         self._answering = None
-        since = None
+        taken_over = self._running is not None
         try:
             if self._running is not None:
                 self._id, self._running = self._running, None
-                with contextlib.suppress(OSError):
-                    since = self._log.stat().st_mtime  # of the last line that is known
             else:
                 self._id = await asyncio.to_thread(self._make)
             self._process = await asyncio.to_thread(local_process, self._engine, self._id)
@@ -75,7 +74,8 @@ class ContainerPlace:
                 raise PassingError.of(error) from None
             raise
         self._begun.set()
-        return ContainerLife(self._engine, self._id, self._process, on_line, since)
+        reading = Reading(self._read, resume=taken_over)
+        return ContainerLife(self._engine, self._id, self._process, on_line, reading)
 
     def _make(self) -> str:
         """A container that runs.

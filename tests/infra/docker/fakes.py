@@ -23,7 +23,7 @@ OUTAGE = EngineError("the Docker engine cannot be reached", "wait", gone=True)
 
 @dataclass
 class Box:
-    """A container of the fake engine. printed: its output, in pieces; an exception among them is raised."""
+    """A container of the fake engine. printed: its output, in pieces; an error among them is raised once."""
 
     name: str
     labels: Mapping[str, str]
@@ -45,6 +45,7 @@ class FakeEngine(Engine):
         self.refusals: dict[str, list[EngineError]] = {}
         self.calls: list[tuple[str, str]] = []
         self.used_networks: tuple[str, ...] = ()
+        self.asked_since: list[float | None] = []
         self._made = 0
 
     def _call(self, method: str, name: str) -> None:
@@ -114,10 +115,13 @@ class FakeEngine(Engine):
             addresses=box.addresses,
         )
 
-    def output(self, container: str, since: float | None) -> Iterator[bytes]:
+    def output(self, container: str, since: float | None, *, stamped: bool = False) -> Iterator[bytes]:
         self._call("output", container)
-        for piece in self.boxes[container].printed:
+        self.asked_since.append(since)
+        box = self.boxes[container]
+        for piece in list(box.printed):
             if isinstance(piece, EngineError):
+                box.printed.remove(piece)
                 raise piece
             yield piece
 

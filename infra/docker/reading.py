@@ -1,0 +1,68 @@
+"""How far the output of a service's containers was read, by the engine's own clock: nothing is lost or told twice."""
+
+import contextlib
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from infra.files import open_private
+
+_MARGIN_S: Final = 0.001
+"""The engine counts nanoseconds, and a float cannot hold them; what comes twice so is left out here."""
+
+
+class Reading:
+    """Takes the engine's time stamps off the lines, and lines out that were read before.
+
+    path: keeps the last stamp for whoever takes the container over. resume: go on from there.
+    """
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self._read = ""
+        self._stamp = b""
+        self._inside = False
+        self._known = False
+        if resume:
+            with contextlib.suppress(OSError):
+                self._read = path.read_text(encoding="ascii")
+        self._file = open_private(path)
+        self.save()
+
+    @property
+    def since_s(self) -> float | None:
+        """From where on to ask: seconds of the engine's clock; None for the start."""
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(self._read).timestamp() - _MARGIN_S
+        return None
+
+    def begin(self) -> None:
+        """The next piece begins with a line, for the engine is asked anew."""
+        self._stamp, self._inside = b"", False
+
+    def feed(self, data: bytes) -> bytes:
+        """What is new in a piece, without stamps."""
+        new = bytearray()
+        while data:
+            if self._inside:
+                text, newline, data = data.partition(b"\n")
+                new += b"" if self._known else text + newline
+                self._inside = not newline
+            else:
+                part, space, data = data.partition(b" ")
+                self._stamp += part
+                if space:
+                    self._open(self._stamp.decode("ascii", errors="replace"))
+        return bytes(new)
+
+    def _open(self, stamp: str) -> None:
+        self._stamp, self._inside, self._known = b"", True, stamp <= self._read
+        self._read = max(stamp, self._read)
+
+    def save(self) -> None:
+        """What was fed is told. A full disk makes the next run tell some of it again, and nothing else."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file.fileno(), self._read.encode("ascii", errors="replace"), 0)
+
+    def close(self) -> None:
+        self._file.close()
