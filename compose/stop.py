@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from compose.output import Console, count, in_words
@@ -31,7 +32,7 @@ def down(selection: Selection, console: Console) -> None:
         remains = ", but a killed run had left files; they are cleared away" if cleared else ""
         console.result(f"nothing is running in {selection.directory}{remains}")
         return
-    database = _running_database(folder)
+    kept = _kept_by(state, folder)
     began = time.monotonic()
     names = in_words([service.name for service in state.services])
     console.status(f"stopping {names}")
@@ -41,7 +42,7 @@ def down(selection: Selection, console: Console) -> None:
     _remove_containers(selection, console)
     seconds = f"{time.monotonic() - began:.1f} s"
     told = f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}"
-    console.result(told + kept_sentence(database))
+    console.result(told + kept())
 
 
 def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...]:
@@ -56,11 +57,24 @@ def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...
     return services
 
 
-def _running_database(folder: RunFolder) -> Path | None:
+def _kept_by(state: RunState, folder: RunFolder) -> Callable[[], str]:
+    """Tells, once it has ended, what a run that runs now has kept."""
     try:
-        return database_of((folder.settings / "router.json").read_text(encoding="utf-8"))
+        settings = (folder.settings / "router.json").read_text(encoding="utf-8")
+        project = folder.containers.read_text(encoding="ascii").strip() if state.runtime == "docker" else None
     except OSError:
-        return None
+        return lambda: ""
+    return lambda: volume_sentence(settings, project) if project else kept_sentence(database_of(settings))
+
+
+def volume_sentence(router_settings: str, project: str) -> str:
+    """What the end of a sentence says of runs that a router in a container kept, which cannot be counted from here."""
+    from compose.containers import RUNS_VOLUME
+    from infra.docker.container import volume_name
+
+    if database_of(router_settings) is None:
+        return ""
+    return f"; its runs stay in the volume {volume_name(project, RUNS_VOLUME)}"
 
 
 def database_of(router_settings: str) -> Path | None:

@@ -15,7 +15,7 @@ from compose.init import renew_schema
 from compose.output import Console, columns, in_words, megabytes
 from compose.runtime import chosen_runtime
 from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
-from compose.stop import database_of, kept_sentence
+from compose.stop import database_of, kept_sentence, volume_sentence
 from infra import control
 from infra.docker.engine import connect
 from infra.docker.errors import EngineError
@@ -123,7 +123,9 @@ def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, co
                 state = _run_state(selection, loaded, plan, sockets, "docker")
                 runtime = container_runtime(run, folder, console)
                 code, released = asyncio.run(_keep_up(selection, plan, runtime, state, wishes, console))
-                console.say("another `up` has taken over" if released else "stopped")
+                router = next(unit for unit in plan.units if unit.kind == "router")
+                kept = volume_sentence(router.settings, run.project)
+                console.say("another `up` has taken over" if released else f"stopped{kept}")
                 if not released and folder.containers.exists():
                     console.warn(_LEFT)
                 return code

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from infra.docker.engine import Engine, State
 from infra.docker.errors import EngineError
 from infra.docker.reading import Reading
+from infra.failure import HOPELESS
 from infra.logs import LineSplitter
 from infra.runtime import OnLine
 from infra.state import ProcessId
@@ -136,11 +137,14 @@ class ContainerLife:
 
 
 def exit_status(state: State) -> int:
-    """As of a child process: negative when a signal ended it."""
-    if state.out_of_memory:
-        return -signal.SIGKILL
+    """As of a child process: negative when a signal ended it.
+
+    Where memory ran out, the engine does not say for which process: one that ends by itself with an error may well have
+    lost a helper, unless it has a status that says why.
+    """
     number = state.exit_code - _BY_SIGNAL
-    return -number if number in signal.valid_signals() else state.exit_code
+    status = -number if number in signal.valid_signals() else state.exit_code
+    return -signal.SIGKILL if state.out_of_memory and status > 0 and status not in HOPELESS else status
 
 
 def local_process(engine: Engine, container: str) -> ProcessId | None:

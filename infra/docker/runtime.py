@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from infra import probe
 from infra.docker.container import Container, network_name
@@ -103,9 +103,20 @@ class ContainerPlace:
         return id_
 
     async def until_ready(self, path: str, advance: Advance) -> None:
-        """By asking it ourselves where it can be reached, or by its own check."""
+        """By asking it ourselves where it can be reached, or by its own check, which knows less of its progress."""
         await self._begun.wait()
-        await first_of(self._until_healthy(advance), self._until_answering(path, advance))
+        told = False
+
+        def advance_at_once(message: Mapping[str, Any]) -> None:
+            nonlocal told
+            told = True
+            advance(message)
+
+        def advance_by_check(message: Mapping[str, Any]) -> None:
+            if not told:
+                advance(message)
+
+        await first_of(self._until_healthy(advance_by_check), self._until_answering(path, advance_at_once))
 
     async def until_silent(self, path: str) -> None:
         """By asking it ourselves once it has answered us; until then by its own check."""

@@ -1,6 +1,7 @@
 """`up` where containers come in: what it refuses before it changes anything, and what it does without an engine."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ from typing import Any
 import pytest
 
 import compose.container_run
+import compose.stop
 import compose.up
 from compose.output import Console
 from compose.plan import Plan
 from compose.state import Selection
+from compose.stop import down
 from compose.up import Wishes, up
 from infra.docker.errors import EngineError
 from infra.errors import ExitCode, UserError
+from infra.files import write_private
 from infra.state import RunState, this_process
 from tests.infra.docker.fakes import FakeEngine
 
@@ -105,3 +109,33 @@ def test_processes_run_without_the_engine_that_may_still_have_containers(
         "containers are left; `model-compose up --runtime docker` takes them over, `model-compose down` removes them\n"
     )
     assert selection.run_folder.containers.read_text() == "demo-1\n"
+
+
+@pytest.mark.parametrize(
+    ("database", "sentence"),
+    [({"driver": "sqlite", "path": "/var/lib/runs.db"}, "; its runs stay in the volume demo-1-runs"), ({}, "")],
+)
+def test_down_says_where_a_router_in_a_container_kept_its_runs(
+    selection: Selection,
+    console: Console,
+    monkeypatch: pytest.MonkeyPatch,
+    database: dict[str, str],
+    sentence: str,
+) -> None:
+    engine = FakeEngine()
+    folder = selection.run_folder
+    say_running(selection, "docker")
+    folder.containers.write_text("demo-1\n")
+    write_private(folder.settings / "router.json", json.dumps({"database": database}))
+    monkeypatch.setattr(compose.container_run, "connect", lambda: engine)
+
+    def end(_: RunState) -> bool:
+        folder.remove_state()
+        return True
+
+    monkeypatch.setattr(compose.stop, "_end", end)
+    monkeypatch.setattr("services.router.store.kept.kept_runs", refuse)
+    down(selection, console)
+    assert isinstance(console.out, io.StringIO)
+    assert console.out.getvalue().endswith(f" s{sentence}\n")
+    assert engine.calls == [("remove_networks", "demo-1"), ("close", "")]

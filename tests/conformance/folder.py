@@ -126,6 +126,7 @@ def masked(text: str) -> str:
     """Without addresses, sizes, times and column widths."""
     text = re.sub(r"unix:\S+/(\w+)\.sock|http://task-(\w+):3000", r"of \1\2", text)
     text = re.sub(r"127\.0\.0\.1:(?!8080/|8081)\d+", "127.0.0.1:PORT", text)
+    text = re.sub(r"; its runs stay in the volume \S+", "", text)
     text = re.sub(r"\d+ MB", "N MB", text)
     text = re.sub(r"\b\d+\.\d s", "N s", text)
     return re.sub(r"(?<=\S) {2,}(?=\S)", "  ", text)

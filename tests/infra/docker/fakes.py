@@ -31,6 +31,7 @@ class Box:
     exit_code: int = 0
     pid: int = 0
     health: str = "starting"
+    health_output: str = ""
     addresses: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     printed: list[bytes | EngineError] = field(default_factory=list)
@@ -111,7 +112,7 @@ class FakeEngine(Engine):
             out_of_memory=False,
             pid=box.pid,
             health=box.health,
-            health_output="",
+            health_output=box.health_output,
             addresses=box.addresses,
         )
 

@@ -230,7 +230,17 @@ def test_a_long_reason_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("code", "out_of_memory", "status"),
-    [(0, False, 0), (78, False, 78), (137, False, -9), (143, False, -15), (1, True, -9), (255, False, 255)],
+    [
+        (0, False, 0),
+        (78, False, 78),
+        (137, False, -9),
+        (143, False, -15),
+        (255, False, 255),
+        (1, True, -9),
+        (0, True, 0),
+        (78, True, 78),
+        (143, True, -15),
+    ],
 )
 def test_an_exit_status_is_that_of_a_process(code: int, out_of_memory: bool, status: int) -> None:
     state = State(

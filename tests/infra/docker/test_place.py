@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from infra.errors import ExitCode, PassingError
 from infra.failure import Failure
 from infra.folder import RunFolder
 from infra.process import Children
+from infra.runtime import Advance
 from infra.service import Service, Surroundings
 from infra.unit import TcpAddress, Unit
 from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, FakeEngine
@@ -97,6 +100,35 @@ async def test_an_inspection_that_fails_once_changes_nothing(tmp_path: Path) -> 
         await place.until_ready("/readyz", lambda _: None)
     server.close()
     await server.wait_closed()
+    life.kill()
+    await life.wait()
+
+
+async def test_progress_is_told_by_the_service_itself_once_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.docker.runtime._LOOK_INTERVAL_S", 0.01)
+    engine = FakeEngine(address="unix:///engine.sock")
+    place = place_of(engine, tmp_path)
+    life = await place.start(lambda _: None)
+    box = engine.boxes["id1"]
+    box.health_output = '{"stage": "checked"}'
+    said: list[str] = []
+
+    async def until_ready(_address: object, _path: str, advance: Advance) -> None:
+        advance({"stage": "itself"})
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr("infra.probe.until_ready", until_ready)
+
+    def advance(message: Mapping[str, Any]) -> None:
+        said.append(message["stage"])
+        if said == ["checked"]:
+            box.addresses = ("127.0.0.1",)
+
+    async with asyncio.timeout(10):
+        await place.until_ready("/readyz", advance)
+    assert said[said.index("itself") :] == ["itself"]
     life.kill()
     await life.wait()
 
