@@ -90,7 +90,7 @@ def verify(engine: Engine, built: Built) -> Verdict:
         engine.start(spec.name, container)
         said, lines = _heard(engine.output(container, since=None))
     except EngineError as error:
-        if spec.gpu and not error.gone:
+        if spec.gpu and not error.transient:
             return Verdict(untried=error.message)
         raise
     finally:

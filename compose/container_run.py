@@ -16,7 +16,7 @@ from compose.image_settings import page_told, router_told
 from compose.output import Console
 from compose.plan import Plan, Step
 from infra.control import RELEASE, Command, send
-from infra.docker.container import Container, project_name
+from infra.docker.container import Container, project_id
 from infra.docker.engine import Engine, connect
 from infra.docker.executor import make_room, require_ports, take_down
 from infra.docker.plan import Step as EngineStep
@@ -59,7 +59,7 @@ def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine)
     """
     ids = {service: engine.image_id(reference) for service, reference in images.items()}
     containers = containers_of(loaded, ids)
-    project = project_name(loaded.directory)
+    project = project_id(loaded.directory)
     wanted = {container.service: container.digest(project) for container in containers}
     steps = reconcile(wanted, engine.containers(project))
     shown = tuple(Step(step.verb, step.service, images.get(step.service, "a container"), step.cause) for step in steps)
@@ -130,7 +130,7 @@ async def container_runtime(run: ContainerRun, folder: RunFolder, console: Conso
 
 def remove_containers(directory: Path, folder: RunFolder, console: Console) -> tuple[str, ...]:
     """Take down what a run has left in the engine; returns the services. Raises EngineError."""
-    project = folder.containers.read_text(encoding="ascii").strip() or project_name(directory)
+    project = folder.containers.read_text(encoding="ascii").strip() or project_id(directory)
     with contextlib.closing(connect()) as engine:
         gone = take_down(engine, project)
     _warn_of(gone.networks, console)

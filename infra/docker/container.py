@@ -30,7 +30,7 @@ Network = Literal["tasks", "front"]
 """From `tasks` nothing gets out; in `front` ports are published."""
 
 
-def project_name(folder: Path) -> str:
+def project_id(folder: Path) -> str:
     """What everything of the project in `folder` is called in an engine: a DNS label, another one for each folder.
 
     It is the same by whatever path the folder is reached.

@@ -30,11 +30,11 @@ _PASSING: Final = ("port is already allocated", "address already in use", "is al
 
 
 class EngineError(UserError):
-    """Something that the engine cannot do, or the engine itself. gone: whether it may work the next time."""
+    """Something that the engine cannot do, or the engine itself. transient: whether it may work the next time."""
 
-    def __init__(self, message: str, hint: str, *, gone: bool = False) -> None:
+    def __init__(self, message: str, hint: str, *, transient: bool = False) -> None:
         super().__init__(message, hint=hint, exit_code=ExitCode.ENVIRONMENT)
-        self.gone = gone
+        self.transient = transient
 
 
 def unreachable(address: str, error: BaseException) -> EngineError:
@@ -54,12 +54,12 @@ def unreachable(address: str, error: BaseException) -> EngineError:
         return EngineError(
             f"the Docker engine is not running: nobody answers at {address}",
             "start it with `sudo systemctl start docker` or Docker Desktop, or use `--runtime process`",
-            gone=True,
+            transient=True,
         )
     return EngineError(
         f"the Docker engine at {address} cannot be reached",
         "check DOCKER_HOST and the network, or use `--runtime process`",
-        gone=True,
+        transient=True,
     )
 
 
@@ -79,7 +79,7 @@ def refused(what: str, explanation: str) -> EngineError:
     said = explanation.lower()
     for part, message, hint in _REFUSALS:
         if part in said:
-            return EngineError(f"{message}, so it could not {what}", hint, gone=part in _PASSING)
+            return EngineError(f"{message}, so it could not {what}", hint, transient=part in _PASSING)
     reason = re.sub(r"\s+", " ", explanation).strip()[:200]
     return EngineError(f"the Docker engine could not {what}: {reason or 'it does not say why'}", "its log may say more")
 

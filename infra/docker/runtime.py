@@ -70,7 +70,7 @@ class ContainerPlace:
                 self._id = await asyncio.to_thread(self._make)
             self._process = await asyncio.to_thread(local_process, self._engine, self._id)
         except EngineError as error:
-            if error.gone:
+            if error.transient:
                 raise PassingError.of(error) from None
             raise
         self._begun.set()

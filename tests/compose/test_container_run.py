@@ -10,7 +10,7 @@ import pytest
 import compose.container_run
 from compose.container_run import ContainerRun, container_runtime, remove_containers
 from compose.output import Console
-from infra.docker.container import project_name
+from infra.docker.container import project_id
 from infra.folder import RunFolder
 from tests.infra.docker.fakes import CHAT, PROJECT, FakeEngine
 
@@ -82,5 +82,5 @@ def test_containers_are_removed_by_the_name_that_their_run_had(
     monkeypatch.setattr(compose.container_run, "connect", lambda: engine)
     folder.containers.write_text(written)
     assert remove_containers(tmp_path, folder, console) == ()
-    assert engine.calls == [("remove_networks", written.strip() or project_name(tmp_path)), ("close", "")]
+    assert engine.calls == [("remove_networks", written.strip() or project_id(tmp_path)), ("close", "")]
     assert not folder.containers.exists()

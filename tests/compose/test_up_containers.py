@@ -94,7 +94,7 @@ def test_processes_run_without_the_engine_that_may_still_have_containers(
     selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connect() -> None:
-        raise EngineError("the Docker engine is not running", "start it", gone=True)
+        raise EngineError("the Docker engine is not running", "start it", transient=True)
 
     def plan_for(*_: object) -> None:
         raise KeyboardInterrupt

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from docker.errors import NotFound
 
-from infra.docker.container import project_name
+from infra.docker.container import project_id
 from infra.docker.engine import Engine
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -48,4 +48,4 @@ def make_fake_image(engine: Engine, base: str, name: str) -> str:
 def remove_volumes(engine: Engine, project: Path) -> None:
     """What `down` keeps of the project in a folder."""
     with contextlib.suppress(NotFound):  # no router has run
-        engine.client.remove_volume(f"{project_name(project)}-runs")
+        engine.client.remove_volume(f"{project_id(project)}-runs")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from infra.docker.container import project_name
+from infra.docker.container import project_id
 from infra.docker.engine import PROJECT_LABEL, Engine
 from tests.conformance.folder import CHAT, ROUTER, Folder, wait_until
 from tests.docker.fake_image import remove_volumes
@@ -34,12 +34,12 @@ def folder(docker: Engine, fake_image: str, tmp_path: Path) -> Iterator[Folder]:
 
 def containers(docker: Engine, folder: Folder) -> dict[str, str]:
     """The id of each service's container."""
-    return {found.service: found.id for found in docker.containers(project_name(folder.path))}
+    return {found.service: found.id for found in docker.containers(project_id(folder.path))}
 
 
 def networks(docker: Engine, folder: Folder) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = docker.client.networks(
-        filters={"label": f"{PROJECT_LABEL}={project_name(folder.path)}"}
+        filters={"label": f"{PROJECT_LABEL}={project_id(folder.path)}"}
     )
     return found
 
@@ -77,7 +77,7 @@ def test_containers_have_no_rights_and_tasks_no_way_out(docker: Engine, folder: 
         "front": False,
     }
     of_router = docker.client.inspect_container(found["router"])["NetworkSettings"]["Networks"]
-    inside, outside = (of_router[f"{project_name(folder.path)}-{name}"]["IPAddress"] for name in ("tasks", "front"))
+    inside, outside = (of_router[f"{project_id(folder.path)}-{name}"]["IPAddress"] for name in ("tasks", "front"))
     assert python(found["chat"], CONNECT.format(inside)).returncode == 0
     assert "TimeoutError" in python(found["chat"], CONNECT.format(outside)).stderr
     ask = "import urllib.request as u; print(u.urlopen('http://task-chat:3000/readyz').status)"

@@ -18,7 +18,7 @@ CHAT = Container(
     health_path="/readyz",
     networks=("tasks",),
 )
-OUTAGE = EngineError("the Docker engine cannot be reached", "wait", gone=True)
+OUTAGE = EngineError("the Docker engine cannot be reached", "wait", transient=True)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.docker.container import Container, project_name
+from infra.docker.container import Container, project_id
 from infra.resources import Resources
 from infra.unit import TcpAddress
 
@@ -119,13 +119,13 @@ def test_whatever_changes_a_container_changes_its_digest(changes: dict[str, obje
     ],
 )
 def test_a_project_is_called_like_its_folder_and_like_no_other(folder: str, slug: str) -> None:
-    name = project_name(Path(folder))
+    name = project_id(Path(folder))
     assert name.rpartition("-")[0] == slug
-    assert name != project_name(Path(folder) / ".." / "other" / Path(folder).name)
+    assert name != project_id(Path(folder) / ".." / "other" / Path(folder).name)
 
 
 def test_a_folder_has_one_name_by_whatever_path_it_is_reached(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
-    assert project_name(tmp_path / "link") == project_name(folder / ".." / "demo") == project_name(folder)
+    assert project_id(tmp_path / "link") == project_id(folder / ".." / "demo") == project_id(folder)

@@ -85,7 +85,7 @@ def failure(environ: dict[str, str]) -> tuple[str, str | None, bool]:
     with pytest.raises(EngineError) as caught:
         connect(environ)
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    return caught.value.message, caught.value.hint, caught.value.gone
+    return caught.value.message, caught.value.hint, caught.value.transient
 
 
 def test_where_docker_is_not_installed_it_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_a_network_that_somebody_else_uses_stays(make_engine: Callable[[Answers]
     [("address already in use", True), ('"/x" is already in use by container "y"', True), ("no space left on", False)],
 )
 def test_what_others_hold_may_be_free_the_next_time(said: str, passes: bool) -> None:
-    assert refused("start chat", said).gone is passes
+    assert refused("start chat", said).transient is passes
 
 
 def test_a_long_reason_is_cut() -> None:
