@@ -5,7 +5,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -95,23 +95,17 @@ class ContainerLife:
                 return -signal.SIGKILL
 
     def _hear(self) -> bool:
-        """Pass the output on until it ends; says whether it could be read."""
-        try:
-            for lines in self._output():
-                self._tell(lines)
-                self._reading.save()
-        except EngineError:
-            return False
-        return True
-
-    def _output(self) -> Iterator[list[str]]:
+        """Pass the output on until it ends; says whether it could be read. A line that breaks off is not told."""
         splitter = LineSplitter()
         self._reading.begin()
         try:
             for piece in self._engine.output(self._container, self._reading.since_s, stamped=True):
-                yield splitter.feed(self._reading.feed(piece))
-        finally:
-            yield splitter.close()
+                self._tell(splitter.feed(self._reading.feed(piece)))
+        except EngineError:
+            return False
+        self._reading.end()
+        self._tell(splitter.close())
+        return True
 
     def _tell(self, lines: list[str]) -> None:
         """Comes back once they are taken, so that a flood waits in the engine and not in our memory."""
@@ -120,6 +114,7 @@ class ContainerLife:
         def take(lines: list[str]) -> None:
             for line in lines:
                 self._on_line(line)
+            self._reading.save()
             taken.set()
 
         if lines:

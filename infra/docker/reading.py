@@ -21,8 +21,7 @@ class Reading:
     def __init__(self, path: Path, *, resume: bool) -> None:
         self._read = ""
         self._stamp = b""
-        self._inside = False
-        self._known = False
+        self._current: str | None = None
         if resume:
             with contextlib.suppress(OSError):
                 self._read = path.read_text(encoding="ascii")
@@ -38,30 +37,32 @@ class Reading:
 
     def begin(self) -> None:
         """The next piece begins with a line, for the engine is asked anew."""
-        self._stamp, self._inside = b"", False
+        self._stamp, self._current = b"", None
 
     def feed(self, data: bytes) -> bytes:
         """What is new in a piece, without stamps."""
         new = bytearray()
         while data:
-            if self._inside:
-                text, newline, data = data.partition(b"\n")
-                new += b"" if self._known else text + newline
-                self._inside = not newline
-            else:
+            if self._current is None:
                 part, space, data = data.partition(b" ")
                 self._stamp += part
                 if space:
-                    self._open(self._stamp.decode("ascii", errors="replace"))
+                    self._current, self._stamp = self._stamp.decode("ascii", errors="replace"), b""
+            else:
+                text, newline, data = data.partition(b"\n")
+                new += text + newline if self._current > self._read else b""
+                if newline:
+                    self.end()
         return bytes(new)
 
-    def _open(self, stamp: str) -> None:
-        self._stamp, self._inside, self._known = b"", True, stamp <= self._read
-        self._read = max(stamp, self._read)
+    def end(self) -> None:
+        """The line is whole."""
+        self._read = max(self._current or "", self._read)
+        self._current = None
 
     def save(self) -> None:
-        """What was fed is told. A full disk makes the next run tell some of it again, and nothing else."""
-        with contextlib.suppress(OSError):
+        """All whole lines are told. A full disk makes the next run tell some of them again, and nothing else."""
+        with contextlib.suppress(OSError, ValueError):  # the latter: it is closed, and a late word of ours was told
             os.pwrite(self._file.fileno(), self._read.encode("ascii", errors="replace"), 0)
 
     def close(self) -> None:

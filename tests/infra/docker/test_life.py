@@ -46,7 +46,7 @@ async def test_the_end_of_a_container_whose_output_cannot_be_read_is_seen(readin
 async def test_a_container_is_followed_over_an_outage(reading: Reading) -> None:
     engine = FakeEngine()
     stamps = [f"2026-01-01T00:00:0{second}.000000001Z ".encode() for second in range(4)]
-    printed = (stamps[0] + b"one\n", stamps[1] + b"two\n" + stamps[2][:9], OUTAGE, stamps[2][9:], b"three")
+    printed = (stamps[0] + b"one\n", stamps[1] + b"two\n" + stamps[2] + b"th", OUTAGE, b"ree")
     id_ = container_of(engine, *printed, exit_code=78)
     engine.refusals = {"state": [OUTAGE] * 3, "output": [OUTAGE] * 2}
     lines: list[str] = []

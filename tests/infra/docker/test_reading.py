@@ -21,21 +21,30 @@ def test_stamps_go_wherever_pieces_are_cut(tmp_path: Path, size: int) -> None:
     reading.close()
 
 
+def test_a_last_line_without_an_end_is_told_once(tmp_path: Path) -> None:
+    reading = Reading(tmp_path / "read", resume=False)
+    assert reading.feed(OUTPUT[:-1]) == PLAIN[:-1]
+    reading.end()
+    reading.begin()
+    assert reading.feed(OUTPUT[:-1]) == b""
+    reading.close()
+
+
 def test_what_was_read_is_left_out_also_by_the_next_reader(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "read"
     first = Reading(path, resume=False)
     assert first.since_s is None
     half = OUTPUT.index(b"line 2")
-    assert first.feed(OUTPUT[:half]) == PLAIN[: PLAIN.index(b"line 2")]
+    assert first.feed(OUTPUT[: half + 3]) == PLAIN[: PLAIN.index(b"line 2") + 3]
     first.save()
     first.close()
     second = Reading(path, resume=True)
-    assert second.since_s == pytest.approx(1767225602 - 0.001, abs=1e-5)
-    assert second.feed(OUTPUT) == PLAIN[PLAIN.index(b"line 3") :]
+    assert second.since_s == pytest.approx(1767225601 - 0.001, abs=1e-5)
+    assert second.feed(OUTPUT) == PLAIN[PLAIN.index(b"line 2") :]
     second.begin()
     assert second.feed(OUTPUT) == b""
     second.close()
-    assert path.read_text() == LINES[2][0]
+    assert path.read_text() == LINES[1][0]
     third = Reading(path, resume=False)
     assert third.since_s is None
     third.close()
