@@ -57,7 +57,7 @@ def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine)
 
     images: the name of each service's image, which the engine has. Raises UserError.
     """
-    ids = {service: engine.image_id(reference) for service, reference in images.items()}
+    ids = {service: engine.images.id(reference) for service, reference in images.items()}
     containers = containers_of(loaded, ids)
     project = project_id(loaded.directory)
     wanted = {container.service: container.digest(project) for container in containers}

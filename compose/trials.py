@@ -48,7 +48,7 @@ def give(engine: "Engine", images: Sequence[Built], store: BlobStore, report: Bu
     """Have the images in the engine under their references; only what it lacks is sent. Raises UserError."""
     for built in images:
         counter = Counter(report, built.spec.name, "giving it to Docker", built.image.size)
-        load(built.reference, built.image, store, engine, counter.add)
+        load(built.reference, built.image, store, engine.images, counter.add)
 
 
 def try_out(engine: "Engine", images: Sequence[Built], proofs: Proofs, report: BuildReport) -> None:
@@ -76,4 +76,4 @@ def withdraw(images: Sequence[Built], project: Path, store: BlobStore, engine: "
     for built in images:
         store.forget_image(stored_name(project, built.reference))
         with contextlib.suppress(EngineError):  # the build tells what went wrong before
-            engine.untag_image(built.reference)
+            engine.images.untag(built.reference)

@@ -119,10 +119,10 @@ def _from_engine(
 
     found = name if is_digest(name) else Reference.parse(name).familiar
     with _remedied(), closing(connect(environ)) as engine:
-        known = store.base(key_of(engine.image_id(found), platform))
+        known = store.base(key_of(engine.images.id(found), platform))
         if known is not None:
             return replace(known, reference=reference)
-        return read_saved(reference, engine.save_image(found), store, platform)
+        return read_saved(reference, engine.images.save(found), store, platform)
 
 
 def _from_registry(

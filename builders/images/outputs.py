@@ -182,17 +182,17 @@ def _write_archive(images: Mapping[str, Image], store: BlobStore, file: Path, ad
 class EngineImages(Protocol):
     """What we ask of an engine about its images."""
 
-    def image_layers(self) -> Mapping[str, Sequence[str]]:
+    def layers(self) -> Mapping[str, Sequence[str]]:
         """The diff ids of each image that it has, by the image's id."""
 
-    def image_id(self, reference: str) -> str:
+    def id(self, reference: str) -> str:
         """Raises UserError when there is no such image."""
 
-    def load_image(self, archive: Iterable[bytes]) -> None: ...
+    def load(self, archive: Iterable[bytes]) -> None: ...
 
-    def tag_image(self, image_id: str, name: str) -> None: ...
+    def tag(self, image_id: str, name: str) -> None: ...
 
-    def image_folder(self) -> Path | None:
+    def folder(self) -> Path | None:
         """Where it keeps images, if that is on this machine and can be looked at."""
 
 
@@ -209,25 +209,25 @@ def load(name: str, image: Image, store: BlobStore, engine: EngineImages, advanc
 
     advance: called with the bytes that were sent. Raises UserError (exit 4).
     """
-    have = engine.image_layers()
+    have = engine.layers()
     ids = {image.config_descriptor.digest, image.digest}  # engines that keep images in containerd name them so
     if there := ids & have.keys():
-        engine.tag_image(there.pop(), name)
+        engine.tag(there.pop(), name)
         return Loaded(0, 0)
     known = max((_common(image.layers, diff_ids) for diff_ids in have.values()), default=0)
     if known:
         missing = image.layers[known:]
         sent = _Counted(partial_archive(name, image, missing, store), advance)
         with contextlib.suppress(UserError):
-            engine.load_image(sent)
-            if engine.image_id(name) in ids:
+            engine.load(sent)
+            if engine.id(name) in ids:
                 return Loaded(len(missing), sent.size)
-    folder = engine.image_folder()
+    folder = engine.folder()
     if folder is not None:
         check_space(folder, 2 * image.size)  # the engine unpacks the archive first, and then its layers
     sent = _Counted(whole_archive({name: image}, store), advance)
-    engine.load_image(sent)
-    if engine.image_id(name) not in ids:
+    engine.load(sent)
+    if engine.id(name) not in ids:
         raise UserError(
             f"the Docker engine has made another image of {name}",
             hint="update Docker, or take the image from an archive or a registry",

@@ -1,24 +1,25 @@
-"""The few requests that we make to a Docker engine, with errors that a person can read."""
+"""The few requests that we make to a Docker engine about containers, with errors that a person can read."""
 
 import contextlib
 import os
 import socket
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
-from infra.docker.errors import LEAST_API, no_image, refused, too_old, unreachable
+from infra.docker.errors import LEAST_API, asking, too_old, unreachable
+from infra.docker.images import Images, is_local
 
 PROJECT_LABEL: Final = "model-compose.project"
 SERVICE_LABEL: Final = "model-compose.service"
 KIND_LABEL: Final = "model-compose.kind"
 DIGEST_LABEL: Final = "model-compose.digest"
 
+NO_HOST: Final = {"com.docker.network.bridge.inhibit_ipv4": "true"}
+"""Options of a network where the engine's machine has no address; else containers reach all that listens on it."""
+
 _TIMEOUT_S: Final = 60
-_IMAGE_TIMEOUT_S: Final = 1800
 _GRACE_S: Final = 30
 _ENDED: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 """What the engine answers for a container that is gone, or does not run any more."""
@@ -47,112 +48,45 @@ class Found:
 class State:
     """How a container is. exit_code: meaningful once it has ended. pid: on the engine's machine, 0 for none.
 
-    health: `starting`, `healthy` or `unhealthy`, with the last answer of the check; empty without one.
+    checked_at: when its last check ended, as the engine writes it; empty before. answer: what that printed.
     """
 
     running: bool
     exit_code: int
     out_of_memory: bool
     pid: int
-    health: str
-    health_output: str
-    addresses: tuple[str, ...]
-    """In the networks that it is part of."""
+    checked_at: str
+    answer: str
 
 
 class Engine:
     """A connection to an engine. All methods block, and raise EngineError. `connect` makes one.
 
-    client: the library's own.
+    client: the library's own. images: those that it has.
     """
 
     def __init__(self, client: Any, address: str) -> None:
         self.client = client
         self.address = address
+        self.images = Images(client, address)
 
     @property
     def is_local(self) -> bool:
         """Whether its containers are processes of this machine."""
-        return sys.platform == "linux" and self.address.startswith(("unix:", "http+unix:"))
+        return is_local(self.address)
 
     def close(self) -> None:
         self.client.close()
 
     def platform(self) -> str:
         """The machines whose images it runs, such as `linux/amd64`."""
-        with self._asking("say what machine it runs on"):
+        with asking(self.address, "say what machine it runs on"):
             found = self.client.version()
         return f"{found['Os']}/{found['Arch']}"
 
-    def image_id(self, reference: str) -> str:
-        """The digest of an image's configuration, which names all that is in it."""
-        from docker.errors import ImageNotFound
-
-        with self._asking(f"find the image {reference}"):
-            try:
-                return str(self.client.inspect_image(reference)["Id"])
-            except ImageNotFound:
-                raise no_image(reference) from None
-
-    def image_layers(self) -> dict[str, tuple[str, ...]]:
-        """The digests of the unpacked layers of every image, by the image's id."""
-        from docker.errors import ImageNotFound
-
-        layers = {}
-        with self._asking("look at its images"):
-            for image_id in {str(each["Id"]) for each in self.client.images()}:
-                with contextlib.suppress(ImageNotFound):  # somebody has removed it meanwhile
-                    found = self.client.inspect_image(image_id)
-                    layers[image_id] = tuple((found.get("RootFS") or {}).get("Layers") or ())
-        return layers
-
-    def save_image(self, reference: str) -> Iterator[bytes]:
-        """An image as the archive that `docker save` writes, in pieces."""
-        with self._asking(f"read the image {reference}"), self._patiently():
-            yield from self.client.get_image(reference)
-
-    def load_image(self, archive: Iterable[bytes]) -> None:
-        """Take the images of an archive in, with the names in it."""
-        with self._asking("load an image"), self._patiently():
-            for message in self.client.load_image(archive):
-                if "error" in message:
-                    raise refused("load an image", str(message["error"]))
-
-    def tag_image(self, image_id: str, name: str) -> None:
-        """Give an image that is there one more name, `REPOSITORY:TAG`."""
-        repository, _, tag = name.rpartition(":")
-        with self._asking(f"name an image {name}"):
-            self.client.tag(image_id, repository, tag)
-
-    def untag_image(self, name: str) -> None:
-        """Take a name from an image, and remove one without any; one that a container uses keeps it."""
-        from docker.errors import APIError
-
-        with self._asking(f"take the name {name} away"):
-            try:
-                self.client.remove_image(name)
-            except APIError as error:
-                if error.status_code not in (404, 409):
-                    raise
-
-    def image_folder(self) -> Path | None:
-        """Where it keeps images, if that is on this machine and can be looked at."""
-        with self._asking("say where its images are"):
-            folder = Path(self.client.info()["DockerRootDir"])
-        return folder if self.is_local and os.access(folder, os.R_OK | os.X_OK) else None
-
-    @contextlib.contextmanager
-    def _patiently(self) -> Iterator[None]:
-        """The engine says nothing while it unpacks or collects the layers of an image."""
-        self.client.timeout = _IMAGE_TIMEOUT_S
-        try:
-            yield
-        finally:
-            self.client.timeout = _TIMEOUT_S
-
     def containers(self, project: str) -> list[Found]:
         """All of a project, whether they run or not."""
-        with self._asking("list containers"):
+        with asking(self.address, "list containers"):
             listed = self.client.containers(all=True, filters={"label": f"{PROJECT_LABEL}={project}"})
         return [
             Found(
@@ -171,34 +105,33 @@ class Engine:
         """None when there is no such container any more."""
         from docker.errors import NotFound
 
-        with self._asking("look at a container"):
+        with asking(self.address, "look at a container"):
             try:
                 found = self.client.inspect_container(container)
             except NotFound:
                 return None
         state = found["State"]
-        health = state.get("Health") or {}
-        checks = health.get("Log") or [{}]
-        networks = found["NetworkSettings"]["Networks"] or {}
+        last_check = ((state.get("Health") or {}).get("Log") or [{}])[-1]
         return State(
             running=state["Running"] or state["Restarting"],
             exit_code=state["ExitCode"],
             out_of_memory=state["OOMKilled"],
             pid=state["Pid"],
-            health=health.get("Status", ""),
-            health_output=checks[-1].get("Output", ""),
-            addresses=tuple(each["IPAddress"] for each in networks.values() if each["IPAddress"]),
+            checked_at=last_check.get("End", ""),
+            answer=last_check.get("Output", ""),
         )
 
     def make_network(self, project: str, name: str, *, internal: bool) -> None:
-        """Make it where it is absent; from an internal one nothing gets out."""
-        with self._asking(f"make the network {name}"):
+        """Make it where it is absent; from an internal one nothing gets out, nor to the engine's machine."""
+        options = dict(NO_HOST) if internal else None
+        labels = {PROJECT_LABEL: project}
+        with asking(self.address, f"make the network {name}"):
             if name not in self._networks(project):
-                self.client.create_network(name, "bridge", internal=internal, labels={PROJECT_LABEL: project})
+                self.client.create_network(name, "bridge", options=options, internal=internal, labels=labels)
 
     def make_volume(self, project: str, name: str) -> None:
         """Make it where it is absent."""
-        with self._asking(f"make the volume {name}"):
+        with asking(self.address, f"make the volume {name}"):
             self.client.create_volume(name, labels={PROJECT_LABEL: project})
 
     def remove_networks(self, project: str) -> tuple[str, ...]:
@@ -206,7 +139,7 @@ class Engine:
         from docker.errors import APIError, NotFound
 
         used = []
-        with self._asking("remove networks"):
+        with asking(self.address, "remove networks"):
             for name, network in self._networks(project).items():
                 try:
                     self.client.remove_network(network)
@@ -225,21 +158,21 @@ class Engine:
 
     def create(self, service: str, name: str, config: Mapping[str, Any]) -> str:
         """A container that does not run yet; its id."""
-        with self._asking(f"make a container for {service}"):
+        with asking(self.address, f"make a container for {service}"):
             return str(self.client.create_container_from_config(dict(config), name)["Id"])
 
     def join(self, service: str, container: str, network: str, alias: str) -> None:
         """Put a container into one more network, under this name."""
-        with self._asking(f"connect {service} to its network"):
+        with asking(self.address, f"connect {service} to its network"):
             self.client.connect_container_to_network(container, network, aliases=[alias])
 
     def put(self, container: str, path: str, archive: bytes) -> None:
         """Unpack a tar archive into a folder of a container that can be written."""
-        with self._asking("write into a container"):
+        with asking(self.address, "write into a container"):
             self.client.put_archive(container, path, archive)
 
     def start(self, service: str, container: str) -> None:
-        with self._asking(f"start {service}"):
+        with asking(self.address, f"start {service}"):
             self.client.start(container)
 
     def output(self, container: str, since: float | None, *, stamped: bool = False) -> Iterator[bytes]:
@@ -248,14 +181,21 @@ class Engine:
         since: seconds of the engine's clock; None: from its start on. stamped: each line has its time before it, in
         UTC and always as long, and a space.
         """
-        with self._asking("read a container's output"):
+        with asking(self.address, "read a container's output"):
             yield from self.client.logs(container, stream=True, since=since, timestamps=stamped)
+
+    def run(self, container: str, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command in a container that runs; its exit status and its standard output."""
+        with asking(self.address, "ask a container"):
+            id_ = self.client.exec_create(container, list(command), stderr=False)["Id"]
+            printed: bytes = self.client.exec_start(id_)
+            return self.client.exec_inspect(id_)["ExitCode"], printed.decode(errors="replace")
 
     def signal(self, container: str, name: str) -> None:
         """Send a signal; nothing happens to a container that has ended."""
         from docker.errors import APIError
 
-        with self._asking("signal a container"):
+        with asking(self.address, "signal a container"):
             try:
                 self.client.kill(container, name)
             except APIError as error:
@@ -264,7 +204,7 @@ class Engine:
 
     def stop(self, service: str, container: str) -> None:
         """SIGTERM, and SIGKILL when it has not ended in the time that it was made with."""
-        with self._asking(f"stop {service}"):
+        with asking(self.address, f"stop {service}"):
             grace_s = self.client.inspect_container(container)["Config"].get("StopTimeout")
             self.client.stop(container, timeout=_GRACE_S if grace_s is None else grace_s)
 
@@ -272,7 +212,7 @@ class Engine:
         """Remove it with its anonymous volumes, killed where it runs; returns once it is gone."""
         from docker.errors import APIError
 
-        with self._asking("remove a container"):
+        with asking(self.address, "remove a container"):
             try:
                 self.client.remove_container(container, v=True, force=True)
             except APIError as error:
@@ -286,18 +226,6 @@ class Engine:
 
         with contextlib.suppress(NotFound):
             self.client.wait(container, timeout=_TIMEOUT_S, condition="removed")
-
-    @contextlib.contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        from docker.errors import APIError, DockerException
-        from requests.exceptions import RequestException
-
-        try:
-            yield
-        except APIError as error:
-            raise refused(what, str(error.explanation or "")) from None
-        except (RequestException, DockerException, OSError) as error:
-            raise unreachable(self.address, error) from None
 
 
 def connect(environ: Mapping[str, str] = os.environ) -> Engine:

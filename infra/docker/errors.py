@@ -1,8 +1,10 @@
 """What goes wrong with a Docker engine, each in a sentence of its own and with the next thing to type."""
 
+import contextlib
 import errno
 import re
 import shutil
+from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.errors import ExitCode, UserError
@@ -35,6 +37,20 @@ class EngineError(UserError):
     def __init__(self, message: str, hint: str, *, transient: bool = False) -> None:
         super().__init__(message, hint=hint, exit_code=ExitCode.ENVIRONMENT)
         self.transient = transient
+
+
+@contextlib.contextmanager
+def asking(address: str, what: str) -> Iterator[None]:
+    """Turn what the library raises inside the block into EngineError; `what` is asked of the engine at `address`."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except APIError as error:
+        raise refused(what, str(error.explanation or "")) from None
+    except (RequestException, DockerException, OSError) as error:
+        raise unreachable(address, error) from None
 
 
 def unreachable(address: str, error: BaseException) -> EngineError:

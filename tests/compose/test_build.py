@@ -76,11 +76,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @dataclass
-class FakeEngine:
+class FakeImages:
     untagged: list[str] = field(default_factory=list)
 
-    def untag_image(self, name: str) -> None:
+    def untag(self, name: str) -> None:
         self.untagged.append(name)
+
+
+@dataclass
+class FakeEngine:
+    images: FakeImages = field(default_factory=FakeImages)
 
     def platform(self) -> str:
         return "linux/amd64"
@@ -246,7 +251,7 @@ def test_after_a_failed_trial_only_proven_images_keep_their_names(
     store = BlobStore.of(os.environ)
     names = [f"shop/{name}:latest" for name in ("task-chat", "router", "page")]
     kept = [name for name in names if store.image(stored_name(project.folder, name))]
-    assert (kept, fake.untagged) == (names[:1], names[1:])
+    assert (kept, fake.images.untagged) == (names[:1], names[1:])
 
 
 def test_without_an_engine_it_says_that_nothing_is_tried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,22 +82,22 @@ def test_an_engine_loads_an_image_whole_and_then_only_what_is_new(
     connected: Engine, store: BlobStore, base: BaseImage, weights: Layer, name: str
 ) -> None:
     first = image_of(store, base, weights, uuid.uuid4().hex)
-    assert load(name, first, store, connected).layers >= 2, "the engine has the base"
+    assert load(name, first, store, connected.images).layers >= 2, "the engine has the base"
     assert run(name).endswith("9000000 10001 0o100644")
-    assert load(name, first, store, connected) == Loaded(0, 0)
+    assert load(name, first, store, connected.images) == Loaded(0, 0)
 
     settings = uuid.uuid4().hex
     second = image_of(store, base, weights, settings)
-    loaded = load(name, second, store, connected)
+    loaded = load(name, second, store, connected.images)
     assert (loaded.layers, loaded.size < 16_000) == (1, True)
-    assert connected.image_id(name) == second.config_descriptor.digest
+    assert connected.images.id(name) == second.config_descriptor.digest
     assert run(name) == f"{settings} 9000000 10001 0o100644"
 
 
 def test_history_and_labels_look_clean(
     connected: Engine, store: BlobStore, base: BaseImage, weights: Layer, name: str
 ) -> None:
-    load(name, image_of(store, base, weights, "clean"), store, connected)
+    load(name, image_of(store, base, weights, "clean"), store, connected.images)
     history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.CreatedSince}}|{{.Comment}}", name)
     assert history.splitlines() == ["settings|N/A|", "weights|N/A|", "code|N/A|", *["base|N/A|"] * len(base.layers)]
     (found,) = json.loads(docker("image", "inspect", name))
@@ -130,7 +130,7 @@ def count(size):
         os.kill(os.getpid(), signal.SIGKILL)
 
 store, name = BlobStore(Path(sys.argv[1])), sys.argv[2]
-load(name, store.image(name), store, connect(), count)
+load(name, store.image(name), store, connect().images, count)
 """
 
 
@@ -144,8 +144,8 @@ def test_a_load_that_is_killed_leaves_no_name(
     killed = subprocess.run([sys.executable, "-c", KILLED, store.root, name], check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(UserError):
-        connected.image_id(name)
-    load(name, image, store, connected)
+        connected.images.id(name)
+    load(name, image, store, connected.images)
     assert run(name) == "killed 9000000 10001 0o100644"
 
 
@@ -170,7 +170,7 @@ def test_skopeo_reads_layouts_and_archives_and_keeps_their_digests(
 def test_a_base_in_the_engine_is_pinned_by_its_id_and_read_once(
     base: BaseImage, base_image: str, store: BlobStore, connected: Engine
 ) -> None:
-    image_id = connected.image_id(base_image)
+    image_id = connected.images.id(base_image)
     assert base.digest == image_id
     nobody = {"DOCKER_HOST": "tcp://127.0.0.1:9"}
     reference = f"docker-daemon:{base_image}"
@@ -183,7 +183,7 @@ def test_an_image_of_ours_is_a_base_too(
 ) -> None:
     """The engine writes it down in its own way, and what comes back is the same layers, unpacked."""
     image = image_of(store, base, weights, "below")
-    load(name, image, store, connected)
+    load(name, image, store, connected.images)
     found = find_base(f"docker-daemon:{name}", BlobStore(tmp_path), platform=PLATFORM, environ=os.environ)
     assert found.digest == image.config_descriptor.digest
     assert [layer.diff_id for layer in found.layers] == [layer.diff_id for layer in image.layers]

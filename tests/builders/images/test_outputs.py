@@ -269,20 +269,20 @@ class Engine:
         self.names: dict[str, str] = {}
         self.archives: list[set[str]] = []
 
-    def image_layers(self) -> Mapping[str, Sequence[str]]:
+    def layers(self) -> Mapping[str, Sequence[str]]:
         return self.images
 
-    def image_id(self, reference: str) -> str:
+    def id(self, reference: str) -> str:
         return self.names[reference]
 
-    def image_folder(self) -> Path | None:
+    def folder(self) -> Path | None:
         return None
 
-    def tag_image(self, image_id: str, name: str) -> None:
+    def tag(self, image_id: str, name: str) -> None:
         assert image_id in self.images
         self.names[name] = image_id
 
-    def load_image(self, archive: Iterable[bytes]) -> None:
+    def load(self, archive: Iterable[bytes]) -> None:
         members = read_tar(b"".join(archive))
         self.archives.append(set(members))
         (entry,) = json.loads(members["manifest.json"])
@@ -345,7 +345,7 @@ def test_an_engine_without_room_is_sent_nothing(
     store: BlobStore, layers: list[Layer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine()
-    monkeypatch.setattr(engine, "image_folder", lambda: tmp_path)
+    monkeypatch.setattr(engine, "folder", lambda: tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 68 << 20}))
     with pytest.raises(UserError, match=r"not enough space in .*: 6.01 MB are needed"):
         load("chat:1", image_of(layers), store, engine)

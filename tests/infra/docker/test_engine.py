@@ -170,7 +170,7 @@ def test_what_an_engine_refuses_is_told_in_our_words(
 def test_an_image_that_is_not_there_is_named(make_engine: Callable[[Answers], dict[str, str]]) -> None:
     engine = connect(make_engine({**VERSION, "/json": (404, {"message": "No such image: a/b:latest"})}))
     with pytest.raises(EngineError) as caught:
-        engine.image_id("a/b:latest")
+        engine.images.id("a/b:latest")
     engine.close()
     assert caught.value.message == "the image a/b:latest is not in the Docker engine"
     assert caught.value.hint == "`model-compose build` makes it"
@@ -271,5 +271,5 @@ def test_an_image_loses_its_name_where_it_can(
     make_engine: Callable[[Answers], dict[str, str]], answer: tuple[int, object]
 ) -> None:
     engine = connect(make_engine({**VERSION, "/a/b:latest": answer}))
-    engine.untag_image("a/b:latest")
+    engine.images.untag("a/b:latest")
     engine.close()
