@@ -21,6 +21,7 @@ from infra.docker.container import (
     USER,
     Container,
 )
+from infra.docker.engine import NO_HOST
 from infra.files import not_writable
 from infra.resources import Resources
 from infra.secrets import is_secret_name
@@ -55,7 +56,7 @@ def compose_yaml(loaded: "Loaded", tag: str) -> str:
     document = {
         "name": project_name(loaded.directory),
         "services": {container.host_name: _service(container, containers, secrets) for container in containers},
-        "networks": {"tasks": {"internal": True}, "front": {}},
+        "networks": {"tasks": {"internal": True, "driver_opts": dict(NO_HOST)}, "front": {}},
         "volumes": {volume: {} for container in containers for volume in container.volumes.values()},
     }
     body = yaml.safe_dump({key: value for key, value in document.items() if value}, sort_keys=False, width=120)
@@ -86,6 +87,7 @@ def _service(container: Container, containers: Sequence[Container], secrets: set
             for name, value in sorted(container.environment.items())
         },
         "networks": list(container.networks),
+        "dns": container.name_servers,
         "ports": [_port(container)] if published else [],
         "volumes": [f"{volume}:{path}" for path, volume in sorted(container.volumes.items())],
         **_limits(container.resources),

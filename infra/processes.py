@@ -38,11 +38,11 @@ class ProcessPlace:
         self._process = child.id
         return child
 
-    async def until_ready(self, path: str, advance: Advance) -> None:
-        await until_ready(self.address, path, advance)
+    async def until_ready(self, advance: Advance) -> None:
+        await until_ready(self.address, self._unit.ready_path, advance)
 
-    async def until_silent(self, path: str) -> None:
-        await until_silent(self.address, path, self._process)
+    async def until_silent(self) -> None:
+        await until_silent(self.address, self._unit.ready_path, self._process)
 
     def close(self) -> None:
         self._listener.close()

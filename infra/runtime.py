@@ -41,10 +41,10 @@ class Place(Protocol):
     async def start(self, on_line: OnLine) -> Running:
         """A new life. Raises OSError or PassingError when it may work the next time, UserError when it will not."""
 
-    async def until_ready(self, path: str, advance: Advance) -> None:
+    async def until_ready(self, advance: Advance) -> None:
         """Until the unit says that it is ready."""
 
-    async def until_silent(self, path: str) -> None:
+    async def until_silent(self) -> None:
         """Until a ready unit answers nobody any more."""
 
     def close(self) -> None:

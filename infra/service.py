@@ -218,12 +218,12 @@ class Service:
         """See a life become ready, and end it when it does not in time, or hangs after that."""
         try:
             async with asyncio.timeout(self.unit.start_timeout_s):
-                await place.until_ready(self.unit.ready_path, self._advance)
+                await place.until_ready(self._advance)
         except TimeoutError:
             self._timed_out = True
         else:
             self._note_ready()
-            await place.until_silent(self.unit.ready_path)
+            await place.until_silent()
             self._hung = not self.stopping
         if self._running is not None and not self.stopping:
             self._running.kill()

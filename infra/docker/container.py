@@ -28,6 +28,9 @@ NO_LIMITS: Final = Resources()
 
 Network = Literal["tasks", "front"]
 """From `tasks` nothing gets out; in `front` ports are published."""
+NO_NAME_SERVER: Final = "127.0.0.1"
+"""For a container that gets out nowhere: nobody answers there. Without it an engine may look names of the world up for
+it, from its own machine."""
 
 
 def project_id(folder: Path) -> str:
@@ -62,6 +65,11 @@ class Container:
     resources: Resources = NO_LIMITS
     start_timeout_s: float = 600
     stop_timeout_s: float = 30
+
+    @property
+    def name_servers(self) -> list[str]:
+        """Those of the world; names of its networks it always knows. Empty: the engine's own."""
+        return [] if "front" in self.networks else [NO_NAME_SERVER]
 
     def name(self, project: str) -> str:
         return f"{project}-{self.host_name}"
@@ -124,6 +132,7 @@ class Container:
             ],
             "LogConfig": {"Type": "json-file", "Config": LOGS},
             "RestartPolicy": {"Name": "no"},
+            "Dns": self.name_servers,
             "NetworkMode": network,
         }
 

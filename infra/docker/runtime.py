@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from infra import probe
@@ -15,14 +17,18 @@ from infra.docker.life import ContainerLife, local_process
 from infra.docker.reading import Reading
 from infra.errors import PassingError, UserError
 from infra.runtime import Advance, OnLine
+from infra.starvation import waited_s
 from infra.state import ProcessId
-from infra.unit import Address, TcpAddress, Unit
-from infra.waiting import first_of
+from infra.unit import Address, Unit
 
 if TYPE_CHECKING:
     from infra.service import Surroundings
 
-_LOOK_INTERVAL_S: Final = 0.5
+_LOOK_INTERVAL_S: Final = 0.2
+_PATIENCE_S: Final = 1
+"""How long one command in a container asks again and again; each costs the start of an interpreter."""
+_BLIND_MISSES: Final = 8
+"""Of a container that cannot be seen waiting for a processor, which must so be silent for a minute."""
 
 
 class DockerRuntime:
@@ -48,7 +54,6 @@ class ContainerPlace:
         self, runtime: DockerRuntime, unit: Unit, container: Container, running: str | None, around: "Surroundings"
     ) -> None:
         self.address: Address = unit.address
-        self._unit = unit
         self._engine = runtime.engine
         self._project = runtime.project
         self._container = container
@@ -56,12 +61,11 @@ class ContainerPlace:
         self._read = around.folder.logs / f"{unit.name}.read"
         self._id = ""
         self._process: ProcessId | None = None
-        self._answering: Address | None = None
         self._begun = asyncio.Event()
+        self._asker = ThreadPoolExecutor(1, f"asks-{unit.name}")  # of its own, so that nobody waits for its turn
 
     async def start(self, on_line: OnLine) -> ContainerLife:
         self._begun.clear()
-        self._answering = None
         taken_over = self._running is not None
         try:
             if self._running is not None:
@@ -102,59 +106,44 @@ class ContainerPlace:
             raise
         return id_
 
-    async def until_ready(self, path: str, advance: Advance) -> None:
-        """By asking it ourselves where it can be reached, or by its own check, which knows less of its progress."""
+    async def until_ready(self, advance: Advance) -> None:
+        """By asking it from within, for this machine may not reach it."""
         await self._begun.wait()
-        told = False
-
-        def advance_at_once(message: Mapping[str, Any]) -> None:
-            nonlocal told
-            told = True
-            advance(message)
-
-        def advance_by_check(message: Mapping[str, Any]) -> None:
-            if not told:
-                advance(message)
-
-        await first_of(self._until_healthy(advance_by_check), self._until_answering(path, advance_at_once))
-
-    async def until_silent(self, path: str) -> None:
-        """By asking it ourselves once it has answered us; until then by its own check."""
-        if self._answering is None:
-            await first_of(self._until_unhealthy(), self._until_answering(path, lambda _: None))
-        if self._answering is not None:
-            await probe.until_silent(self._answering, path, self._process)
-
-    def close(self) -> None:
-        pass  # its networks are shared
-
-    async def _until_answering(self, path: str, advance: Advance) -> None:
-        """Where an engine's addresses lead elsewhere, or nowhere, this never ends."""
-        while True:
-            if (address := self._reachable(await self._state())) is not None:
-                await probe.until_ready(address, path, advance)
-                self._answering = address
-                return
+        ready = False
+        while not ready:
             await asyncio.sleep(_LOOK_INTERVAL_S)
+            ready = await self._is_ready(advance)
 
-    async def _until_healthy(self, advance: Advance) -> None:
-        while True:
-            state = await self._state()
-            if state is not None and state.health == "healthy":
-                return
-            if state is not None:
-                with contextlib.suppress(ValueError, AttributeError):
-                    said = json.loads(state.health_output)
-                    if isinstance(said, dict):
-                        advance(said)
-            await asyncio.sleep(_LOOK_INTERVAL_S)
-
-    async def _until_unhealthy(self) -> None:
-        while True:
+    async def until_silent(self) -> None:
+        """By the engine's own check of it, whose misses do not count while it waits for a processor."""
+        misses, seen, since_s, before = 0, "", time.monotonic(), waited_s(self._process)
+        while misses < (probe.LIFE_MISSES if before is not None else _BLIND_MISSES):
             await asyncio.sleep(probe.LIFE_INTERVAL_S)
             state = await self._state()
-            if state is not None and state.health == "unhealthy":
-                return
+            if state is None or state.checked_at == seen:
+                continue
+            now_s, after = time.monotonic(), waited_s(self._process)
+            if _json_object(state.answer) is not None:
+                misses = 0
+            elif before is None or after is None or after - before <= probe.STARVED_SHARE * (now_s - since_s):
+                misses += 1
+            seen, since_s, before = state.checked_at, now_s, after
+
+    def close(self) -> None:
+        """Its networks are shared, and stay."""
+        self._asker.shutdown(wait=False)
+
+    async def _is_ready(self, advance: Advance) -> bool:
+        """Tells how far it is where it is not; then it may have taken a second."""
+        loop = asyncio.get_running_loop()
+        command = [*self._container.health_command(), str(_PATIENCE_S)]
+        try:
+            status, answer = await loop.run_in_executor(self._asker, self._engine.run, self._id, command)
+        except EngineError:  # it does not run any more, or the engine is away
+            return False
+        if status != 0 and (said := _json_object(answer)) is not None:
+            advance(said)
+        return status == 0
 
     async def _state(self) -> State | None:
         try:
@@ -162,10 +151,11 @@ class ContainerPlace:
         except EngineError:
             return None
 
-    def _reachable(self, state: State | None) -> Address | None:
-        """Where this machine may be able to ask it: its own engine's networks mostly can be reached from here."""
-        if not self._engine.is_local or state is None:
-            return None
-        if self._container.published is not None:
-            return self._container.published
-        return TcpAddress(state.addresses[0], self._container.port) if state.addresses else None
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """What a service says of itself; None for anything else, such as what the engine says of a check."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None

@@ -55,6 +55,7 @@ def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:
                 "image": "shop/task-writer:v1",
                 "environment": {"LOG": "a$$b", "MY_KEY": "${MY_KEY:?}"},
                 "networks": ["tasks"],
+                "dns": ["127.0.0.1"],
                 "cpus": 0.5,
                 "mem_limit": 2147483648,
                 "memswap_limit": 2147483648,
@@ -77,7 +78,10 @@ def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:
                 "stop_grace_period": "35s",
             },
         },
-        "networks": {"tasks": {"internal": True}, "front": {}},
+        "networks": {
+            "tasks": {"internal": True, "driver_opts": {"com.docker.network.bridge.inhibit_ipv4": "true"}},
+            "front": {},
+        },
         "volumes": {"runs": {}},
     }
 

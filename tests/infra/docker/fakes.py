@@ -1,6 +1,6 @@
 """An engine in memory, in which a test lets happen what it wants to see."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,16 +23,19 @@ OUTAGE = EngineError("the Docker engine cannot be reached", "wait", transient=Tr
 
 @dataclass
 class Box:
-    """A container of the fake engine. printed: its output, in pieces; an error among them is raised once."""
+    """A container of the fake engine. printed: its output, in pieces; an error among them is raised once.
+
+    asked: what asking it from within says.
+    """
 
     name: str
     labels: Mapping[str, str]
     running: bool = False
     exit_code: int = 0
     pid: int = 0
-    health: str = "starting"
-    health_output: str = ""
-    addresses: tuple[str, ...] = ()
+    checked_at: str = ""
+    answer: str = ""
+    asked: tuple[int, str] = (1, "")
     ports: tuple[int, ...] = ()
     printed: list[bytes | EngineError] = field(default_factory=list)
 
@@ -111,9 +114,8 @@ class FakeEngine(Engine):
             exit_code=box.exit_code,
             out_of_memory=False,
             pid=box.pid,
-            health=box.health,
-            health_output=box.health_output,
-            addresses=box.addresses,
+            checked_at=box.checked_at,
+            answer=box.answer,
         )
 
     def output(self, container: str, since: float | None, *, stamped: bool = False) -> Iterator[bytes]:
@@ -125,6 +127,10 @@ class FakeEngine(Engine):
                 box.printed.remove(piece)
                 raise piece
             yield piece
+
+    def run(self, container: str, command: Sequence[str]) -> tuple[int, str]:
+        self._call("run", container)
+        return self.boxes[container].asked
 
     def signal(self, container: str, name: str) -> None:
         self._call(name, container)

@@ -69,6 +69,7 @@ def test_a_task_has_its_limits_no_port_and_no_rights() -> None:
             "Mounts": [],
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
             "RestartPolicy": {"Name": "no"},
+            "Dns": ["127.0.0.1"],
             "NetworkMode": "demo-1-tasks",
         },
         "NetworkingConfig": {"EndpointsConfig": {"demo-1-tasks": {"Aliases": ["task-chat"]}}},
@@ -88,7 +89,7 @@ def test_a_router_has_a_port_a_volume_and_its_variables() -> None:
     assert config["StopTimeout"] == 35
     assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "80"}]}
     assert host["Mounts"] == [{"Type": "volume", "Source": "demo-1-runs", "Target": "/var/lib/model-compose"}]
-    assert (host["NanoCpus"], host["Memory"], host["DeviceRequests"]) == (0, 0, [])
+    assert (host["NanoCpus"], host["Memory"], host["DeviceRequests"], host["Dns"]) == (0, 0, [], [])
     assert ROUTER.name("demo-1") == "demo-1-router"
 
 

@@ -248,9 +248,8 @@ def test_an_exit_status_is_that_of_a_process(code: int, out_of_memory: bool, sta
         exit_code=code,
         out_of_memory=out_of_memory,
         pid=0,
-        health="",
-        health_output="",
-        addresses=(),
+        checked_at="",
+        answer="",
     )
     assert exit_status(state) == status
 

@@ -14,10 +14,9 @@ from infra.errors import ExitCode, PassingError
 from infra.failure import Failure
 from infra.folder import RunFolder
 from infra.process import Children
-from infra.runtime import Advance
 from infra.service import Service, Surroundings
 from infra.unit import TcpAddress, Unit
-from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, FakeEngine
+from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, Box, FakeEngine
 
 pytestmark = pytest.mark.server
 
@@ -71,88 +70,83 @@ async def test_a_service_whose_engine_does_not_come_back_fails_in_its_words(
 
 async def test_a_port_that_is_taken_between_two_lives_may_come_free(tmp_path: Path) -> None:
     engine = FakeEngine(address="unix:///engine.sock")
-    with serving() as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         published = TcpAddress("127.0.0.1", listener.getsockname()[1])
         place = place_of(engine, tmp_path, published=published)
         with pytest.raises(PassingError, match="is taken by"):
             await place.start(lambda _: None)
 
 
-def serving() -> socket.socket:
-    """Accepts, and answers nobody."""
-    return socket.create_server(("127.0.0.1", 0))
-
-
-async def test_an_inspection_that_fails_once_changes_nothing(tmp_path: Path) -> None:
-    engine = FakeEngine(address="unix:///engine.sock")
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(b"HTTP/1.0 200 OK\r\n\r\n{}")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    place = place_of(engine, tmp_path, port=server.sockets[0].getsockname()[1])
-    life = await place.start(lambda _: None)
-    engine.boxes["id1"].addresses = ("127.0.0.1",)
-    engine.refusals = {"state": [OUTAGE] * 3}
-    async with asyncio.timeout(10):
-        await place.until_ready("/readyz", lambda _: None)
-    server.close()
-    await server.wait_closed()
-    life.kill()
-    await life.wait()
-
-
-async def test_progress_is_told_by_the_service_itself_once_it_does(
+async def test_a_container_is_asked_from_within_until_it_is_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.docker.runtime._LOOK_INTERVAL_S", 0.01)
-    engine = FakeEngine(address="unix:///engine.sock")
+    engine = FakeEngine()
     place = place_of(engine, tmp_path)
     life = await place.start(lambda _: None)
-    box = engine.boxes["id1"]
-    box.health_output = '{"stage": "checked"}'
-    said: list[str] = []
-
-    async def until_ready(_address: object, _path: str, advance: Advance) -> None:
-        advance({"stage": "itself"})
-        await asyncio.sleep(0.2)
-
-    monkeypatch.setattr("infra.probe.until_ready", until_ready)
+    engine.refusals = {"run": [OUTAGE] * 3}
+    engine.boxes["id1"].asked = (1, '{"stage": "loading"}')
+    said: list[Mapping[str, Any]] = []
 
     def advance(message: Mapping[str, Any]) -> None:
-        said.append(message["stage"])
-        if said == ["checked"]:
-            box.addresses = ("127.0.0.1",)
+        said.append(message)
+        engine.boxes["id1"].asked = (1, "no JSON") if len(said) == 1 else (0, "{}")
+        asyncio.get_running_loop().call_later(0.1, lambda: advance({}))
 
     async with asyncio.timeout(10):
-        await place.until_ready("/readyz", advance)
-    assert said[said.index("itself") :] == ["itself"]
+        await place.until_ready(advance)
+    assert said[0] == {"stage": "loading"}
+    place.close()
     life.kill()
     await life.wait()
 
 
-async def test_an_address_that_never_answered_says_nothing_about_the_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Checks:
+    """What the engine's checks of a container say, one after the other, and how long it waited for a processor."""
+
+    def __init__(self, box: Box, answers: list[str], waited_s: float | None) -> None:
+        self.made = 0
+        self._box = box
+        self._answers = answers
+        self._waited_s = waited_s
+
+    def waited_s(self, _: object) -> float | None:
+        """Each look finds one more check."""
+        if self.made < len(self._answers):
+            self._box.checked_at, self._box.answer = str(self.made), self._answers[self.made]
+            self.made += 1
+        return self._waited_s and self.made * self._waited_s
+
+
+HUNG = ""
+TOO_LATE = "Health check exceeded timeout (20s)"
+FINE = "{}"
+
+
+@pytest.mark.parametrize(
+    ("answers", "waited_s", "needed"),
+    [
+        ([FINE, HUNG, TOO_LATE, FINE, HUNG, TOO_LATE, HUNG, FINE], 1e-9, 7),
+        ([HUNG] * 20, 1e-9, 3),
+        ([HUNG] * 20, None, 8),
+        ([HUNG] * 20, 100.0, None),
+    ],
+    ids=["in a row", "hung", "cannot be seen waiting", "starved"],
+)
+async def test_a_container_is_silent_when_it_leaves_checks_unanswered_and_is_not_starved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[str], waited_s: float | None, needed: int | None
 ) -> None:
-    monkeypatch.setattr("infra.docker.runtime._LOOK_INTERVAL_S", 0.01)
     monkeypatch.setattr("infra.probe.LIFE_INTERVAL_S", 0.01)
-    monkeypatch.setattr("infra.probe.POLL_TIMEOUT_S", 0.01)
-    monkeypatch.setattr("infra.probe.BLIND_TIMEOUT_S", 0.01)
-    engine = FakeEngine(address="unix:///engine.sock")
-    with serving() as listener:
-        place = place_of(engine, tmp_path, port=listener.getsockname()[1])
-        life = await place.start(lambda _: None)
-        engine.boxes["id1"].addresses = ("127.0.0.1",)
-        engine.boxes["id1"].health = "healthy"
-        async with asyncio.timeout(10):
-            await place.until_ready("/readyz", lambda _: None)
-        watch = asyncio.create_task(place.until_silent("/readyz"))
-        done, _ = await asyncio.wait({watch}, timeout=0.3)
-        assert not done
-        engine.boxes["id1"].health = "unhealthy"
-        async with asyncio.timeout(10):
-            await watch
+    engine = FakeEngine()
+    place = place_of(engine, tmp_path)
+    life = await place.start(lambda _: None)
+    checks = Checks(engine.boxes["id1"], answers, waited_s)
+    monkeypatch.setattr("infra.docker.runtime.waited_s", checks.waited_s)
+    silent = asyncio.create_task(place.until_silent())
+    done, _ = await asyncio.wait({silent}, timeout=5 if needed else 0.5)
+    assert bool(done) == (needed is not None)
+    assert checks.made - 1 == (needed or 19)
+    silent.cancel()
+    place.close()
     life.kill()
     await life.wait()
