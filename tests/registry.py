@@ -14,6 +14,8 @@ from typing import Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 USER, PASSWORD = "ann", "s3cret-Pa55word"
+IDENTITY_TOKEN = "eyJhbGciOi.an-identity-token"
+"""What a token service takes for a password, as OAuth 2 has it."""
 
 Auth = Literal["none", "basic", "token"]
 
@@ -46,13 +48,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked for. body_bytes: how much it sent."""
+    """What a client asked for. body_bytes: how much it sent. proof: its `Authorization`, or its identity token."""
 
     method: str
     path: str
     body_bytes: int
     range: str | None
     admitted: bool
+    proof: str = ""
 
 
 @dataclass
@@ -160,7 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length // 2 if cut else length)
         match = _PATH.fullmatch(parts.path)
         admitted = parts.path == "/token" or self._admitted(match["repository"] if match else "")
-        registry.requests.append(Request(self.command, parts.path, len(body), self.headers.get("Range"), admitted))
+        form = body.decode() if self.headers.get("Content-Type") == "application/x-www-form-urlencoded" else ""
+        self.form = {name: values[0] for name, values in parse_qs(form).items()}
+        proof = self.headers.get("Authorization", "") + self.form.get("refresh_token", "")
+        asked = Request(self.command, parts.path, len(body), self.headers.get("Range"), admitted, proof)
+        registry.requests.append(asked)
         if cut or (self.fault and not self.fault.status and not self.fault.changed and self.command != "GET"):
             self.close_connection = True
         elif self.fault is not None and self.fault.status:
@@ -264,14 +271,24 @@ class _Handler(BaseHTTPRequestHandler):
     def _token(self) -> None:
         proof = self.headers.get("Authorization", "").removeprefix("Basic ")
         known = proof == base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if self.form:
+            known = self.form["grant_type"] == "refresh_token" and self.form["refresh_token"] == IDENTITY_TOKEN
+            if not known:
+                self._answer(400, b'{"error": "invalid_grant"}', {"Content-Type": "application/json"})
+                return
         if not known and (proof or not self.server.registry.open_to_read):
             self._refuse(401, "UNAUTHORIZED")
             return
         name = f"token-{len(self.server.tokens)}"
-        asked = {scope.removeprefix("repository:") for scope in self.query.get("scope", "").split()}
+        scopes = (self.form or self.query).get("scope", "").split()
+        asked = {scope.removeprefix("repository:") for scope in scopes}
         rights = {right for right in asked if known or right.endswith(":pull")}
         self.server.tokens[name] = _Token(rights, self.server.registry.tokens_last)
-        self._answer(200, json.dumps({"token": name}).encode(), {"Content-Type": "application/json"})
+        self._answer(
+            200,
+            json.dumps({"access_token" if self.form else "token": name}).encode(),
+            {"Content-Type": "application/json"},
+        )
 
     def _refuse(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         body = json.dumps({"errors": [{"code": code, "message": "as a registry words it"}]}).encode()

@@ -22,6 +22,9 @@ _REPEAT = "repeat the command; what has arrived is not sent again"
 _EXPIRED, _NOT_YET_VALID, _OTHER_HOST = 10, 9, (62, 64)
 """What OpenSSL calls the errors X509_V_ERR_* of a certificate."""
 
+_NO_GRANT = "invalid_grant"
+"""What OAuth 2 calls a refresh token that is wrong, or has expired."""
+
 T = TypeVar("T")
 
 
@@ -88,6 +91,8 @@ class Explainer:
                 f"the disk of {self.registry} is full, so {self.repository} cannot be pushed",
                 f"free space there, then {_REPEAT}",
             )
+        if status == 400 and _NO_GRANT in codes:
+            return self.login_wanted()
         match status:
             case 401:
                 return self.login_wanted()
@@ -217,8 +222,10 @@ def _details(response: requests.Response) -> tuple[set[str], str]:
     """The error codes of an answer, and its details as one line of JSON in lower case."""
     try:
         body: Any = json.loads(response.content)
+        if isinstance(body.get("error"), str):  # of a service that gives tokens (RFC 6749)
+            return {body["error"]}, ""
         errors = [error for error in body["errors"] if isinstance(error, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set(), ""
     return {str(error.get("code")) for error in errors}, json.dumps(errors).lower()
 

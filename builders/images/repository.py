@@ -1,26 +1,21 @@
 """One repository of a registry over HTTP: oras proves who we are, and we say what is to be stored or fetched."""
 
-import ipaddress
-import socket
-import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
 
 import requests
 from oras.provider import Registry as OrasRegistry
-from requests.adapters import HTTPAdapter
 
 from builders.images.credentials import Credentials
 from builders.images.layout import Descriptor, digest_of
 from builders.images.registry_errors import RegistryError
+from builders.images.session import Session, is_loopback, origin, speaks_tls
 
 CHUNK_BYTES = 1 << 18
 MAX_MANIFEST_BYTES = 4 << 20
 """What registries are told to accept, so nobody writes a longer one."""
-_CONNECT_S, _ANSWER_S, _STORE_S = 20.0, 60.0, 600.0
-"""How long we wait for a connection, for an answer, and for one to a whole blob, which the registry reads again."""
 _HOSTS = {"docker.io": "registry-1.docker.io"}
 """Where registries are that go by another name in references."""
 
@@ -51,13 +46,13 @@ class Registry:
         """Reach the registry `name`; raises UserError (exit 4). Plain http is spoken with this machine only."""
         credentials = Credentials(name, environ)
         explainer = credentials.explainer("")
-        scheme: Literal["http", "https"] = "http" if is_loopback(name) and not _speaks_tls(name) else "https"
+        scheme: Literal["http", "https"] = "http" if is_loopback(name) and not speaks_tls(name) else "https"
         # requests itself reads the first two, which it understands as curl does.
         named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE")
         trust = True if named else environ.get("SSL_CERT_FILE") or True
         try:
-            with _prepared(requests.Session()) as session:
-                answer = session.get(f"{scheme}://{_HOSTS.get(name, name)}/v2/", verify=trust)
+            with Session() as session:
+                answer = session.get(_address(scheme, name), verify=trust)
         except (OSError, ValueError) as error:
             raise explainer.failure(error) from None
         if answer.status_code == 429 or answer.status_code >= 500:
@@ -70,53 +65,18 @@ class Registry:
             raise explainer.login_wanted()
         return cls(name, scheme, "basic" if basic else "token", credentials, trust)
 
+    @property
+    def address(self) -> str:
+        """Where its API begins."""
+        return _address(self.scheme, self.name)
+
     def repository(self, name: str) -> "Repository":
         """A connection of its own to one repository."""
         return Repository(self, name)
 
 
-def is_loopback(registry: str) -> bool:
-    """Whether `registry`, a host with or without a port, is this machine."""
-    host = urlsplit(f"//{registry}").hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _speaks_tls(registry: str) -> bool:
-    parts = urlsplit(f"//{registry}")
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection((parts.hostname, parts.port or 443), timeout=2) as line,
-            context.wrap_socket(line, server_hostname=parts.hostname),
-        ):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-class _Transport(HTTPAdapter):
-    """Sends requests with a time limit, to strangers through TLS only, and to this machine through no proxy."""
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        parts = urlsplit(request.url or "")
-        if is_loopback(parts.netloc):
-            kwargs["proxies"] = None
-        elif parts.scheme != "https":
-            raise requests.exceptions.InvalidSchema
-        kwargs["timeout"] = (_CONNECT_S, _STORE_S if request.method == "PUT" else _ANSWER_S)
-        return super().send(request, *args, **kwargs)
-
-
-def _prepared(session: requests.Session) -> requests.Session:
-    session.mount("http://", _Transport())
-    session.mount("https://", _Transport())
-    session.auth = lambda request: request  # else requests would send what ~/.netrc has instead of ours
-    return session
+def _address(scheme: str, name: str) -> str:
+    return f"{scheme}://{_HOSTS.get(name, name)}/v2/"
 
 
 class Manifest(NamedTuple):
@@ -139,12 +99,10 @@ class Repository:
     def __init__(self, registry: Registry, name: str) -> None:
         self.name = name
         self.explainer = registry.credentials.explainer(name)
-        self._url = f"{registry.scheme}://{_HOSTS.get(registry.name, registry.name)}/v2/{name}/"
+        self._url = f"{registry.address}{name}/"
         self._oras = OrasRegistry(insecure=registry.scheme == "http", tls_verify=registry.trust)
-        session = _prepared(self._oras.session)
-        self._oras.auth = registry.credentials.backend(
-            registry.kind, session, registry.trust, insecure=registry.scheme == "http"
-        )
+        self._oras.session = session = Session()
+        self._oras.auth = registry.credentials.backend(registry.kind, session, registry.trust, registry.address)
         self._last: requests.Response | None = None
         session.hooks["response"].append(self._note)
         # oras sends a token with the first request, but a password only when it is asked for, after a whole body.
@@ -236,8 +194,15 @@ class Repository:
         self, method: str, url: str, body: Body | bytes | None, headers: Mapping[str, str], *, stream: bool
     ) -> requests.Response:
         try:
-            headers = {**headers, **self._headers}
-            answer: requests.Response = _do_request(self._oras, url, method, data=body, headers=headers, stream=stream)
+            answer: requests.Response
+            if origin(url) == origin(self._url):
+                headers = {**headers, **self._headers}
+                answer = _do_request(self._oras, url, method, data=body, headers=headers, stream=stream)
+            else:  # where the registry keeps its blobs; whatever that wants to know stands in the address
+                trust = self._oras._tls_verify
+                answer = self._oras.session.request(
+                    method, url, data=body, headers=dict(headers), stream=stream, verify=trust
+                )
         except OSError as error:  # which all of requests' own are
             raise self.explainer.failure(error) from None
         except ValueError:  # oras got no token for us; the last answer says why

@@ -12,7 +12,8 @@ import trustme
 
 from builders.images import registry_errors
 from builders.images.registry_errors import Explainer
-from builders.images.repository import Registry, is_loopback
+from builders.images.repository import Registry
+from builders.images.session import is_loopback
 from infra.errors import UserError
 from tests.net import free_port
 from tests.registry import FakeRegistry, Fault
