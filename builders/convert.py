@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from builders import unpickle
-from builders.download import check_space
 from builders.hub_cache import inspect_folder
+from builders.hub_errors import LARGER_DISK
 from builders.model_files import PICKLE_INDEX, SAFETENSORS_INDEX, companions_of, shards_of
 from builders.progress import Progress
 from infra.errors import ExitCode, UserError
+from infra.space import require_space
 
 _REFUSALS = {
     "unsafe": "its pickled weights are not plain tensors, and reading them in full could run code",
@@ -39,7 +40,7 @@ def convert(model: str, source: Path, target: Path, progress: Progress) -> None:
         return
     inputs = _pickles(source)
     total_bytes = sum(path.stat().st_size for path in inputs)
-    check_space(target, total_bytes + total_bytes // 10)
+    require_space(target, total_bytes + total_bytes // 10, LARGER_DISK)
     progress.begin("loading", total_bytes)
     with _appearing(target) as folder:
         shards = _unpickled(model, inputs, folder, progress)

@@ -1,7 +1,6 @@
 """Downloads a model's files into the user's Hugging Face cache: resumed where they broke off, and checked."""
 
 import hashlib
-import shutil
 import threading
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from builders.hub import Hub, Listing, RemoteFile, quieten
-from builders.hub_errors import explained, no_space, retried, wrong_content
+from builders.hub_errors import LARGER_DISK, explained, retried, wrong_content
 from builders.model_files import CONFIG, companions_of, is_index, no_weights, shards_of, weights_of
 from builders.progress import Progress
 from infra.errors import ExitCode, UserError
+from infra.space import require_space
 
 CHUNK_BYTES = 1 << 20
 """How much is lost when a line breaks, and how often progress is counted."""
@@ -86,14 +86,6 @@ def _missing(hub: Hub, repository: str, commit: str, wanted: Wanted) -> list[Rem
     ]
 
 
-def check_space(folder: Path, needed_bytes: int) -> None:
-    """Raise UserError (exit 4) when the disk of `folder`, which need not exist yet, has less than that free."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free_bytes = shutil.disk_usage(existing).free
-    if free_bytes < needed_bytes:
-        raise no_space(folder, needed_bytes, free_bytes)
-
-
 def download(hub: Hub, repository: str, commit: str, wanted: Wanted, progress: Progress) -> None:
     """Have every wanted file in the snapshot, with the content that the hub lists. Raises UserError.
 
@@ -104,7 +96,7 @@ def download(hub: Hub, repository: str, commit: str, wanted: Wanted, progress: P
     blobs = hub.cache.storage(repository) / "blobs"
     kept_bytes = sum(_size(_partial(blobs / file.etag)) for file in missing)
     total_bytes = sum(file.size_bytes for file in missing)
-    check_space(hub.cache.root, total_bytes - kept_bytes)
+    require_space(hub.cache.root, total_bytes - kept_bytes, LARGER_DISK)
     progress.begin("downloading", total_bytes, min(kept_bytes, total_bytes))
     task = _Download(hub, repository, commit, bar_class(progress))
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="download") as pool:

@@ -9,10 +9,11 @@ from typing import NoReturn
 from builders.convert import convert
 from builders.download import choose, download
 from builders.hub import hub_of
-from builders.hub_cache import hub_cache, only_one, own_cache
+from builders.hub_cache import hub_cache, own_cache
 from builders.hub_errors import disk_explained
 from builders.progress import Progress, print_error
 from infra.errors import UserError
+from infra.locks import only_one
 from services.process import tie_to_parent
 
 

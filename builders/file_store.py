@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.images.blobs import Begun, alone_in, sweep
+from builders.images.blobs import Begun, sweep
 from builders.images.space import check_space
 from infra.errors import ExitCode, UserError
+from infra.locks import alone_in
 
 _CHUNK_BYTES = 1 << 22
 _HASHES = {40: "git", 64: "sha256"}

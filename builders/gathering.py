@@ -1,9 +1,7 @@
 """Brings together what images take from elsewhere, the models, the base and the packages, and keeps it to the lock."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from builders.baking import WeightsSet, read_set, set_bytes
 from builders.base_python import python_of
@@ -11,7 +9,6 @@ from builders.code import tool_version
 from builders.counter import Counter
 from builders.file_store import FileStore
 from builders.images.base import find_base, is_remote, located
-from builders.images.blobs import alone_in
 from builders.images.layout import BaseImage
 from builders.images.store import BlobStore
 from builders.lock import Lock, LockedModel, base_name, check_locked, model_name, packages_name
@@ -19,7 +16,8 @@ from builders.packages.resolving import Resolution, resolve_packages
 from builders.packages.wanted import Wanted
 from builders.preparing import prepare
 from builders.spec import BuildOptions, BuildSpec, Listener
-from infra.files import not_writable
+from infra.files import not_writable, write_whole
+from infra.locks import alone_in
 from services.settings import TaskSettings
 
 
@@ -82,7 +80,10 @@ class Gathering:
             return
         try:
             with alone_in(path.parent):  # another build may have written it meanwhile
-                _write(path, self._now(gathered).beside(Lock.read(path)).text)
+                lock = Lock.read(path)
+                text = self._now(gathered).beside(lock).text
+                if lock is None or path.read_text(encoding="utf-8") != text:
+                    write_whole(path, text)
         except OSError as error:
             raise not_writable(path, error) from None
 
@@ -141,15 +142,3 @@ class Gathering:
             return known
         self._listener.step("", f"choosing the packages of {packages_name(wanted)}")
         return resolve_packages(wanted, self._options.sources, self._options.environ)
-
-
-def _write(path: Path, text: str) -> None:
-    """In one step, and not at all when nothing has changed. Raises OSError."""
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,12 +1,11 @@
 """Where models lie on this disk, read without the hub's library: the user's Hugging Face cache and our own."""
 
-import fcntl
 import json
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,6 +23,7 @@ from builders.model_files import (
     weights_of,
 )
 from infra.errors import ExitCode, UserError
+from infra.files import write_whole
 
 _CONFIGURED = (".Pooling", ".Dense")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -58,9 +58,7 @@ class HubCache:
             return
         ref = self.storage(repository) / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
-        temporary = ref.with_name(f".{ref.name}.{os.getpid()}")
-        temporary.write_text(commit, encoding="utf-8")
-        temporary.replace(ref)
+        write_whole(ref, commit)
 
     def snapshot(self, repository: str, commit: str) -> Path:
         """The folder of one commit; it may hold a part of the files, or not exist."""
@@ -119,15 +117,6 @@ def _expanded(path: str) -> Path:
             hint="set HOME, or HF_HOME and XDG_CACHE_HOME",
             exit_code=ExitCode.ENVIRONMENT,
         ) from None
-
-
-@contextmanager
-def only_one(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in a block with this lock file, then be the one that is. Raises OSError."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from builders.images.space import readable
 from infra.errors import ExitCode, UserError
+from infra.space import no_space
 
 RETRY_DELAYS_S = (0.5, 1.5)
 """Waits before the second and the third attempt, where the hub does not name one."""
 LONGEST_WAIT_S = 30.0
+LARGER_DISK: Final = "free some, or set HF_HOME and XDG_CACHE_HOME to a larger disk"
+"""What helps where models do not fit."""
 
 T = TypeVar("T")
 
@@ -138,7 +140,7 @@ def disk_explained(folder: Path) -> Iterator[None]:
 def _explain_disk(error: BaseException, folder: Path) -> UserError | None:
     match error:
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return no_space(folder)
+            return no_space(folder, LARGER_DISK)
         case OSError(errno=int(code)):
             hint = "change its permissions, or set HF_HOME and XDG_CACHE_HOME to folders of yours"
             return _problem(f"{folder} cannot be written: {os.strerror(code).lower()}", hint)
@@ -177,16 +179,6 @@ def offline(repository: str, reason: str) -> UserError:
     return _problem(
         f"{repository} is not in the cache, or only a part of it, and {reason}",
         f"fetch it once with network: `hf download {repository}`, or run the command without that setting",
-    )
-
-
-def no_space(folder: Path, needed_bytes: int | None = None, free_bytes: int | None = None) -> UserError:
-    """The disk that `folder` is on is too small."""
-    figures = ""
-    if needed_bytes is not None and free_bytes is not None:
-        figures = f": {readable(needed_bytes)} are needed and {readable(free_bytes)} are free"
-    return _problem(
-        f"not enough space in {folder}{figures}", "free some, or set HF_HOME and XDG_CACHE_HOME to a larger disk"
     )
 
 

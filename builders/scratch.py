@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from infra.locks import only_one
+
 _HELD = "held"
 """A file that the build keeps locked as long as it lives."""
 
@@ -14,9 +16,7 @@ _HELD = "held"
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
     """An empty folder below `root`, gone after the block."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_one(root / "lock"):
         _sweep(root)
         folder = Path(tempfile.mkdtemp(dir=root))
         held = (folder / _HELD).open("w")

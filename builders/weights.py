@@ -25,6 +25,7 @@ from builders.hub_cache import (
 from builders.model_config import check_fit
 from builders.model_files import CONFIG, is_pickle, no_weights
 from infra.errors import ExitCode, UserError
+from infra.space import require_space
 from services.catalog import TASKS
 
 _PREPARE = ("builders.weights", "fetch")
@@ -236,9 +237,9 @@ def _with_steps(
 def _on_hub(
     source: ModelSource, repository: str, revision: str, cache: HubCache, use: _Use, environ: Mapping[str, str]
 ) -> Resolved:
-    from builders.download import check_space, choose, missing_bytes
+    from builders.download import choose, missing_bytes
     from builders.hub import hub_of, is_offline
-    from builders.hub_errors import offline
+    from builders.hub_errors import LARGER_DISK, offline
 
     if source.local_files_only or is_offline(environ):
         raise offline(repository, "`local_files_only` is set" if source.local_files_only else "HF_HUB_OFFLINE is set")
@@ -251,12 +252,12 @@ def _on_hub(
     config = inspect_folder(snapshot).config or {}
     use.check(config, repository)
     size_bytes = missing_bytes(hub, repository, commit, wanted)
-    check_space(cache.root, size_bytes)
+    require_space(cache.root, size_bytes, LARGER_DISK)
     arguments = ["--repository", repository, "--commit", commit, "--revision", revision, "--cache-dir", str(cache.root)]
     path = snapshot
     if is_pickle(wanted.weights):
         path = converted_folder(environ, repository, commit)
-        check_space(path, wanted.shards_bytes)
+        require_space(path, wanted.shards_bytes, LARGER_DISK)
         arguments += ["--convert-into", str(path)]
     environment = _environment(environ, source.token)
     weights = {file.name: file.size_bytes for file in wanted.shards}

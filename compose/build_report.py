@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from builders.spec import Built, BuiltLayer
-from compose.output import Console, columns, size
+from compose.output import Console, columns
+from infra.sizes import size
 
 _BAR: Final = 20
 _VERDICTS: Final = {True: "reused", False: "new"}

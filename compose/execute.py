@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compose.output import Console, Narrator, size
+from compose.output import Console, Narrator
 from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.net import make_socket_directory
 from infra.processes import bind
 from infra.runtime import Runtime
 from infra.secrets import Redactor
+from infra.sizes import size
 from infra.state import RunState
 from infra.supervisor import Supervisor, supervise
 

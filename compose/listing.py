@@ -5,9 +5,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from compose.output import Console, columns, describe, megabytes
+from compose.output import Console, columns, describe
 from compose.state import Selection, changed_files, known_service, memory_bytes, warn_of_changes
 from infra.logs import LogLine, follow, services_with_logs, tail
+from infra.sizes import megabytes
 from infra.state import RunState
 
 

@@ -9,10 +9,11 @@ from builders.estimate import FRAMEWORK_BYTES, SHARED_BYTES, Facts, Memory, memo
 from builders.hub_cache import hub_cache
 from compose.machine import Machine
 from compose.models import Known, source_of
-from compose.output import columns, size
+from compose.output import columns
 from compose.spec import ActionSpec, ModelComponentSpec
 from compose.templates import constant
 from infra.errors import ExitCode, UserError
+from infra.sizes import size
 from services.catalog import TASKS
 from services.engine.loading.precision import computing_type
 

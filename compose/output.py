@@ -164,21 +164,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def megabytes(size_bytes: int | None) -> str:
-    return "-" if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"
-
-
-def size(size_bytes: int | None) -> str:
-    """`6.2 GB`, as people say it."""
-    if size_bytes is None:
-        return "-"
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if size_bytes >= scale:
-            amount = size_bytes / scale
-            return f"{amount:.1f} {unit}" if amount < 100 else f"{amount:.0f} {unit}"
-    return f"{size_bytes} bytes"
-
-
 def shown_path(path: str) -> str:
     """Relative where that leads down from here, as people type it."""
     here = Path.cwd()

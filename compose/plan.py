@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from compose.checks.hosts import url
-from compose.output import columns, count, size
+from compose.output import columns, count
 from compose.routing import router_settings
 from compose.spec import ComposeSpec, ControllerSpec, ModelComponentSpec, RuntimeSpec
 from compose.usage import used_by
 from infra.resources import Resources, write_cpu, write_memory
+from infra.sizes import size
 from infra.unit import Address, TcpAddress, Unit, UnixAddress
 from services.router.settings import RouterSettings
 from services.settings import TaskResources, TaskSettings

@@ -16,10 +16,11 @@ from builders.images.store import BlobStore
 from builders.spec import stored_name
 from compose.build_report import bar
 from compose.images import is_current, repository, services_of
-from compose.output import Console, columns, size
+from compose.output import Console, columns
 from compose.state import Selection, known_service
 from compose.trials import Proofs
 from infra.errors import ExitCode, UserError
+from infra.sizes import size
 
 if TYPE_CHECKING:
     from compose.loader import Loaded

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from compose.execute import plan_for, serving, socket_directory
 from compose.init import renew_schema
-from compose.output import Console, columns, in_words, megabytes
+from compose.output import Console, columns, in_words
 from compose.runtime import chosen_runtime
 from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
 from compose.stop import database_of, kept_sentence, volume_sentence
@@ -21,6 +21,7 @@ from infra.docker.engine import connect
 from infra.docker.errors import EngineError
 from infra.errors import ExitCode, UserError
 from infra.net import get
+from infra.sizes import megabytes
 from infra.state import RunState, ServiceState, this_process
 from infra.supervisor import Supervisor, stop_timeout_s
 

@@ -1,8 +1,8 @@
-"""Files that only their owner may read, written whole or not at all."""
+"""Files that are written whole or not at all, and those that only their owner may read."""
 
 import errno
 import os
-import tempfile
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,16 +18,24 @@ def open_private(path: Path, *, append: bool = False) -> BinaryIO:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` with `text` in one step, mode 0600: a reader sees the old text or the new, never a part."""
+    """`write_whole` with mode 0600; the folder is made when it is absent."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_whole(path, text, 0o600)
+
+
+def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
+    """Replace `path` with `text` in one step: a reader sees the old text or the new, never a part. Raises OSError.
+
+    mode: less what the user's umask takes away.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(temporary, flags, mode), "w", encoding="utf-8") as file:
             file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def not_readable(path: Path, error: OSError) -> UserError:

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import hashlib
 import io
-import os
 import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, Self
 from builders.images.compressing import Compression, compressor
 from builders.images.layout import Layer
 from builders.images.tar import CHUNK_BYTES, ChangedError
+from infra.locks import alone_in
 
 Advance = Callable[[int], None]
 """Is told of bytes that were done."""
@@ -75,17 +75,6 @@ def sweep(folder: Path) -> None:
             with contextlib.suppress(*_NOT_OURS), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for this folder, then be the one that is. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,14 @@ from builders.images.archives import (
     partial_archive,
     whole_archive,
 )
-from builders.images.blobs import Advance, Begun, alone_in, ignore, sweep
+from builders.images.blobs import Advance, Begun, ignore, sweep
 from builders.images.layout import Image, Layer
 from builders.images.reading import chunks_of
 from builders.images.space import check_space
 from builders.images.store import BlobStore
 from infra.errors import ExitCode, UserError
 from infra.files import not_writable
+from infra.locks import alone_in
 
 _INDEX = "index.json"
 _MARK = "oci-layout"

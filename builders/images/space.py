@@ -2,28 +2,21 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from infra.errors import ExitCode, UserError
 from infra.files import not_readable
+from infra.space import no_space, require_space
 
-_SPARE_BYTES = 64 << 20
-"""Left free whatever happens, so that others can go on."""
+_OTHER_DISK: Final = "free some, or choose another disk (MODEL_COMPOSE_CACHE for what is kept between builds)"
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
     """Raise UserError (exit 4) when the disk of `folder`, which need not exist yet, has no room for that much."""
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free_bytes = shutil.disk_usage(existing).free
-    if free_bytes < needed_bytes + _SPARE_BYTES:
-        raise UserError(
-            f"not enough space in {folder}: {readable(needed_bytes)} are needed and {readable(free_bytes)} are free",
-            hint="free some, or choose another disk (MODEL_COMPOSE_CACHE for what is kept between builds)",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
+    require_space(folder, needed_bytes, _OTHER_DISK)
 
 
 @contextmanager
@@ -48,11 +41,7 @@ def _explained(error: OSError, root: Path) -> UserError | None:
         return None
     place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else root
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
-            f"not enough space in {root}",
-            hint="free some, or set MODEL_COMPOSE_CACHE to a folder on another disk",
-            exit_code=ExitCode.ENVIRONMENT,
-        )
+        return no_space(root, _OTHER_DISK)
     if place.absolute().is_relative_to(root):
         return UserError(
             f"{root} cannot be written: {os.strerror(error.errno).lower()}",
@@ -60,13 +49,3 @@ def _explained(error: OSError, root: Path) -> UserError | None:
             exit_code=ExitCode.ENVIRONMENT,
         )
     return not_readable(place, error)
-
-
-def readable(size_bytes: int) -> str:
-    """A size for people: three digits and a unit."""
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

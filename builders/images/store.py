@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 
-from builders.hub_cache import only_one, own_cache
+from builders.hub_cache import own_cache
 from builders.images.blobs import (
     Advance,
     Begun,
@@ -26,6 +26,7 @@ from builders.images.layout import BaseImage, Image, Layer, MediaType, is_digest
 from builders.images.space import check_space
 from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, content_size, write_tar
 from infra.errors import ExitCode, UserError
+from infra.locks import only_one
 
 CACHE_VARIABLE = "MODEL_COMPOSE_CACHE"
 T = TypeVar("T")

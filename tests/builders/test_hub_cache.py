@@ -1,12 +1,11 @@
 """What is found on disk, and when a model there counts as whole."""
 
 import json
-import threading
 from pathlib import Path
 
 import pytest
 
-from builders.hub_cache import HubCache, converted_folder, hub_cache, inspect_folder, is_whole_safetensors, only_one
+from builders.hub_cache import HubCache, converted_folder, hub_cache, inspect_folder, is_whole_safetensors
 from infra.errors import UserError
 from tests.builders.conftest import CONFIG, MakeFolder, safetensors
 
@@ -112,22 +111,6 @@ def test_only_the_length_that_the_header_gives_is_whole(tmp_path: Path, content:
 
 def test_config_of_the_rig_is_read(make_folder: MakeFolder) -> None:
     assert inspect_folder(make_folder()).config == CONFIG
-
-
-def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
-    path = tmp_path / "locks" / "x.lock"
-    entered = threading.Event()
-
-    def enter() -> None:
-        with only_one(path):
-            entered.set()
-
-    other = threading.Thread(target=enter)
-    with only_one(path):
-        other.start()
-        assert not entered.wait(0.1)
-    assert entered.wait(10)
-    other.join()
 
 
 def test_without_a_home_folder_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,12 @@ from builders.images.compressing import Compression
 from builders.images.layout import Image, MediaType, digest_of
 from builders.images.store import BlobStore
 from builders.images.tar import File
-from compose.output import Console, size
+from compose.output import Console
 from compose.push import destination, push
 from compose.state import Selection
 from infra.errors import ExitCode, UserError
 from infra.files import write_private
+from infra.sizes import size
 from tests.compose.loading import load
 from tests.images import COMMIT, keep_image
 from tests.registry import FakeRegistry

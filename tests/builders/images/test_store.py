@@ -148,7 +148,7 @@ def test_what_is_read_is_told(store: BlobStore, tmp_path: Path, lasting: bool) -
 
 def test_nothing_is_begun_that_the_disk_has_no_room_for(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 65 << 20}))
-    with pytest.raises(UserError, match=r"not enough space in .*: 2 MB are needed and 68.2 MB are free") as caught:
+    with pytest.raises(UserError, match=r"not enough space in .*: 2.0 MB are needed and 68.2 MB are free") as caught:
         store.layer("key", lambda: {"/a": File(b"x" * 2_000_000)}, purpose="code")
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
     assert files(store) == []

@@ -190,7 +190,7 @@ def test_a_disk_without_room_is_named_before_anything_is_fetched(
     monkeypatch.setattr("builders.packages.layer.install", lambda *_: pytest.fail("fetched"))
     for wanted, size in (
         (Wanted("task", "3.11", Platform()), "750 MB"),
-        (Wanted("task", "3.11", Platform(), gpu=True), "4 GB"),
+        (Wanted("task", "3.11", Platform(), gpu=True), "4.0 GB"),
         (Wanted("page", "3.11", Platform()), "200 MB"),
     ):
         layer = PackagesLayer(wanted, Resolution(wanted.digest, ()), None)
