@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from builders import bento_child
+from builders.child import run_child
 from builders.code import Code
 from infra.errors import ExitCode, UserError
-from infra.process import end_with
 from services.service import service_name
 from services.settings import TaskSettings
 
@@ -111,39 +110,25 @@ def _run(inputs: BentoInputs, stage: Path, home: Path) -> Path:
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),
-        "TMPDIR": str(home),
         "BENTOML_HOME": str(home),
         "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONUTF8": "1",
     }
-    try:
-        ended = subprocess.run(  # noqa: S603 - our own script
-            [sys.executable, "-I", "-X", "utf8", bento_child.__file__, str(stage)],
-            input=json.dumps(options),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-            cwd=home,
-            check=False,
-            timeout=_MOST_S,
-            preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
-        )
-    except subprocess.TimeoutExpired:
-        raise _failed(
-            inputs, f"it took more than {_MOST_S:g} s", "build again when this machine is less busy"
-        ) from None
+    ended = run_child(
+        [sys.executable, "-I", "-X", "utf8", bento_child.__file__, str(stage)],
+        f"BentoML's build of {inputs.name}",
+        folder=home,
+        environment=environment,
+        most_s=_MOST_S,
+        given=json.dumps(options),
+    )
     if ended.returncode != 0:
-        raise _failed(
-            inputs,
-            f"its process ended with {ended.returncode}",
-            "`python -m pip check` tells whether the packages that are installed here fit each other",
+        raise UserError(
+            f"BentoML could not build {inputs.name}: its process ended with {ended.returncode}",
+            hint="`python -m pip check` tells whether the packages that are installed here fit each other",
+            exit_code=ExitCode.FAILED,
         )
     return Path(ended.stdout.splitlines()[-1])
-
-
-def _failed(inputs: BentoInputs, why: str, hint: str) -> UserError:
-    return UserError(f"BentoML could not build {inputs.name}: {why}", hint=hint, exit_code=ExitCode.FAILED)
 
 
 def _patterns(code: Code) -> Sequence[str]:

@@ -40,7 +40,7 @@ def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener)
     store = BlobStore.of(options.environ)
     mtime = _epoch_s(options.environ)
     with store_explained(store.root.parent), scratch_folder(store.root.parent / "work") as scratch:
-        gathering = Gathering(store, options, listener)
+        gathering = Gathering(store, options, listener, scratch)
         gathered = gathering.gather(specs)
         assembly = _Assembly(store, options, listener, scratch, mtime, gathering.brought)
         images = [assembly.image(spec, each) for spec, each in zip(specs, gathered, strict=True)]

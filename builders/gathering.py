@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from builders.baking import WeightsSet, read_set, set_bytes
 from builders.base_python import python_of
@@ -38,12 +39,16 @@ class Ingredients:
 
 
 class Gathering:
-    """One build's. brought: the digests of the layers of the base that were not here before."""
+    """One build's.
 
-    def __init__(self, store: BlobStore, options: BuildOptions, listener: Listener) -> None:
+    scratch: a folder to work in. brought: the digests of the layers of the base that were not here before.
+    """
+
+    def __init__(self, store: BlobStore, options: BuildOptions, listener: Listener, scratch: Path) -> None:
         self._store = store
         self._options = options
         self._listener = listener
+        self._scratch = scratch
         self._files = FileStore(store.root.parent / "weights")
         self._lock = Lock.read(options.lock)
         self.brought: set[str] = set()
@@ -111,7 +116,8 @@ class Gathering:
         if spec.model is None:
             return ingredients
         name = ingredients.model
-        prepare(spec.model, name, lambda stage, done: self._listener.step(spec.name, f"{stage} {name}", done))
+        step = self._listener.step
+        prepare(spec.model, name, lambda stage, done: step(spec.name, f"{stage} {name}", done), self._scratch)
         counter = Counter(self._listener, spec.name, f"reading {name}", set_bytes(spec.model.path, name))
         weights = read_set(spec.model.path, name, self._files, counter.add)
         locked = LockedModel(spec.model.revision, {path: file.sha256 for path, file in weights.files})
@@ -141,4 +147,4 @@ class Gathering:
         if known is not None:
             return known
         self._listener.step("", f"choosing the packages of {packages_name(wanted)}")
-        return resolve_packages(wanted, self._options.sources, self._options.environ)
+        return resolve_packages(wanted, self._options.sources, self._options.environ, self._scratch)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from builders.weights import Resolved
@@ -13,10 +14,11 @@ from infra.errors import ExitCode, UserError
 from infra.process import child_environment
 
 
-def prepare(model: Resolved, name: str, on_progress: Callable[[str, float | None], None]) -> None:
+def prepare(model: Resolved, name: str, on_progress: Callable[[str, float | None], None], scratch: Path) -> None:
     """Carry out `model.prepare`, in the one process that is given a token; returns when the model is there.
 
     name: how messages call it. on_progress: the stage (`downloading`, `loading`) and how far it is, 0 to 1.
+    scratch: a folder to work in.
     Raises UserError with what the child says.
     """
     if model.prepare is None:
@@ -24,7 +26,7 @@ def prepare(model: Resolved, name: str, on_progress: Callable[[str, float | None
     error: Mapping[str, Any] = {}
     environment = child_environment(os.environ, model.prepare_environment)
     with (
-        tempfile.TemporaryDirectory(prefix="model-compose-") as empty,
+        tempfile.TemporaryDirectory(dir=scratch, prefix="model-") as empty,
         subprocess.Popen(  # noqa: S603 - a module of ours, and arguments that we chose
             [sys.executable, "-P", "-m", *model.prepare],
             env=environment,

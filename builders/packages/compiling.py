@@ -13,17 +13,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+from builders.child import run_child
 from builders.code import ImageKind
 from builders.images.layout import Platform
 from builders.packages import bytecode
 from infra.errors import ExitCode, UserError
-from infra.process import end_with
 from services.engine.loading import libraries
 
 _SMOKE = Path(__file__).parent / "smoke"
 _LIBRARIES = Path(libraries.__file__)
 _LACKING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _ERROR = re.compile(r"(?:\w+\.)*(\w+)(?::|$)")
+_MOST_S = 1800.0
+"""What an import may take, which takes half a minute."""
+_ANSWER_S = 60.0
 _ENVIRONMENT = {
     "PATH": os.defpath,
     "PYTHONHASHSEED": "0",
@@ -58,32 +61,28 @@ def compile_imported(folder: Path, kind: ImageKind, python: Path, place: str) ->
     Raises UserError (exit 4) when the packages cannot be imported.
     """
     smoke = [str(_SMOKE / f"{kind}.py"), *([str(_LIBRARIES)] if kind == "task" else [])]
-    with tempfile.TemporaryDirectory(prefix="model-compose-smoke-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smoke-") as scratch:
         common = [str(folder.absolute()), scratch]
         listed = _run(python, ["list", *common, *smoke], scratch)
         return _run(python, ["write", *common, place], scratch, listed).splitlines()
 
 
 def _version(python: Path) -> str:
-    ended = subprocess.run(  # noqa: S603 - an interpreter
-        [python, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-        capture_output=True,
-        text=True,
-        check=False,
+    command = [str(python), "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    ended = run_child(
+        command, str(python), folder=Path(tempfile.gettempdir()), environment=os.environ, most_s=_ANSWER_S
     )
     return ended.stdout.strip()
 
 
 def _run(python: Path, arguments: list[str], home: str, given: str = "") -> str:
-    ended = subprocess.run(  # noqa: S603 - our own script
-        [python, "-P", "-s", "-S", bytecode.__file__, *arguments],
-        input=given,
-        capture_output=True,
-        encoding="utf-8",
-        env={**_ENVIRONMENT, "HOME": home},
-        cwd=home,
-        check=False,
-        preexec_fn=end_with(os.getpid()),
+    ended = run_child(
+        [str(python), "-P", "-s", "-S", bytecode.__file__, *arguments],
+        "the import of the packages",
+        folder=Path(home),
+        environment={**_ENVIRONMENT, "HOME": home},
+        most_s=_MOST_S,
+        given=given,
     )
     if ended.returncode != 0:
         raise UserError(

@@ -11,8 +11,10 @@ from builders.packages.wanted import Wanted
 
 
 def install(resolution: Resolution, wanted: Wanted, folder: Path, sources: Sources, environ: Mapping[str, str]) -> None:
-    """Fill `folder` with exactly these wheels, each checked against its hash. Files are links into uv's own cache where
-    that lies on the same disk: they may be removed, and never be written to. Raises UserError: exit 4.
+    """Fill `folder`, which lies in a folder to work in, with exactly these wheels, each checked against its hash.
+
+    Files are links into uv's own cache where that lies on the same disk: they may be removed, and never be written to.
+    Raises UserError: exit 4.
     """
     run_uv(
         [
@@ -23,4 +25,5 @@ def install(resolution: Resolution, wanted: Wanted, folder: Path, sources: Sourc
         wanted,
         sources,
         environ,
+        folder.parent,
     )

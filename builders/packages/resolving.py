@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from builders.images.layout import exact_json
 from builders.packages.sources import Sources
@@ -58,14 +59,15 @@ class Resolution:
         return hashlib.sha256(exact_json([[str(package), package.hashes] for package in self.packages])).hexdigest()
 
 
-def resolve_packages(wanted: Wanted, sources: Sources, environ: Mapping[str, str]) -> Resolution:
-    """Ask the indexes. Takes some seconds. Raises UserError: exit 4."""
+def resolve_packages(wanted: Wanted, sources: Sources, environ: Mapping[str, str], scratch: Path) -> Resolution:
+    """Ask the indexes. Takes some seconds, and works below `scratch`, which exists. Raises UserError: exit 4."""
     made = run_uv(
         [*("compile", "requirements.in", "--constraints", "constraints.txt"), *_OUTPUT],
         {"requirements.in": wanted.requirements, "constraints.txt": wanted.constraints},
         wanted,
         sources,
         environ,
+        scratch,
     )
     return Resolution(wanted.digest, read_pylock(made["pylock.toml"]))
 

@@ -2,14 +2,15 @@
 
 import ast
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.child import run_child
 from infra.errors import ExitCode, UserError
 
+_MOST_S = 60.0
 _KEPT = re.compile(
     r"UV_(CACHE_DIR|CONFIG_FILE|CREDENTIALS_DIR|DEFAULT_INDEX|EXTRA_INDEX_URL|FIND_LINKS|HTTP_\w+|INDEX\w*|"
     r"INSECURE_HOST|KEYRING_PROVIDER|NATIVE_TLS|NO_CACHE|OFFLINE|REQUEST_TIMEOUT|SYSTEM_CERTS)"
@@ -46,14 +47,17 @@ class Sources:
         """Whether no index is asked at all."""
         return self.wheels is not None and self.index_url is None
 
-    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """The environment to run uv in: addresses may hold passwords, and others can read arguments."""
+    def environment(self, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+        """The environment to run uv in: addresses may hold passwords, and others can read arguments.
+
+        scratch: a folder to work in. Raises UserError (exit 4) when pip does not answer.
+        """
         kept = {name: value for name, value in environ.items() if not name.startswith("UV_") or _KEPT.fullmatch(name)}
         kept = {name: value for name, value in kept.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
         if self.closed:
             kept = {name: value for name, value in kept.items() if name not in _INDEXES}
         elif not any(name in kept for name in _INDEXES):
-            kept = {**_as_uv(pip_configuration(kept)), **kept}
+            kept = {**_as_uv(pip_configuration(kept, scratch)), **kept}
         if self.index_url is not None:
             kept.pop("UV_INDEX_URL", None)
             kept["UV_DEFAULT_INDEX"] = self.index_url
@@ -62,15 +66,10 @@ class Sources:
         return kept
 
 
-def pip_configuration(environ: Mapping[str, str]) -> dict[str, str]:
+def pip_configuration(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
     """What pip is told on this machine, in its files and variables, by option; empty where there is no pip."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"],
-        capture_output=True,
-        text=True,
-        env=dict(environ),
-        check=False,
-    )
+    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "config", "list"]
+    listed = run_child(command, "`pip config list`", folder=scratch, environment=environ, most_s=_MOST_S)
     if listed.returncode != 0:
         return {}
     sections: dict[str, dict[str, str]] = {}

@@ -1,18 +1,17 @@
 """Runs uv, and says in our words why it failed."""
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from builders.child import run_child
 from builders.packages.sources import Sources
 from builders.packages.wanted import CPU_LABEL, Wanted, torch_version
 from infra.errors import ExitCode, UserError
-from infra.process import end_with
 
+_MOST_S = 4 * 3600.0
+"""What the largest packages take over a slow line; uv itself gives up what stalls."""
 _TORCHS_INDEX = ["--torch-backend", "cpu"]
 _ELSEWHERE = "name another index with --index-url, or a folder of wheels with --wheels"
 
@@ -28,14 +27,21 @@ _NO_SPACE = re.compile(r"os error (?:28|122)\b")
 
 
 def run_uv(
-    arguments: Sequence[str], files: Mapping[str, str], wanted: Wanted, sources: Sources, environ: Mapping[str, str]
+    arguments: Sequence[str],
+    files: Mapping[str, str],
+    wanted: Wanted,
+    sources: Sources,
+    environ: Mapping[str, str],
+    scratch: Path,
 ) -> Mapping[str, str]:
-    """Run `uv pip ARGUMENTS` in a fresh folder that holds `files`, by name; returns what the folder holds afterwards.
+    """Run `uv pip ARGUMENTS` in a fresh folder below `scratch`, which exists, that holds `files`, by name.
+
+    Returns what the folder holds afterwards.
 
     The CPU build of torch is taken from where the machine gets its packages, and if it is not there, from torch's own
     index. Raises UserError: exit 4.
     """
-    environment = sources.environment(environ)
+    environment = sources.environment(environ, scratch)
     common = [
         *("--python-version", wanted.python, "--python-platform", wanted.tag, "--only-binary", ":all:", "--quiet"),
         *(["--no-index"] if sources.closed else []),
@@ -43,12 +49,13 @@ def run_uv(
     backends = [[], _TORCHS_INDEX] if wanted.torch == "cpu" and not sources.closed else [[]]
     said = ""
     for backend in backends:
-        with tempfile.TemporaryDirectory(prefix="model-compose-packages-") as scratch:
-            for name, text in files.items():
-                Path(scratch, name).write_text(text, encoding="utf-8")
-            said = _run([*arguments, *common, *backend], scratch, environment)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="uv-") as name:
+            folder = Path(name)
+            for file, text in files.items():
+                (folder / file).write_text(text, encoding="utf-8")
+            said = _run([*arguments, *common, *backend], folder, environment)
             if not said:
-                return {path.name: path.read_text(encoding="utf-8") for path in Path(scratch).iterdir()}
+                return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.is_file()}
         if backend == _TORCHS_INDEX and _NO_INDEX.search(said):
             raise _error(
                 f"the package index has no torch {torch_version()}{CPU_LABEL} for {_place(wanted)}, "
@@ -60,19 +67,12 @@ def run_uv(
     raise explained(said, wanted, sources)
 
 
-def _run(arguments: Sequence[str], folder: str, environment: Mapping[str, str]) -> str:
+def _run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
     """What uv complained about; empty when it ended well. It runs in `folder`, so that no project's uv.toml is read."""
     from uv import find_uv_bin
 
-    ended = subprocess.run(  # noqa: S603 - uv, and arguments that we chose
-        [find_uv_bin(), "pip", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,
-    )
+    command = [find_uv_bin(), "pip", *arguments]
+    ended = run_child(command, "uv", folder=folder, environment=environment, most_s=_MOST_S)
     return ended.stderr.strip() or f"exit status {ended.returncode}" if ended.returncode != 0 else ""
 
 

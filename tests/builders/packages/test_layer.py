@@ -34,8 +34,8 @@ TAG = sys.implementation.cache_tag
 
 
 @pytest.fixture
-def resolution(wheels: Path, environ: dict[str, str]) -> Resolution:
-    return resolve_packages(HERE, Sources(wheels=wheels), environ)
+def resolution(wheels: Path, environ: dict[str, str], tmp_path: Path) -> Resolution:
+    return resolve_packages(HERE, Sources(wheels=wheels), environ, tmp_path)
 
 
 def make(
@@ -119,7 +119,7 @@ def test_a_password_of_an_index_is_nowhere(
     resolution: Resolution, guarded: str, environ: dict[str, str], tmp_path: Path, smoke: Path
 ) -> None:
     store, sources = BlobStore(tmp_path / "store"), Sources(index_url=guarded)
-    found = resolve_packages(HERE, sources, environ)
+    found = resolve_packages(HERE, sources, environ, tmp_path)
     assert found == resolution
     layer = PackagesLayer(HERE, found, interpreter())
     made, _ = store.layer(

@@ -13,8 +13,10 @@ from tests.builders.packages.conftest import PASSWORD, ROUTER, TASK, TASK_GPU, m
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("requirements")]
 
 
-def test_pinned_versions_come_with_the_hashes_of_their_wheels(wheels: Path, environ: dict[str, str]) -> None:
-    resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ)
+def test_pinned_versions_come_with_the_hashes_of_their_wheels(
+    wheels: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ, tmp_path)
     assert resolution == Resolution(
         ROUTER.digest,
         (
@@ -28,37 +30,39 @@ def test_torch_is_the_build_that_was_asked_for(tmp_path: Path, environ: dict[str
     folder = tmp_path / "torches"
     for version in ("2.13.0", "2.13.0+cpu"):
         make_wheel(folder, "torch", version)
-    chosen = [resolve_packages(wanted, Sources(wheels=folder), environ).packages[0] for wanted in (TASK, TASK_GPU)]
+    chosen = [
+        resolve_packages(wanted, Sources(wheels=folder), environ, tmp_path).packages[0] for wanted in (TASK, TASK_GPU)
+    ]
     assert [package.version for package in chosen] == ["2.13.0+cpu", "2.13.0"]
 
 
 def test_no_other_build_of_torch_will_do(tmp_path: Path, environ: dict[str, str]) -> None:
     make_wheel(tmp_path / "torches", "torch", "2.13.0")
     with pytest.raises(UserError) as caught:
-        resolve_packages(TASK, Sources(wheels=tmp_path / "torches"), environ)
+        resolve_packages(TASK, Sources(wheels=tmp_path / "torches"), environ, tmp_path)
     assert caught.value.message == (
         f"there is no torch 2.13.0+cpu for Python 3.11 on linux/amd64 in {tmp_path / 'torches'}"
     )
 
 
-def test_a_package_that_is_only_source_is_named(wheels: Path, environ: dict[str, str]) -> None:
+def test_a_package_that_is_only_source_is_named(wheels: Path, environ: dict[str, str], tmp_path: Path) -> None:
     (wheels / "shell-2.0-py3-none-any.whl").unlink()
     (wheels / "shell-2.0.tar.gz").write_bytes(b"")
     with pytest.raises(UserError) as caught:
-        resolve_packages(ROUTER, Sources(wheels=wheels), environ)
+        resolve_packages(ROUTER, Sources(wheels=wheels), environ, tmp_path)
     assert caught.value.message.startswith("shell 2.0 has no wheel for Python 3.11 on linux/amd64")
     assert "--base" in (caught.value.hint or "")
 
 
-def test_an_index_that_refuses_us_is_not_shown(guarded: str, environ: dict[str, str]) -> None:
+def test_an_index_that_refuses_us_is_not_shown(guarded: str, environ: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        resolve_packages(ROUTER, Sources(index_url=guarded.replace(PASSWORD, "sentinel")), environ)
+        resolve_packages(ROUTER, Sources(index_url=guarded.replace(PASSWORD, "sentinel")), environ, tmp_path)
     assert caught.value.message == "the package index refuses us: its user name and password are missing or wrong"
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
 
 
 def test_what_has_another_hash_is_not_installed(wheels: Path, environ: dict[str, str], tmp_path: Path) -> None:
-    resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ)
+    resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ, tmp_path)
     make_wheel(wheels, "shell", "2.0", {"shell/__init__.py": "import evil\n"})
     with pytest.raises(UserError) as caught:
         install(resolution, ROUTER, tmp_path / "target", Sources(wheels=wheels), {**environ, "UV_NO_CACHE": "1"})

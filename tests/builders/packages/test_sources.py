@@ -33,7 +33,9 @@ def configured(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 def changed(sources: Sources, environ: dict[str, str]) -> dict[str, str]:
     """What uv is told that the environment does not say already."""
-    return {name: value for name, value in sources.environment(environ).items() if environ.get(name) != value}
+    return {
+        name: value for name, value in sources.environment(environ, Path("/")).items() if environ.get(name) != value
+    }
 
 
 def test_pips_configuration_reaches_uv(configured: dict[str, str]) -> None:
@@ -47,9 +49,9 @@ def test_pips_configuration_reaches_uv(configured: dict[str, str]) -> None:
     }
 
 
-def test_pips_variables_are_stronger_than_its_files(configured: dict[str, str]) -> None:
+def test_pips_variables_are_stronger_than_its_files(configured: dict[str, str], tmp_path: Path) -> None:
     configured["PIP_INDEX_URL"] = "https://five.example/simple"
-    assert pip_configuration(configured)["index-url"] == "https://five.example/simple"
+    assert pip_configuration(configured, tmp_path)["index-url"] == "https://five.example/simple"
 
 
 def test_uvs_own_variables_win_over_pip(configured: dict[str, str]) -> None:
@@ -57,8 +59,10 @@ def test_uvs_own_variables_win_over_pip(configured: dict[str, str]) -> None:
     assert changed(Sources(), configured) == {}
 
 
-def test_a_named_index_takes_the_place_of_the_first(configured: dict[str, str]) -> None:
-    named = Sources(index_url="https://seven.example/simple").environment({**configured, "UV_INDEX_URL": "https://six"})
+def test_a_named_index_takes_the_place_of_the_first(configured: dict[str, str], tmp_path: Path) -> None:
+    named = Sources(index_url="https://seven.example/simple").environment(
+        {**configured, "UV_INDEX_URL": "https://six"}, tmp_path
+    )
     assert (named["UV_DEFAULT_INDEX"], "UV_INDEX_URL" in named) == ("https://seven.example/simple", False)
 
 
@@ -66,17 +70,19 @@ def test_a_folder_of_wheels_alone_closes_the_rest(configured: dict[str, str], tm
     configured["UV_INDEX"] = "https://six.example/simple"
     closed = Sources(wheels=tmp_path)
     assert closed.closed
-    assert {name: value for name, value in closed.environment(configured).items() if name.startswith("UV_")} == {
+    assert {
+        name: value for name, value in closed.environment(configured, tmp_path).items() if name.startswith("UV_")
+    } == {
         "UV_CACHE_DIR": configured["UV_CACHE_DIR"],
         "UV_FIND_LINKS": str(tmp_path),
     }
     assert not Sources(wheels=tmp_path, index_url="https://x.example").closed
 
 
-def test_what_could_change_the_choice_is_left_behind(environ: dict[str, str]) -> None:
+def test_what_could_change_the_choice_is_left_behind(environ: dict[str, str], tmp_path: Path) -> None:
     strays = {"UV_OVERRIDE": "x", "UV_CONSTRAINT": "x", "UV_PRERELEASE": "allow", "UV_PYTHON": "x", "VIRTUAL_ENV": "/x"}
     kept = {"UV_OFFLINE": "1", "UV_INDEX_INTERNAL_PASSWORD": "x", "UV_HTTP_TIMEOUT": "5"}
-    assert Sources().environment({**environ, **strays, **kept}) == {**environ, **kept}
+    assert Sources().environment({**environ, **strays, **kept}, tmp_path) == {**environ, **kept}
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_a_folder_of_wheels_is_named(tmp_path: Path) -> None:
     assert error.message == f"there is no click for Python 3.11 on linux/amd64 in {tmp_path}"
 
 
-def test_torchs_own_index_is_asked_only_when_nobody_else_has_its_cpu_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchs_own_index_is_asked_only_when_nobody_else_has_its_cpu_build(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[list[str]] = []
 
     def run(arguments: list[str], *_: object) -> str:
@@ -87,18 +89,18 @@ def test_torchs_own_index_is_asked_only_when_nobody_else_has_its_cpu_build(monke
         return "" if "--torch-backend" in arguments else "there is no version of torch==2.13.0+cpu"
 
     monkeypatch.setattr(uv, "_run", run)
-    run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"})
+    run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"}, tmp_path)
     assert [arguments[-2:] for arguments in asked] == [[":all:", "--quiet"], ["--torch-backend", "cpu"]]
     monkeypatch.setattr(uv, "_run", lambda arguments, *_: run(arguments) or "Failed to fetch: https://torch.example")
     with pytest.raises(UserError) as caught:
-        run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"})
+        run_uv(["compile"], {}, TASK, Sources(), {"UV_INDEX": "x"}, tmp_path)
     assert caught.value.message == (
         f"the package index has no torch {torch_version()}+cpu for Python 3.11 on linux/amd64, "
         "and torch's own index cannot be reached"
     )
 
 
-def test_a_build_with_cuda_comes_from_the_index_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_with_cuda_comes_from_the_index_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[list[str]] = []
 
     def run(arguments: list[str], *_: object) -> str:
@@ -107,5 +109,5 @@ def test_a_build_with_cuda_comes_from_the_index_alone(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(uv, "_run", run)
     with pytest.raises(UserError, match="there is no torch"):
-        run_uv(["compile"], {}, TASK_GPU, Sources(), {"UV_INDEX": "x"})
+        run_uv(["compile"], {}, TASK_GPU, Sources(), {"UV_INDEX": "x"}, tmp_path)
     assert len(asked) == 1
