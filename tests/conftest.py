@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.docker.fixtures"]
+pytest_plugins = ["tests.docker.fixtures", "tests.ui.browser"]
 
 KINDS = {"unit", "server", "browser", "docker", "kube", "readme", "soak"}
 

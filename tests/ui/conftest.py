@@ -1,27 +1,20 @@
-"""The page's own process in front of a fake router, and a Chromium that writes down every request it makes."""
+"""The page's own process in front of a fake router."""
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.ui.fake_api import PATIENCE_S, FakeApi, echo, serving, workflow
-
-PICTURES = Path(__file__).parents[2] / "test-results"
-CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE_MS = PATIENCE_S * 1000
+from tests.ui.fake_api import FakeApi, echo, serving, workflow
 
 
 @dataclass
@@ -95,77 +88,3 @@ def page_url(_router: FakeApi, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with page_process(_router.url, tmp_path_factory.mktemp("page")) as process:
         process.wait_ready()
         yield process.url
-
-
-def _chromium() -> str:
-    """Debian's, or another one on the path; where there is none only CI insists."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if (path := shutil.which(name)) is not None:
-            return path
-    reason = "there is no Chromium on this machine"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def _browser() -> Iterator[Browser]:
-    """Not for the whole session: while it is open, its event loop counts as running, and no other may start."""
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Visitor:
-    """A browser of its own, without any other's cookies or storage. requests: every address its pages asked for."""
-
-    context: BrowserContext
-    hosts: set[str] = field(default_factory=set)
-    requests: list[str] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-
-    def open(self, url: str) -> Page:
-        self.hosts.add(urlsplit(url).netloc)
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.goto(url)
-        return page
-
-    def foreign(self) -> list[str]:
-        """Requests to anything but the pages themselves."""
-        return [url for url in self.requests if urlsplit(url).netloc not in self.hosts | {""}]
-
-
-@pytest.fixture
-def visit(_browser: Browser) -> Iterator[Callable[[], Visitor]]:
-    """Makes visitors; at the end of the test none of them may have asked a foreign host or met a script error."""
-    visitors: list[Visitor] = []
-    with ExitStack() as stack:
-
-        def make() -> Visitor:
-            context = _browser.new_context(viewport={"width": 1280, "height": 860})
-            context.set_default_timeout(PATIENCE_MS)
-            stack.callback(context.close)
-            visitor = Visitor(context)
-
-            context.on("request", lambda request: visitor.requests.append(request.url))
-            visitors.append(visitor)
-            return visitor
-
-        yield make
-        for visitor in visitors:
-            assert visitor.foreign() == []
-            assert visitor.troubles == []
-
-
-@pytest.fixture
-def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
-    """Keep a screenshot of a page in test-results/, for people to look at."""
-
-    def take(page: Page, name: str) -> None:
-        page.screenshot(path=PICTURES / "page" / f"{name}.png")
-
-    return take

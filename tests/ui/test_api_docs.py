@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.services.router.rig import Stack, chat, stack, text, workflow
-from tests.ui.conftest import Visitor
+from tests.ui.browser import Visitor
 
 pytestmark = pytest.mark.browser
 

@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.net import free_port
-from tests.ui.conftest import Visitor, page_process
+from tests.ui.browser import Visitor
+from tests.ui.conftest import page_process
 from tests.ui.fake_api import FakeApi, serving, text_input, workflow
 
 pytestmark = pytest.mark.browser

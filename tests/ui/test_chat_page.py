@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.ui.conftest import Visitor
+from tests.ui.browser import Visitor
 from tests.ui.fake_api import PATIENCE_S, FakeApi, Json, Refused, text_input, workflow
 from ui.client import Chunk, Finished, StreamEvent
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from tests.ui.conftest import Visitor
+from tests.ui.browser import Visitor
 from tests.ui.fake_api import FakeApi, Json, Refused, serving, text_input, workflow
 from ui.client import Chunk, Finished, StreamEvent
 

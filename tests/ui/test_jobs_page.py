@@ -14,7 +14,8 @@ from playwright.sync_api import Locator, Page, expect
 from compose.loader import load_spec
 from compose.routing import router_settings
 from tests.services.router.rig import Service, echo_task, eventually, router
-from tests.ui.conftest import Visitor, page_process
+from tests.ui.browser import Visitor
+from tests.ui.conftest import page_process
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.ui.conftest import Visitor
+from tests.ui.browser import Visitor
 from tests.ui.fake_api import FakeApi, Json, text_input, workflow
 from ui.client import Finished, StreamEvent
 

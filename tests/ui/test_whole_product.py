@@ -12,7 +12,7 @@ from tests.e2e.project import Project
 from tests.hub import FakeHub
 from tests.models import make_model
 from tests.net import free_port
-from tests.ui.conftest import Visitor
+from tests.ui.browser import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
