@@ -1,6 +1,7 @@
 """The engine for tests: how it is started and ended, its version, and the plugins of its command line."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,9 @@ import pytest
 from tests.docker.engine import SCRIPT, skip
 
 pytestmark = pytest.mark.docker
+
+ALONE = ("unshare", "--net")
+"""Outside of the machine's network, where an engine that starts would take the rules of another one away."""
 
 
 def _run(*command: str | Path, code: int = 0) -> str:
@@ -37,9 +41,8 @@ def test_the_engine_is_new_enough_and_its_command_line_has_compose(engine: str) 
 
 
 def test_a_second_start_finds_the_first_and_a_stop_leaves_nothing_running(folder: Path) -> None:
-    alone = ("unshare", "--net")  # of the machine's network, so that the rules of other engines stay as they are
     said = f"export DOCKER_HOST=unix://{folder}/docker.sock"
-    assert _run(*alone, SCRIPT, "start", folder) == said
+    assert _run(*ALONE, SCRIPT, "start", folder) == said
     pid = int((folder / "pid").read_text())
     assert _run(SCRIPT, "start", folder) == said
     assert int((folder / "pid").read_text()) == pid
@@ -51,9 +54,17 @@ def test_a_second_start_finds_the_first_and_a_stop_leaves_nothing_running(folder
 
 def test_an_engine_that_cannot_start_says_why(folder: Path) -> None:
     (folder / "data").write_text("no folder")
-    said = _run(SCRIPT, "start", folder, code=1)
+    said = _run(*ALONE, SCRIPT, "start", folder, code=1)
     assert f"points to a file '{folder}/data'" in said
     assert said.endswith(f"engine: the engine did not start; the whole log is {folder}/log")
+
+
+def test_no_second_engine_starts_in_one_network(engine: str, folder: Path) -> None:
+    assert engine
+    said = _run(SCRIPT, "start", folder, code=1)
+    assert re.sub(r"process \d+", "process N", said) == (
+        "engine: an engine runs here already (process N); use that one, or put `unshare --net` before this"
+    )
 
 
 def test_an_unknown_verb_is_refused(folder: Path) -> None:

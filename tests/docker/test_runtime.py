@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,7 +22,19 @@ from tests.net import free_port
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
 ENDED_BY_ANOTHER = "another `up` has taken over\n"
-CONNECT = "import socket; socket.create_connection(('{}', 3000), 3)"
+CONNECT = "import socket; socket.create_connection({}, 3)"
+LOOK_UP = "import os; os.environ['RES_OPTIONS'] = 'timeout:1 attempts:1'; import socket; socket.gethostbyname('{}')"
+REACHED = """
+import json, socket
+reached = []
+for name, address in {}.items():
+    try:
+        socket.create_connection(address, 1)
+        reached.append(name)
+    except OSError:
+        pass
+print(json.dumps(reached))
+"""
 
 
 @pytest.fixture
@@ -55,7 +68,7 @@ def python(container: str, program: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_containers_have_no_rights_and_tasks_no_way_out(docker: Engine, folder: Folder) -> None:
+def test_containers_have_no_rights(docker: Engine, folder: Folder) -> None:
     port = free_port()
     folder.up(CHAT, {**ROUTER, "port": port}).settled()
     found = containers(docker, folder)
@@ -76,13 +89,34 @@ def test_containers_have_no_rights_and_tasks_no_way_out(docker: Engine, folder: 
         "tasks": True,
         "front": False,
     }
-    of_router = docker.client.inspect_container(found["router"])["NetworkSettings"]["Networks"]
-    inside, outside = (of_router[f"{project_id(folder.path)}-{name}"]["IPAddress"] for name in ("tasks", "front"))
-    assert python(found["chat"], CONNECT.format(inside)).returncode == 0
-    assert "TimeoutError" in python(found["chat"], CONNECT.format(outside)).stderr
     ask = "import urllib.request as u; print(u.urlopen('http://task-chat:3000/readyz').status)"
     assert python(found["router"], ask).stdout == "200\n"
     assert python(found["router"], "open('/var/lib/model-compose/runs.db', 'w')").returncode == 0
+
+
+def test_a_task_reaches_its_network_and_nothing_else(docker: Engine, folder: Folder) -> None:
+    folder.up(CHAT, ROUTER).settled()
+    found = containers(docker, folder)
+    of_router = docker.client.inspect_container(found["router"])["NetworkSettings"]["Networks"]
+    tasks, front = (of_router[f"{project_id(folder.path)}-{name}"] for name in ("tasks", "front"))
+    with socket.create_server((front["Gateway"], 0)) as machine:
+        address = machine.getsockname()
+        outside = {
+            "the other network": (front["IPAddress"], 3000),
+            "the engine's machine": address,
+            "its address in this network": (
+                tasks["Gateway"] or tasks["IPAddress"].rpartition(".")[0] + ".1",
+                address[1],
+            ),
+            "the world": ("192.0.2.1", 80),
+        }
+        task, router = (json.loads(python(found[name], REACHED.format(outside)).stdout) for name in ("chat", "router"))
+    assert task == []
+    assert router == ["the other network", "the engine's machine"]
+    assert python(found["chat"], CONNECT.format((tasks["IPAddress"], 3000))).returncode == 0
+    assert docker.client.inspect_container(found["chat"])["HostConfig"]["Dns"] == ["127.0.0.1"]
+    assert python(found["chat"], LOOK_UP.format("router")).returncode == 0
+    assert "gaierror" in python(found["chat"], LOOK_UP.format("example.com")).stderr
 
 
 def test_a_second_up_changes_only_what_changed(docker: Engine, folder: Folder) -> None:
@@ -141,9 +175,10 @@ def test_down_clears_away_what_an_up_left_that_was_killed_at_any_moment(
     docker: Engine, folder: Folder, moments: int
 ) -> None:
     pick = random.Random(5)
-    for _ in range(moments):
+    for moment in range(moments):
         up = folder.up(CHAT, ROUTER)
-        time.sleep(pick.uniform(0.3, 3))
+        wait_until(lambda least=moment % 3: len(containers(docker, folder)) >= least)
+        time.sleep(pick.uniform(0, 1))
         up.process.kill()
         up.process.communicate()
         assert folder.command("down")[0] == 0
