@@ -12,7 +12,7 @@ from benchmarks.peers import environments
 FOLDER = Path(__file__).parent
 MODULES = {path.stem for path in FOLDER.glob("[a-z]*.py")}
 PACKAGES = {path.parent.name for path in FOLDER.glob("*/__main__.py")}
-SCRIPTS = sorted((MODULES | PACKAGES) - {"incumbent", "raw"})
+SCRIPTS = sorted((MODULES | PACKAGES) - {"document", "incumbent", "raw"})
 
 
 def main() -> None:

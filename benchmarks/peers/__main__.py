@@ -8,7 +8,6 @@ everything once on a small model, measures nothing worth knowing, and prints ins
 
 import argparse
 import datetime
-import os
 import signal
 import subprocess
 import sys
@@ -16,8 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
+from benchmarks.document import machine, rewrite
 from benchmarks.peers import table, targets
 from benchmarks.peers.contestants import CONTESTANTS, REPOSITORY, serving
 from benchmarks.peers.figures import Figures, Row
@@ -25,20 +23,6 @@ from benchmarks.peers.measuring import FULL, GREEDY, LONG, SAMPLED, SMOKE, Compa
 from benchmarks.peers.plot import plot
 
 DOCUMENT = REPOSITORY / "docs" / "performance.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
-FAST = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-"""What a processor may have that matters here."""
-
-
-def machine() -> str:
-    """Its kind, not its name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    known = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
-    found = ", ".join(flag for flag in FAST if flag in known) or "no vector extensions known"
-    return f"{os.cpu_count()} processors ({found}), {psutil.virtual_memory().total / 2**30:.0f} GB of memory"
 
 
 def report(figures: Figures, service: targets.Service | None, reuse: dict[str, targets.Reuse], picture: str) -> str:
@@ -63,13 +47,6 @@ def report(figures: Figures, service: targets.Service | None, reuse: dict[str, t
             table.latencies(figures, names),
         )
     )
-
-
-def rewrite(document: Path, measured: str) -> None:
-    """Replace what stands between the marks."""
-    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    document.write_text(f"{before}{BEGIN}\n{measured}\n{END}{after}", encoding="utf-8")
 
 
 def main() -> None:

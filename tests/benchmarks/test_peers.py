@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.document import BEGIN, END, rewrite
 from benchmarks.peers import environments, table
-from benchmarks.peers.__main__ import BEGIN, END, rewrite
 from benchmarks.peers.contestants import CONTESTANTS, serving
 from benchmarks.peers.figures import Figures, Row
 from benchmarks.peers.load import Cell, Load, RefusedError, Reply, measure, run
