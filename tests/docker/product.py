@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +77,9 @@ def make_product(folder: Path, base: Path, cache: Path, engine: str) -> Product:
     return Product(folder, environment, build(folder, environment))
 
 
-def build(folder: Path, environment: dict[str, str]) -> str:
+def build(folder: Path, environment: Mapping[str, str], *options: str) -> str:
     """What the command prints, on both of its streams."""
-    command = [str(COMMAND), "build", "--base", environment["MODEL_COMPOSE_BASE"], "--output", "docker"]
+    command = [str(COMMAND), "build", "--base", environment["MODEL_COMPOSE_BASE"], "--output", "docker", *options]
     ended = subprocess.run(
         command,
         cwd=folder,
