@@ -82,6 +82,7 @@ def _unit(container: Container, loaded: "Loaded") -> Unit:
         environment=container.environment,
         start_timeout_s=container.start_timeout_s,
         stop_timeout_s=container.stop_timeout_s,
+        memory_limited=container.resources.memory_bytes is not None,
     )
 
 

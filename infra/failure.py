@@ -17,6 +17,7 @@ HOPELESS: Final = {
 }
 """Exit statuses of a service whose last line says why it cannot work here, so that starting it again is in vain."""
 
+_LIMIT_HINT: Final = "raise it, or use a smaller model, `precision: bfloat16` or `quantization: int8`"
 _MEMORY_HINT: Final = "give it more memory, or use a smaller model, `precision: bfloat16` or `quantization: int8`"
 
 
@@ -35,13 +36,16 @@ def too_slow(unit: Unit) -> Failure:
     return Failure(f"{unit.name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
 
 
-def ended(service: str, status: int, lines: Sequence[str]) -> Failure:
+def ended(unit: Unit, status: int, lines: Sequence[str]) -> Failure:
     """It ended with this exit status (negative: by that signal) after these last lines of output."""
     if status in HOPELESS and lines:
         return Failure(_said(lines[-1]), exit_code=HOPELESS[status])
+    if status == -signal.SIGKILL and unit.memory_limited:
+        reason = "because memory ran out: it may use no more than its `resources.memory`"
+        return Failure(f"{unit.name} was killed by the system, most likely {reason}", _LIMIT_HINT)
     if status == -signal.SIGKILL:
-        return Failure(f"{service} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
-    return Failure(f"{service} {ending(status)}")
+        return Failure(f"{unit.name} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
+    return Failure(f"{unit.name} {ending(status)}")
 
 
 def ending(status: int) -> str:

@@ -243,7 +243,7 @@ class Service:
             return too_slow(self.unit)
         if self._hung:
             return Failure(f"{self.unit.name} answered nobody any more and was ended")
-        return ended(self.unit.name, status, self._lines)
+        return ended(self.unit, status, self._lines)
 
     def _fail(self, failure: Failure) -> None:
         self.failure = failure

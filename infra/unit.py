@@ -35,6 +35,7 @@ class Unit:
         a line, `{"stage": "downloading", "progress": 0.4, "seconds_left": 12}`; a last line `{"error": {"message",
         "hint"}}` and a non-zero exit say why it failed.
     ready_path: answers 200 when the unit is ready; until then 503 with a `stage`.
+    memory_limited: whether the system ends it where it needs more memory than the file gives it.
     """
 
     name: str
@@ -48,3 +49,4 @@ class Unit:
     prepare_environment: Mapping[str, str] = field(default_factory=dict)
     start_timeout_s: float = 600
     stop_timeout_s: float = 30
+    memory_limited: bool = False
