@@ -72,6 +72,7 @@ def push(
                 image = compressed(built, store, compression)
         counter.begin(target.name, image)
         pushed.append(pusher.push(image, target.repository, tag))
+        store.save_pushed(f"{target.name}:{tag}", built.digest, image.digest)
     console.status("")
     console.result(_table(targets, pushed))
 

@@ -26,7 +26,7 @@ from builders.images.layout import BaseImage, Image, Layer, MediaType, is_digest
 from builders.images.space import check_space
 from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, content_size, write_tar
 from infra.errors import ExitCode, UserError
-from infra.locks import only_one
+from infra.locks import not_alone, only_one
 
 CACHE_VARIABLE = "MODEL_COMPOSE_CACHE"
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class BlobStore:
         composed/sha256/HEX   a blob told as its parts: bytes, and files that lie elsewhere
         layers/HEX            which layer was made of what has this digest
         images/HEX            an image by the digest of its name
+        pushed/HEX            what a registry has by a name
         bases/HEX             a base image by what pins it
         found/HEX             what was found out once
         begun/                what is being written
@@ -65,6 +66,11 @@ class BlobStore:
         """The user's own: MODEL_COMPOSE_CACHE, else a folder in the user's cache. Raises UserError without a home."""
         named = environ.get(CACHE_VARIABLE)
         return cls((Path(named).absolute() if named else own_cache(environ)) / "images")
+
+    @property
+    def lock(self) -> Path:
+        """Held beside others by whoever adds to the store, and alone by whoever removes from it."""
+        return self.root / "lock"
 
     def layer(
         self,
@@ -101,7 +107,7 @@ class BlobStore:
         if layer.media_type != MediaType.LAYER or compression is Compression.NONE:
             return layer
         name = _hex(f"{_FORMAT}\n{compression}\n{layer.diff_id}")
-        with only_one(self.root / "locks" / name):
+        with not_alone(self.lock), only_one(self.root / "locks" / name):
             known = self._known_layer(name, layer.purpose)
             if known is not None:
                 return known
@@ -219,6 +225,17 @@ class BlobStore:
     def forget_image(self, name: str) -> None:
         """Let there be no image of that name; its blobs stay."""
         (self.root / "images" / _hex(name)).unlink(missing_ok=True)
+
+    def save_pushed(self, reference: str, built: str, digest: str) -> None:
+        """Remember what a registry has. reference: `REGISTRY/NAME:TAG`; built, digest: of the manifest here and there,
+        which differ where layers were compressed on the way."""
+        self._remember("pushed", _hex(reference), {"reference": reference, "built": built, "digest": digest})
+
+    def pushed(self, reference: str, built: str) -> str | None:
+        """The digest there of the image whose manifest here has the digest `built`; None unless it was pushed last."""
+        return self._recall(
+            "pushed", _hex(reference), lambda value: str(value["digest"]) if value["built"] == built else None
+        )
 
     def save_base(self, key: str, base: BaseImage) -> None:
         """Remember a base image whose layers are here. key: what pins it, its platform included."""

@@ -108,6 +108,21 @@ def test_compressed_layers_change_the_digest_and_not_the_image(project: Project)
         assert digest_of(task) == built["layers"][1]["digest"]
 
 
+def test_what_the_registry_has_is_remembered_for_files_that_name_it(project: Project) -> None:
+    with FakeRegistry() as registry:
+        name, built = f"{registry.name}/shop/router:latest", project.images["router"].digest
+        assert project.store.pushed(name, built) is None
+        seen = []
+        for compression in (Compression.NONE, Compression.GZIP):
+            project.push(registry.name, "router", compression=compression)
+            there = digest_of(registry.manifests["shop/router"]["latest"][1])
+            assert project.store.pushed(name, built) == there
+            seen.append(there)
+        assert seen[0] == built != seen[1]
+        assert project.store.pushed(name, f"sha256:{'0' * 64}") is None
+        assert project.store.pushed(f"{registry.name}/shop/task-chat:latest", built) is None
+
+
 def test_only_what_is_asked_for_is_pushed(project: Project) -> None:
     with FakeRegistry() as registry:
         project.push(registry.name, "story")
