@@ -22,6 +22,7 @@ from builders.packages.layer import PackagesLayer
 from builders.scratch import scratch_folder
 from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
 from infra.errors import ExitCode, UserError
+from infra.locks import not_alone
 
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
 """The variable that gives all files another time than 1970, as reproducible-builds.org has it."""
@@ -39,7 +40,11 @@ def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener)
     """
     store = BlobStore.of(options.environ)
     mtime = _epoch_s(options.environ)
-    with store_explained(store.root.parent), scratch_folder(store.root.parent / "work") as scratch:
+    with (
+        store_explained(store.root.parent),
+        not_alone(store.lock, lambda: listener.step("", "waiting for a prune that runs")),
+        scratch_folder(store.root.parent / "work") as scratch,
+    ):
         gathering = Gathering(store, options, listener, scratch)
         gathered = gathering.gather(specs)
         assembly = _Assembly(store, options, listener, scratch, mtime, gathering.brought)

@@ -24,6 +24,8 @@ USER: Final = "10001:10001"
 TITLE: Final = "org.opencontainers.image.title"
 _LABEL: Final = "model-compose"
 """What our own labels begin with."""
+OWN_LABELS: Final = frozenset(f"{_LABEL}.{name}" for name in ("kind", "settings", "version"))
+"""Those that every image of ours has."""
 
 _EVERYWHERE: Final = {
     "HOME": "/tmp",  # noqa: S108 - the one place that a read-only container may write to

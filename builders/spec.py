@@ -106,6 +106,11 @@ def stored_name(project: Path, reference: str) -> str:
     return f"{project.resolve()}: {reference}"
 
 
+def stored_project(name: str) -> Path:
+    """The folder of the project whose image the store calls so."""
+    return Path(name.rpartition(": ")[0])
+
+
 class Listener(Protocol):
     """Follows a build, for a terminal. image: the name of the spec; empty for what concerns all."""
 

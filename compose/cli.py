@@ -192,6 +192,17 @@ def push(common: Common, registry: str, components: tuple[str, ...], tag: str, c
     ship(common.selection, registry, common.console, components=components, tag=tag, compression=wanted)
 
 
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Also what projects need; their next build makes it again.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.pass_obj
+def prune(common: Common, everything: bool, dry_run: bool) -> None:
+    """Remove images, layers and weights that no project needs any more."""
+    from compose.prune import prune as clean
+
+    clean(common.console, everything=everything, dry=dry_run)
+
+
 @cli.group()
 def export() -> None:
     """Write files for other tools, such as `docker compose`."""

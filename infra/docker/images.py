@@ -3,7 +3,8 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,14 @@ _TIMEOUT_S: Final = 1800
 def is_local(address: str) -> bool:
     """Whether the containers of an engine at this address are processes of this machine."""
     return sys.platform == "linux" and address.startswith(("unix:", "http+unix:"))
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """An image without a name that no container was made from. size: bytes that it shares with no other image."""
+
+    id: str
+    size: int
 
 
 class Images:
@@ -79,6 +88,29 @@ class Images:
                 if error.status_code not in (404, 409):
                     raise
 
+    def unused(self, labels: Collection[str]) -> list[Unused]:
+        """Those that have all these labels."""
+        with asking(self._address, "say what its disk holds"), self._patiently():
+            images = self._client.df()["Images"] or []
+        return [
+            Unused(str(image["Id"]), max(image["Size"] - max(image["SharedSize"], 0), 0))
+            for image in images
+            if not _names(image) and image["Containers"] == 0 and (image["Labels"] or {}).keys() >= set(labels)
+        ]
+
+    def remove(self, image_id: str) -> bool:
+        """Remove an image without a name; says whether it went, for it stays when a container uses it by now."""
+        from docker.errors import APIError
+
+        with asking(self._address, "remove an image"):
+            try:
+                self._client.remove_image(image_id, noprune=True)
+            except APIError as error:
+                if error.status_code not in (404, 409):
+                    raise
+                return False
+        return True
+
     def folder(self) -> Path | None:
         """Where it keeps them, if that is on this machine and can be looked at."""
         with asking(self._address, "say where its images are"):
@@ -92,3 +124,8 @@ class Images:
             yield
         finally:
             self._client.timeout = usual_s
+
+
+def _names(image: Mapping[str, Any]) -> list[str]:
+    """Tags, and digests under which it was pulled; engines write `<none>` for there being none."""
+    return [name for kind in ("RepoTags", "RepoDigests") for name in image[kind] or () if "<none>" not in name]

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from builders import baking, contents, gathering
 from builders.bento import BentoInputs, make_bento, settings_text
 from builders.build import build
 from builders.code import code_for
+from builders.garbage import prune
 from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.images.tar import Entry, File, Link, Tree, write_tar
@@ -562,3 +564,25 @@ def test_a_locked_build_refuses_another_model_before_it_makes_anything(project: 
     with pytest.raises(UserError) as caught:
         project.build(project.task(), locked=True)
     assert caught.value.message == "model-compose.lock does not fit: tokenizer.json of tiny/one has changed"
+
+
+def test_a_prune_waits_for_a_build_and_leaves_all_that_it_made(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = threading.Event()
+    pruning = threading.Thread(target=lambda: prune(project.store, waiting=waiting.set))
+
+    def begin(*_: object) -> None:
+        if pruning.ident is None:
+            pruning.start()
+        assert waiting.wait(10)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Said, "layer", begin)
+        built, _ = project.build(project.task(), project.router())
+    pruning.join(10)
+    again, said = project.build(project.task(), project.router())
+    assert [each.image for each in again] == [each.image for each in built]
+    assert {line.rpartition(": ")[2] for line in said.layers if "is built" not in line} == {
+        "reused, nothing in it has changed"
+    }

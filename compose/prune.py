@@ -1,0 +1,57 @@
+"""`prune`: free the space of images that nobody needs any more, here and in the engine."""
+
+import contextlib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from builders.container import OWN_LABELS
+from builders.garbage import prune as prune_store
+from builders.images.store import BlobStore
+from compose.output import Console, columns, count
+from infra.docker.errors import EngineError
+from infra.sizes import size
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """A line of the table. size: bytes."""
+
+    what: str
+    number: int
+    size: int
+
+
+def prune(console: Console, *, everything: bool, dry: bool) -> None:
+    """Print a table of what was removed, or with `dry` of what would be. Raises UserError.
+
+    everything: also what images need whose projects are there.
+    """
+    store = BlobStore.of(os.environ)
+    garbage = prune_store(
+        store, everything=everything, dry=dry, waiting=lambda: console.say("waiting for a build or a push to end")
+    )
+    for project, images in garbage.gone.items():
+        console.say(f"{project} is gone, and had {count(images, 'image')}")
+    rows = [Freed(heap.kind, len(heap.paths), heap.size) for heap in garbage.heaps]
+    rows += _prune_engine(garbage.needed, console, dry=dry)
+    if not rows:
+        console.result("there is nothing to remove")
+        return
+    table = [("WHAT", "NUMBER", "SIZE"), *((row.what, str(row.number), size(row.size)) for row in rows)]
+    total = size(sum(row.size for row in rows))
+    console.result(f"{columns(table)}\n\n{f'{total} would be freed' if dry else f'freed {total}'}")
+
+
+def _prune_engine(needed: Collection[str], console: Console, *, dry: bool) -> list[Freed]:
+    """Images of ours without a name. needed: the ids of those that stay all the same: another folder took the name."""
+    from infra.docker.engine import connect
+
+    try:
+        with contextlib.closing(connect()) as engine:
+            unused = [image for image in engine.images.unused(OWN_LABELS) if image.id not in needed]
+            removed = [image for image in unused if dry or engine.images.remove(image.id)]
+    except EngineError as error:
+        console.say(f"nothing is removed from Docker: {error.message}")
+        return []
+    return [Freed("in Docker", len(removed), sum(image.size for image in removed))] if removed else []
