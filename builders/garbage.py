@@ -21,7 +21,7 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "layers": ("images/blobs/sha256", "images/composed/sha256"),
     "weights": ("weights/files",),
     "records": (
-        *(f"images/{kind}" for kind in ("layers", "bases", "found", "history", "proven", "locks")),
+        *(f"images/{kind}" for kind in ("layers", "bases", "found", "history", "proven", "pushed", "locks")),
         "weights/seen",
     ),
     "left behind": ("images/begun", "work"),
@@ -94,6 +94,7 @@ class _Marks:
         _each(root / "images", self._image)
         _each(root / "layers", lambda path, layer: self._layers(path, [layer]))
         _each(root / "bases", lambda path, base: self._layers(path, base["layers"]))
+        _each(root / "pushed", self._pushed)
         _each(root / "composed" / "sha256", self._composed)
         _each(self._weights / "seen", self._seen)
         self.paths |= set(_entries(root / "found"))  # some bytes each, and they do not say for what
@@ -121,6 +122,10 @@ class _Marks:
     def _blobs(self, digests: Sequence[str]) -> None:
         root = self._store.root
         self.paths |= {root / kind / digest.replace(":", "/") for kind in ("blobs", "composed") for digest in digests}
+
+    def _pushed(self, path: Path, pushed: Any) -> None:
+        if pushed["built"] in self.ids:
+            self.paths.add(path)
 
     def _composed(self, path: Path, parts: Any) -> None:
         if path in self.paths:
