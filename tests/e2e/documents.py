@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 PROGRAMS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 """How the blocks that do something are run, by their language."""
 READY = "http://127.0.0.1:8080/api/ready"
@@ -27,15 +28,18 @@ class Block:
 
     language: str
     text: str
+    section: str
     shown: "Block | None" = None
 
 
 def blocks(document: Path) -> list[Block]:
     """Every block of the document, in order."""
     found: list[Block] = []
-    for match in reversed(list(BLOCK.finditer(document.read_text(encoding="utf-8")))):
+    text = document.read_text(encoding="utf-8")
+    for match in reversed(list(BLOCK.finditer(text))):
         after = found[0] if found and found[0].language in ("json", "text") else None
-        found.insert(0, Block(match.group(1), match.group(2), after if match.group(1) in PROGRAMS else None))
+        section = ["", *HEADING.findall(text, 0, match.start())][-1]
+        found.insert(0, Block(match.group(1), match.group(2), section, after if match.group(1) in PROGRAMS else None))
     return found
 
 
