@@ -85,6 +85,8 @@ class Gathering:
             return
         try:
             with alone_in(path.parent):  # another build may have written it meanwhile
+                for left in path.parent.glob(f".{path.name}.*"):  # of one that was killed in here
+                    left.unlink()
                 lock = Lock.read(path)
                 text = self._now(gathered).beside(lock).text
                 if lock is None or path.read_text(encoding="utf-8") != text:

@@ -24,6 +24,7 @@ from compose.models import find
 from compose.output import Console
 from compose.state import Selection, known_service
 from compose.trials import Proofs, give, try_out, withdraw
+from infra.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from builders.weights import Resolved
@@ -48,6 +49,17 @@ class Wishes:
 
 def build(selection: Selection, wishes: Wishes, console: Console) -> None:
     """Print a line for each layer and a table of the images. Raises UserError."""
+    try:
+        _build(selection, wishes, console)
+    except KeyboardInterrupt:
+        raise UserError(
+            "the build was ended before it was done",
+            hint="the next one goes on behind the last whole layer",
+            exit_code=ExitCode.INTERRUPTED,
+        ) from None
+
+
+def _build(selection: Selection, wishes: Wishes, console: Console) -> None:
     output = Output.parse(wishes.output) if wishes.output else None
     loaded = selection.load(console)
     options = options_of(loaded, wishes)

@@ -403,7 +403,7 @@ def test_images_get_their_names_together_once_the_lock_is_written(
 
     references = ("demo/task-writer:latest", "demo/router:latest")
     before, _ = project.build(project.task(), project.router())
-    for place in ("builders.contents.settings_layer", "builders.gathering.write_whole"):
+    for place in ("builders.contents.settings_layer", "builders.gathering.alone_in"):
         with monkeypatch.context() as patch:
             patch.setattr(place, end)
             with pytest.raises(KeyboardInterrupt):

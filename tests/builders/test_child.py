@@ -1,5 +1,6 @@
 """Programs that a build starts have its folder, an end, and no longer life than the build."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,3 +32,23 @@ def test_what_takes_too_long_is_ended_and_named(tmp_path: Path) -> None:
         run("import time; time.sleep(600)", tmp_path, most_s=0.1)
     assert caught.value.message == "the child took more than 0.1 s and was ended"
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
+
+
+FORKS = """
+import os, signal, sys
+from pathlib import Path
+from builders.child import run_child
+
+os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGINT))
+command = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+try:
+    run_child(command, "the child", folder=Path(sys.argv[1]), environment={}, most_s=20)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_that_comes_while_the_process_forks_is_not_lost(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKS, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.stdout, ended.stderr) == ("interrupted\n", "")

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.e2e.project import Project
+from tests.e2e.workshop import make_materials
 from tests.encoders import make_encoder, make_sentence_layout
 from tests.hub import FakeHub
 from tests.models import Architecture, make_model
@@ -77,6 +78,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["tar", "--extract"], cwd=copy, input=packed, check=True)
     (copy / ".venv").symlink_to(Path(sys.prefix))
     return copy
+
+
+@pytest.fixture(scope="session")
+def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What images are built of in seconds."""
+    return make_materials(tmp_path_factory.mktemp("materials"))
 
 
 @pytest.fixture
