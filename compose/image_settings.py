@@ -1,7 +1,7 @@
 """What services are told when they run in containers: addresses of their network and no secret."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from builders.container import PORTS, STATE
 from compose.blocks import Location, node_at
 from compose.plan import RUNS_FILE, page_settings, task_settings
-from compose.reading.interpolation import to_data
+from compose.reading.interpolation import EnvText, to_data
 from compose.reading.nodes import Scalar
 from compose.routing import router_settings
 from compose.spec import ModelComponentSpec
+from compose.templates import uses
 from infra.errors import ExitCode, UserError
 from infra.secrets import is_secret_name
 from services.router.expression import parse
@@ -108,14 +109,41 @@ def _value(settings: Mapping[str, Any], place: str) -> str:
 
 
 def _refuse_secrets(text: str, loaded: "Loaded", service: str) -> None:
-    for name, value in to_data(loaded.root, loaded.env).used.items():
-        if (
-            is_secret_name(name)
-            and len(value) >= _SHORTEST_SECRET
-            and json.dumps(value, ensure_ascii=False)[1:-1] in text
-        ):
+    values = [str(value) for value in _leaves(json.loads(text))]
+    for name in sorted(_put_into_settings(loaded)):
+        secret = loaded.env.get(name, "")
+        if is_secret_name(name) and len(secret) >= _SHORTEST_SECRET and any(secret in value for value in values):
             raise UserError(
                 f"the value of `{name}` would stand in the image of `{service}`, where everybody can read it",
                 hint="keep it to templates, `auth.token`, `database` and a model's `token`, which no image holds",
                 exit_code=ExitCode.FILE,
             )
+
+
+def _put_into_settings(loaded: "Loaded") -> set[str]:
+    """The variables of texts that read nothing else: of these a setting takes the value, where a template keeps the
+    name. What no image holds is left out, so that a password may be called as a driver is."""
+    outside = [_TOKEN, *([_DATABASE] if loaded.spec.controller.database.url else [])]
+    return {
+        str(use.expression.path[0])
+        for place, text in _texts(to_data(loaded.root, loaded.env).data)
+        if isinstance(text, EnvText)
+        and not any(place[: len(withheld)] == withheld for withheld in outside)
+        and not (place[0] == "components" and place[2:4] == ("model", "token"))
+        for use in uses(text)
+        if use.expression.source == "env"
+    }
+
+
+def _texts(data: Any, place: Location = ()) -> Iterator[tuple[Location, Any]]:
+    """Every value that is no list and no block, and where it stands."""
+    match data:
+        case dict() | list():
+            for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+                yield from _texts(value, (*place, key))
+        case _:
+            yield place, data
+
+
+def _leaves(data: Any) -> Iterator[Any]:
+    return (value for _, value in _texts(data))

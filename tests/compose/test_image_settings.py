@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from compose.image_settings import page_told, router_told, task_told
+from compose.image_settings import Told, page_told, router_told, task_told
+from compose.loader import Loaded
 from infra.errors import ExitCode, UserError
 from services.router.settings import RouterSettings
 from services.service import service_name
@@ -104,3 +105,75 @@ def test_a_secret_in_a_title_is_refused(tmp_path: Path) -> None:
         "keep it to templates, `auth.token`, `database` and a model's `token`, which no image holds",
         ExitCode.FILE,
     )
+
+
+SHOWN = {
+    "title": "workflow: {title: 'With ${env.API_KEY}'}",
+    "description": "workflow: {description: '${env.API_KEY}'}",
+    "label": "component: {type: model, task: text-classification, model: a/b, labels: [no, 'x-${env.API_KEY}']}",
+    "model": "component: {type: model, task: chat-completion, model: '${env.API_KEY}/b'}",
+    "chat template": "component: {type: model, task: chat-completion, model: a/b, chat_template: '${env.API_KEY}'}",
+    "path": "controller: {adapter: {type: http-server, base_path: '/${env.API_KEY}'}}",
+    "database's file": "controller: {database: 'sqlite:${env.API_KEY}.db'}",
+    "host": "controller: {allowed_hosts: ['${env.API_KEY}.example.com']}",
+    "within a default": "workflow: {title: '${env.NO_KEY | ${env.API_KEY}}'}",
+    "with quotes": "workflow: {title: 'say ${env.QUOTED_KEY}'}",
+}
+
+
+@pytest.mark.parametrize("place", SHOWN)
+def test_a_secret_that_is_no_template_is_refused(tmp_path: Path, place: str) -> None:
+    component = "" if "component:" in SHOWN[place] else CHAT
+    loaded = load(tmp_path, f"{SHOWN[place]}\n{component}", API_KEY="abc-sentinel", QUOTED_KEY='"ä"\\\t-sentinel')
+    with pytest.raises(UserError, match=r"the value of `(API|QUOTED)_KEY` would stand in the image"):
+        told(loaded)
+
+
+TEMPLATES = {
+    "message": "messages: {role: user, content: '${env.API_KEY}'}",
+    "part of a message": "messages: {role: user, content: 'With ${env.API_KEY}, ${input.name}'}",
+    "default": "messages: {role: user, content: '${input.name | ${env.API_KEY}}'}",
+    "default's text": "messages: {role: user, content: '${input.name | \"${env.API_KEY}\"}'}",
+    "parameter": "params: {stop_sequences: ['${env.API_KEY}', 'a${env.API_KEY}b']}",
+    "number": "params: {seed: '${env.NUMBER_KEY as integer}'}",
+    "output": "output: {nested: [{deep: '${env.API_KEY}'}]}",
+}
+
+
+@pytest.mark.parametrize("place", TEMPLATES)
+@pytest.mark.parametrize("secret", ["abc-sentinel", "12345678", '"quoted"\n'])
+def test_a_template_keeps_the_name_of_a_secret(tmp_path: Path, place: str, secret: str) -> None:
+    loaded = load(tmp_path, f"{CHAT}\n  {TEMPLATES[place]}\n", API_KEY=secret, NUMBER_KEY="12345678")
+    name = "NUMBER_KEY" if place == "number" else "API_KEY"
+    text = router_told(loaded).settings
+    assert json.dumps(loaded.env[name], ensure_ascii=False)[1:-1] not in text
+    assert f"env.{name}" in text
+    assert read_settings(text, router_told(loaded).secrets)["env"] == {name: loaded.env[name]}
+
+
+@pytest.mark.parametrize("word", ["postgres", "default", "assistant", "chat-completion", "components", "sentinel"])
+def test_a_secret_may_be_a_common_word(tmp_path: Path, word: str) -> None:
+    """What stands in settings anyway tells nobody that it is a password too."""
+    database = "database: 'postgresql://me:${env.DB_PASSWORD}@host/sentinel'"
+    message = "messages: {role: assistant, content: '${input.name} ${env.API_KEY}'}"
+    text = f"controller: {{auth: {{token: '${{env.API_TOKEN}}'}}, {database}}}\n{CHAT}\n  {message}\n"
+    loaded = load(tmp_path, text, DB_PASSWORD=word, API_TOKEN=word, API_KEY=word)
+    assert told(loaded).secrets == {
+        "API_KEY": word,
+        "API_TOKEN": word,
+        "MODEL_COMPOSE_DATABASE_URL": f"postgresql://me:{word}@host/sentinel",
+    }
+
+
+def test_a_variable_that_is_not_called_a_secret_may_be_shown(tmp_path: Path) -> None:
+    loaded = load(tmp_path, f"workflow: {{title: '${{env.CITY}}'}}\n{CHAT}", CITY="Reykjavik")
+    assert "Reykjavik" in told(loaded).settings
+
+
+CHAT = "component:\n  type: model\n  task: chat-completion\n  model: a/b"
+
+
+def told(loaded: Loaded) -> Told:
+    """The router's, once the task's settings are found to hold no secret."""
+    task_told(loaded, loaded.spec.models[0], Path("/models/x"))
+    return router_told(loaded)
