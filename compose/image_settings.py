@@ -14,6 +14,7 @@ from compose.reading.nodes import Scalar
 from compose.routing import router_settings
 from compose.spec import ModelComponentSpec
 from compose.templates import uses
+from infra.docker.container import STAGES
 from infra.errors import ExitCode, UserError
 from infra.secrets import is_secret_name
 from services.router.expression import parse
@@ -48,7 +49,7 @@ def router_told(loaded: "Loaded") -> Told:
     spec = loaded.spec
     endpoints = {component.name: task_url(component.name) for component in spec.models}
     runs_path = Path(STATE, Path(spec.controller.database.path or RUNS_FILE).name)
-    settings: dict[str, Any] = router_settings(loaded, endpoints, runs_path).model_dump(mode="json")
+    settings: dict[str, Any] = router_settings(loaded, endpoints, runs_path, Path(STAGES)).model_dump(mode="json")
     settings["allowed_hosts"] = [*settings["allowed_hosts"], host_name("router")]
     secrets = {
         **({"auth_token": _token_variable(loaded)} if settings["auth_token"] else {}),

@@ -13,6 +13,9 @@ from infra.state import RunState, ServiceState
 
 INTERVAL_S = 0.1
 
+Stages = dict[str, dict[str, object]]
+"""Of each task, as the wire between tasks and router has it."""
+
 _STAGES = {
     "waiting": "absent",
     "preparing": "downloading",
@@ -35,14 +38,22 @@ class Listener(Protocol):
 class Journal:
     """The files in `folder` about one run, and the news for `listener`.
 
-    state: the run as a whole, for state.json; None keeps no such file. redact: takes secrets out of a line.
+    tell: takes the stages of the tasks too. redact: takes secrets out of a line. state: the run as a whole, for
+    state.json; None keeps no such file.
     """
 
     def __init__(
-        self, folder: RunFolder, listener: Listener, *, redact: Callable[[str], str], state: RunState | None
+        self,
+        folder: RunFolder,
+        listener: Listener,
+        *,
+        tell: Callable[[Stages], None],
+        redact: Callable[[str], str],
+        state: RunState | None,
     ) -> None:
         self._folder = folder
         self._listener = listener
+        self._tell = tell
         self._redact = redact
         self._state = state
         self._logs: dict[str, LogFile] = {}
@@ -74,6 +85,7 @@ class Journal:
     def write(self) -> None:
         """A full disk makes the files stale, and nothing else."""
         services = tuple(self._services.values())
+        self._tell(stages(services))
         try:
             if self._state is not None:
                 replace(self._state, services=services).write(self._folder.state)
@@ -86,7 +98,7 @@ class Journal:
             log.close()
 
 
-def stages(services: Iterable[ServiceState]) -> dict[str, dict[str, object]]:
+def stages(services: Iterable[ServiceState]) -> Stages:
     """How far each task is, in the words of the wire between tasks and router."""
     return {service.name: _stage(service) for service in services if service.kind == "task"}
 

@@ -2,9 +2,9 @@
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from infra import net
 from infra.probe import until_ready, until_silent
@@ -61,6 +61,9 @@ class ProcessRuntime:
                 Path(unit.address.path).unlink(missing_ok=True)
             listener = net.listen(unit.name, unit.address)
         return ProcessPlace(unit, listener, around)
+
+    def tell(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+        """Its router reads the run's folder."""
 
 
 def bind(units: Sequence[Unit]) -> ProcessRuntime:

@@ -56,3 +56,6 @@ class Runtime(Protocol):
 
     def place(self, unit: Unit, around: "Surroundings") -> Place:
         """Raises UserError when there is none for this unit."""
+
+    def tell(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+        """How far each task is, for the router."""

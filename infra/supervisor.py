@@ -172,7 +172,7 @@ async def supervise(
         _lay_out(folder, units)
     except OSError as error:
         raise not_writable(folder.root, error) from None
-    journal = Journal(folder, listener, redact=redact or Redactor(os.environ), state=state)
+    journal = Journal(folder, listener, tell=runtime.tell, redact=redact or Redactor(os.environ), state=state)
     children = Children(folder.empty)
     supervisor = Supervisor(units, Surroundings(folder, runtime, children, journal.line, journal.change))
     with _signals(supervisor.stop_requests.add):

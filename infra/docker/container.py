@@ -16,6 +16,8 @@ USER: Final = 10001
 """Whom everything in a container runs as; no file in an image is its own."""
 
 TMPFS: Final = {"/tmp": "rw,nosuid,nodev,noexec,size=512m,mode=1777"}  # noqa: S108  # inside a container
+STAGES: Final = "/tmp/stages.json"  # noqa: S108  # inside a container
+"""Where a router reads why a task does not answer."""
 PROCESSES: Final = 2048
 """Threads are counted among them."""
 LOGS: Final = {"max-size": "10m", "max-file": "3"}

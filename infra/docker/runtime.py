@@ -15,6 +15,7 @@ from infra.docker.errors import EngineError
 from infra.docker.executor import require_port
 from infra.docker.life import ContainerLife, local_process
 from infra.docker.reading import Reading
+from infra.docker.telling import Telling
 from infra.errors import PassingError, UserError
 from infra.runtime import Advance, OnLine
 from infra.starvation import waited_s
@@ -41,6 +42,11 @@ class DockerRuntime:
         self.project = project
         self._containers = containers
         self._running = dict(running)
+        self.telling = Telling(engine)
+
+    def tell(self, stages: Mapping[str, Mapping[str, Any]]) -> None:
+        """Its router cannot read the run's folder."""
+        self.telling.tell(stages)
 
     def place(self, unit: Unit, around: "Surroundings") -> "ContainerPlace":
         """Also for a unit whose container runs: its first life is the rest of that one's."""
@@ -56,11 +62,13 @@ class ContainerPlace:
         self.address: Address = unit.address
         self._engine = runtime.engine
         self._project = runtime.project
+        self._telling = runtime.telling
         self._container = container
         self._running = running
         self._read = around.folder.logs / f"{unit.name}.read"
         self._id = ""
         self._process: ProcessId | None = None
+        self._has_run = False
         self._begun = asyncio.Event()
         self._asker = ThreadPoolExecutor(1, f"asks-{unit.name}")  # of its own, so that nobody waits for its turn
 
@@ -74,10 +82,13 @@ class ContainerPlace:
                 self._id = await asyncio.to_thread(self._make)
             self._process = await asyncio.to_thread(local_process, self._engine, self._id)
         except EngineError as error:
-            if error.transient:
+            if error.transient or self._has_run:  # an engine that ends refuses much that it does again later
                 raise PassingError.of(error) from None
             raise
+        self._has_run = True
         self._begun.set()
+        if self._container.kind == "router":
+            self._telling.begin(self._id, new=not taken_over)
         reading = Reading(self._read, resume=taken_over)
         return ContainerLife(self._engine, self._id, self._process, on_line, reading)
 

@@ -53,7 +53,7 @@ def test_the_router_gets_its_secrets_from_its_environment(tmp_path: Path) -> Non
     (component,) = settings.components
     assert component == here.components[0].model_copy(update={"endpoint": f"http://{service_name('chat_ter')}:3000"})
     assert settings.model_copy(update={"components": here.components}) == here.model_copy(
-        update={"allowed_hosts": ("box.local", "router"), "stages_path": None}
+        update={"allowed_hosts": ("box.local", "router"), "stages_path": "/tmp/stages.json"}
     )
 
 

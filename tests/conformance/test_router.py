@@ -383,12 +383,16 @@ def test_a_task_that_dies_or_is_stopped_is_told_and_works_again(served: Served) 
     assert crashed.json()["error"]["message"] == 'The service "toy" ended while it worked on this run.'
 
     assert served.project.command("stop", "toy").returncode == 0
-    refused = served.ask()
+    stopped = {"stage": "absent", "message": "it was stopped"}
+    wait_until(lambda: served.stranger.get("/api/ready").json()["components"] == {"toy": stopped})
+    ready, refused = served.stranger.get("/api/ready"), served.ask()
+    assert (ready.status_code, ready.headers["Retry-After"], ready.json()["status"]) == (503, "2", "starting")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    assert refused.json()["error"]["code"] == "not_ready"
-    ready = served.stranger.get("/api/ready")
-    assert (ready.status_code, ready.headers["Retry-After"]) == (503, "2")
-    assert ready.json()["components"]["toy"]["stage"] == "absent"
+    assert {key: refused.json()["error"][key] for key in ("code", "message", "hint")} == {
+        "code": "not_ready",
+        "message": 'The service "toy" is not ready: it was stopped.',
+        "hint": "`model-compose start toy` starts it again.",
+    }
     assert served.stranger.get("/readyz").status_code == 200
 
     assert served.project.command("start", "toy").returncode == 0
