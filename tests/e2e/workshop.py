@@ -70,8 +70,9 @@ class Workshop:
 
     def command(self, *arguments: str) -> list[str]:
         """`build` with the materials, and what a test adds."""
-        base, wheels = f"tar:{self.materials / 'base.tar'}", str(self.materials / "wheels")
-        return [str(COMMAND), "build", "--base", base, "--wheels", wheels, "--platform", _FOREIGN, *arguments]
+        materials = os.path.relpath(self.materials, self.folder)
+        sources = ("--base", f"tar:{materials}/base.tar", "--wheels", f"{materials}/wheels")
+        return [str(COMMAND), "build", *sources, "--platform", _FOREIGN, *arguments]
 
     def build(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """check: whether it has to succeed."""
