@@ -8,7 +8,6 @@ from builders.container import PORTS, STATE
 from compose.image_settings import host_name, page_told, router_told
 from compose.plan import drain_timeout_s, environment_of, start_timeout_s, stop_timeout_s
 from compose.spec import ModelComponentSpec
-from infra import net
 from infra.docker.container import Container
 from infra.resources import Resources
 from infra.unit import TcpAddress
@@ -23,8 +22,8 @@ RUNS_VOLUME: Final = "runs"
 def containers_of(loaded: "Loaded", images: Mapping[str, str]) -> tuple[Container, ...]:
     """The containers in the order in which they depend on each other: tasks, router, page.
 
-    images: a reference or an id by service. Secrets stand in `environment`, and nowhere else. Raises UserError for a
-    secret that would be seen in an image.
+    images: a reference or an id by service. Secrets stand in `environment`, and nowhere else. Published addresses are
+    as in the file, perhaps with a host's name. Raises UserError for a secret that would be seen in an image.
     """
     tasks = [_task(loaded, component, images[component.name]) for component in loaded.spec.models]
     page = [_page(loaded, images["page"])] if loaded.spec.controller.webui else []
@@ -60,7 +59,7 @@ def _router(loaded: "Loaded", image: str) -> Container:
         health_path=LIVE_PATH,
         networks=("front", "tasks"),
         environment={**environment_of(controller.runtime), **router_told(loaded).secrets},
-        published=net.resolved("router", TcpAddress(adapter.host, adapter.port)),
+        published=TcpAddress(adapter.host, adapter.port),
         volumes={STATE: RUNS_VOLUME} if controller.database.driver == "sqlite" else {},
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=drain_timeout_s(controller),
@@ -79,7 +78,7 @@ def _page(loaded: "Loaded", image: str) -> Container:
         health_path=LIVE_PATH,
         networks=("front",),
         environment={**environment_of(controller.runtime), **page_told(loaded).secrets},
-        published=net.resolved("page", TcpAddress(controller.webui.host, controller.webui.port)),
+        published=TcpAddress(controller.webui.host, controller.webui.port),
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=stop_timeout_s(controller.runtime),
     )

@@ -1,6 +1,9 @@
 """`export compose`: the containers of a file as a compose.yaml, for `docker compose` on this machine or another one."""
 
-from collections.abc import Mapping, Sequence
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +13,7 @@ from compose.containers import containers_of
 from compose.image_settings import page_told, router_told
 from compose.images import project_name, repository, services_of
 from compose.output import Console
+from compose.reading.interpolation import to_data
 from compose.state import Selection
 from infra.docker.container import (
     CHECK_INTERVAL_S,
@@ -22,9 +26,11 @@ from infra.docker.container import (
     Container,
 )
 from infra.docker.engine import NO_HOST
+from infra.errors import ExitCode, UserError
 from infra.files import not_writable
 from infra.resources import Resources
-from infra.secrets import is_secret_name
+from infra.secrets import SHORTEST, is_secret_name
+from infra.unit import TcpAddress
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
@@ -33,6 +39,9 @@ _HEADING: Final = """\
 # Written by `model-compose export compose`.
 # The images come from `model-compose build --output docker`, or from a registry: set `image` to where they were pushed.
 """
+
+_NOTHING: Final = "(?!)"
+"""A pattern that is found nowhere."""
 
 
 def export_compose(selection: Selection, target: Path | None, tag: str, console: Console) -> None:
@@ -63,14 +72,45 @@ def compose_yaml(loaded: "Loaded", tag: str) -> str:
     return _HEADING + body
 
 
-def _secrets(loaded: "Loaded", containers: Sequence[Container]) -> set[str]:
-    """The variables whose values are left out: what the images leave out, and what is called like a secret."""
+@dataclass(frozen=True, slots=True)
+class _Secrets:
+    """What no exported file tells.
+
+    names: variables that hold nothing else. values: what the file reads from variables that are called like secrets, by
+    their names; it may stand within any other variable.
+    """
+
+    names: Set[str]
+    values: Mapping[str, str]
+
+    def variable(self, name: str, value: str) -> str:
+        """As the exported file has it, with references in place of secrets."""
+        if name in self.names:
+            return _reference(name)
+        names = {_escaped(secret): name for name, secret in self.values.items()}
+        any_secret = "|".join(re.escape(secret) for secret in sorted(names, key=len, reverse=True)) or _NOTHING
+        return re.sub(any_secret, lambda found: _reference(names[found[0]]), _escaped(value))
+
+
+def _secrets(loaded: "Loaded", containers: Sequence[Container]) -> _Secrets:
     told = [router_told(loaded), *([page_told(loaded)] if loaded.spec.controller.webui else [])]
     named = {name for container in containers for name in container.environment if is_secret_name(name)}
-    return named.union(*(each.secrets for each in told))
+    read = to_data(loaded.root, loaded.env).used
+    values = {name: value for name, value in read.items() if is_secret_name(name) and len(value) >= SHORTEST}
+    return _Secrets(named.union(*(each.secrets for each in told)), values)
 
 
-def _service(container: Container, containers: Sequence[Container], secrets: set[str]) -> dict[str, Any]:
+def _reference(name: str) -> str:
+    """`docker compose` reads it from its environment, or from `.env` beside the file, and refuses to go without."""
+    return f"${{{name}:?}}"
+
+
+def _escaped(text: str) -> str:
+    """`$` begins a reference."""
+    return text.replace("$", "$$")
+
+
+def _service(container: Container, containers: Sequence[Container], secrets: _Secrets) -> dict[str, Any]:
     published = container.published
     behind = [other.host_name for other in containers if other.kind == "router" and container.kind == "page"]
     service: dict[str, Any] = {
@@ -82,13 +122,10 @@ def _service(container: Container, containers: Sequence[Container], secrets: set
         "security_opt": ["no-new-privileges:true"],
         "tmpfs": [f"{path}:{options}" for path, options in TMPFS.items()],
         "pids_limit": PROCESSES,
-        "environment": {
-            name: _variable(name) if name in secrets else value.replace("$", "$$")
-            for name, value in sorted(container.environment.items())
-        },
+        "environment": {name: secrets.variable(name, value) for name, value in sorted(container.environment.items())},
         "networks": list(container.networks),
         "dns": container.name_servers,
-        "ports": [_port(container)] if published else [],
+        "ports": [_port(container, published)] if published else [],
         "volumes": [f"{volume}:{path}" for path, volume in sorted(container.volumes.items())],
         **_limits(container.resources),
         "healthcheck": {
@@ -106,18 +143,18 @@ def _service(container: Container, containers: Sequence[Container], secrets: set
     return {key: value for key, value in service.items() if value not in ([], {})}
 
 
-def _variable(name: str) -> str:
-    """`docker compose` reads it from its environment, or from `.env` beside the file, and refuses to go without."""
-    return f"${{{name}:?}}"
-
-
-def _port(container: Container) -> dict[str, Any]:
-    assert container.published is not None
-    return {
-        "host_ip": container.published.host,
-        "published": str(container.published.port),
-        "target": container.port,
-    }
+def _port(container: Container, published: TcpAddress) -> dict[str, Any]:
+    """A name is not looked up: it may be another address where the file is used."""
+    host = "127.0.0.1" if published.host == "localhost" else published.host.strip("[]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise UserError(
+            f"`{host}`, where {container.service} listens, is a name, and docker compose publishes at addresses only",
+            hint="write an address of the machine that will run it as `host`, or 0.0.0.0 for all of them",
+            exit_code=ExitCode.FILE,
+        ) from None
+    return {"host_ip": host, "published": str(published.port), "target": container.port}
 
 
 def _limits(resources: Resources) -> Mapping[str, Any]:

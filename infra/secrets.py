@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
-_SHORTEST = 6
+SHORTEST = 6
 """A shorter value is no secret worth the name, and hiding it would hide ordinary words."""
 
 REDACTED = "***"
@@ -33,4 +33,4 @@ class Redactor:
 
 
 def _secret_values(environ: Mapping[str, str]) -> Iterable[str]:
-    return (value for name, value in environ.items() if is_secret_name(name) and len(value) >= _SHORTEST)
+    return (value for name, value in environ.items() if is_secret_name(name) and len(value) >= SHORTEST)

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from compose.cli import cli
 from compose.export_compose import compose_yaml
+from infra.errors import ExitCode, UserError
 from tests.compose.loading import load
 
 pytestmark = pytest.mark.unit
@@ -84,6 +85,47 @@ def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:
         },
         "volumes": {"runs": {}},
     }
+
+
+def environment_of(tmp_path: Path, written: str, **environ: str) -> dict[str, str]:
+    """A task's variables in the exported file, when the file gives it one more."""
+    text = FILE.replace("MY_KEY: key-sentinel", f"VALUE: {written}")
+    document = yaml.safe_load(compose_yaml(load(tmp_path, text, API_TOKEN="token-sentinel", **environ), "v1"))
+    found: dict[str, str] = document["services"]["task-writer"]["environment"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("written", "exported"),
+    [
+        ("'postgres://me:${env.DB_PASSWORD}@db/${env.DB_NAME}'", "postgres://me:${DB_PASSWORD:?}@db/shop"),
+        ("'${env.DB_PASSWORD}${env.OTHER_KEY}'", "${DB_PASSWORD:?}${OTHER_KEY:?}"),
+        ("'$5'", "$$5"),
+    ],
+)
+def test_a_secret_within_a_variable_becomes_a_reference(tmp_path: Path, written: str, exported: str) -> None:
+    secrets = {"DB_PASSWORD": "pa$$word|.*", "OTHER_KEY": "pa$$word|.*|longer", "DB_NAME": "shop"}
+    assert environment_of(tmp_path, written, **secrets) == {"LOG": "a$$b", "VALUE": exported}
+
+
+@pytest.mark.parametrize(
+    ("written", "exported"), [("localhost", "127.0.0.1"), ("0.0.0.0", "0.0.0.0"), ("'::1'", "::1"), ("'[::1]'", "::1")]
+)
+def test_ports_are_published_at_addresses(tmp_path: Path, written: str, exported: str) -> None:
+    document = yaml.safe_load(
+        compose_yaml(load(tmp_path, FILE.replace("host: localhost", f"host: {written}"), API_TOKEN="x"), "v1")
+    )
+    assert document["services"]["router"]["ports"] == [{"host_ip": exported, "published": "9000", "target": 8080}]
+
+
+def test_a_name_is_not_looked_up_on_this_machine(tmp_path: Path) -> None:
+    loaded = load(tmp_path, FILE.replace("host: localhost", "host: box.local"), API_TOKEN="x")
+    with pytest.raises(UserError) as caught:
+        compose_yaml(loaded, "v1")
+    assert (caught.value.message, caught.value.exit_code) == (
+        "`box.local`, where router listens, is a name, and docker compose publishes at addresses only",
+        ExitCode.FILE,
+    )
 
 
 def test_the_page_comes_after_the_router(tmp_path: Path) -> None:
