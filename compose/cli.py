@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 def _show_version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from compose.state import tool_version
+        from builders.code import tool_version
 
         click.echo(f"{NAME} {tool_version()}")
         context.exit()
 
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_RUNTIME = click.option(
+    "--runtime", type=click.Choice(["process", "docker"]), help="Where to run, whatever the file says."
+)
 _EPILOG = "`init` writes a first file, `up` starts what it describes."
 
 
@@ -50,7 +53,7 @@ def init(common: Common, name: str | None) -> None:
 
 @cli.command()
 @click.option("-d", "--detach", is_flag=True, help="Return once everything is ready, and leave it running.")
-@click.option("--runtime", type=click.Choice(["process", "docker"]), help="Where to run, whatever the file says.")
+@_RUNTIME
 @click.option("--wait-timeout", type=Seconds(), metavar="SECONDS", help="Give up when it is not ready by then.")
 @common_options()
 @click.pass_obj
@@ -234,14 +237,15 @@ def validate(common: Common) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_RUNTIME
 @common_options()
 @click.pass_obj
-def plan(common: Common, as_json: bool) -> int:
+def plan(common: Common, as_json: bool, runtime: str | None) -> int:
     """Say what `up` would do: its downloads, disk and memory."""
     common.console.status("reading the file")
     from compose.preview import preview
 
-    return preview(common.selection, common.console, as_json=as_json)
+    return preview(common.selection, runtime, common.console, as_json=as_json)
 
 
 @cli.command()

@@ -70,7 +70,7 @@ class ObservedState:
 class Step:
     """One thing that will be done, and its cause."""
 
-    verb: Literal["fetch", "convert", "start", "keep", "replace", "remove"]
+    verb: Literal["fetch", "convert", "build", "start", "keep", "replace", "remove"]
     service: str
     what: str
     cause: str
@@ -87,8 +87,12 @@ class Plan:
     spec_digest: str
 
     def __str__(self) -> str:
-        """A line a step: what is done to which service, and why."""
-        return columns([(step.verb, step.service, step.what, f"({step.cause})") for step in self.steps])
+        return in_lines(self.steps)
+
+
+def in_lines(steps: Sequence[Step]) -> str:
+    """A line a step: what is done to which service, and why."""
+    return columns([(step.verb, step.service, step.what, f"({step.cause})") for step in steps])
 
 
 def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:

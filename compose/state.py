@@ -115,9 +115,3 @@ def memory_bytes(process: ProcessId | None) -> int | None:
         return sum(int(member.memory_info().rss) for member in family)
     except psutil.Error:
         return None
-
-
-def tool_version() -> str:
-    from importlib.metadata import version
-
-    return version("model-compose")

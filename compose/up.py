@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from builders.code import tool_version
 from compose.execute import plan_for, serving, socket_directory
 from compose.init import renew_schema
 from compose.output import Console, columns, in_words
 from compose.runtime import chosen_runtime
-from compose.state import Selection, digests, memory_bytes, tool_version, warn_of_changes
+from compose.state import Selection, digests, memory_bytes, warn_of_changes
 from compose.stop import database_of, kept_sentence, volume_sentence
 from infra import control
 from infra.docker.engine import connect

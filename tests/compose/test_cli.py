@@ -63,6 +63,7 @@ Commands:
   run       Run a WORKFLOW once, and print its output.
   build     Make an image of each COMPONENT, router and page, or of all.
   push      Bring the images that `build` has made to REGISTRY.
+  prune     Remove images, layers and weights that no project needs any more.
   export    Write files for other tools, such as `docker compose`.
   validate  Check the file, and show everything that is wrong with it.
   plan      Say what `up` would do: its downloads, disk and memory.
