@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from compose.containers import containers_of
 from compose.image_settings import page_told, router_told
 from compose.output import Console
 from compose.plan import Plan, Step
+from infra import net
 from infra.control import RELEASE, Command, send
 from infra.docker.container import Container, project_id
 from infra.docker.engine import Engine, connect
@@ -68,7 +69,7 @@ def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine)
 
 def reconciled(loaded: "Loaded", ids: Mapping[str, str], engine: Engine) -> ContainerRun:
     """What the file wants of the engine. ids: of each service's image, which need not be there. Raises UserError."""
-    containers = containers_of(loaded, ids)
+    containers = tuple(map(_with_numbers, containers_of(loaded, ids)))
     project = project_id(loaded.directory)
     wanted = {container.service: container.digest(project) for container in containers}
     return ContainerRun(engine, project, containers, reconcile(wanted, engine.containers(project)))
@@ -79,6 +80,13 @@ def shown_steps(run: ContainerRun, images: Mapping[str, str]) -> tuple[Step, ...
     return tuple(
         Step(step.verb, step.service, images.get(step.service, "a container"), step.cause) for step in run.steps
     )
+
+
+def _with_numbers(container: Container) -> Container:
+    """The engine publishes at an address in numbers, which is this machine's to look up."""
+    if container.published is None:
+        return container
+    return replace(container, published=net.resolved(container.service, container.published))
 
 
 def _unit(container: Container, loaded: "Loaded") -> Unit:
