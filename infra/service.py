@@ -15,7 +15,7 @@ from infra.errors import ExitCode, PassingError, UserError
 from infra.failure import HOPELESS, Failure, ended, ending, too_slow
 from infra.folder import RunFolder
 from infra.process import Children, python_command
-from infra.restart import CRASH_LIMIT, RestartPolicy
+from infra.restart import CRASH_LIMIT, PATIENCE_S, RestartPolicy
 from infra.runtime import Place, Running, Runtime
 from infra.state import ServiceState
 from infra.unit import Unit, UnitState
@@ -174,16 +174,31 @@ class Service:
             if status in HOPELESS or (self._timed_out and not self._ever_ready):
                 self._fail(failure)
                 return
-            delay_s = policy.after_crash(time.monotonic(), was_ready=self.was_ready)
+            delay_s = self._delay_s(policy, failure)
             if delay_s is None:
-                self._fail(replace(failure, message=f"{failure.message}, {CRASH_LIMIT} times in a row"))
                 return
             self.failure = failure
-            self._restarts += 1
-            self._say(f"{failure.message}; starting it again in {delay_s:g} s")
             self._become("restarting")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    def _delay_s(self, policy: RestartPolicy, failure: Failure) -> float | None:
+        """How long to wait before the next start, and says so; None once it has failed for good."""
+        now = time.monotonic()
+        if self._refusal is not None:
+            delay_s, lasting = policy.after_refusal(now), f"for {PATIENCE_S:g} s"
+            remedy = f"{self.unit.name} is started once that is over"
+        else:
+            delay_s, lasting = policy.after_crash(now, was_ready=self.was_ready), f"{CRASH_LIMIT} times in a row"
+            remedy = f"starting it again in {delay_s:g} s" if delay_s else ""
+        if delay_s is None:
+            self._fail(replace(failure, message=f"{failure.message}, {lasting}"))
+            return None
+        if self._refusal is None:
+            self._restarts += 1
+        if self._refusal is None or failure != self.failure:
+            self._say(f"{failure.message}; {remedy}")
+        return delay_s
 
     async def _serve(self, place: Place) -> int:
         """One life from its start to its end; returns its exit status."""

@@ -23,6 +23,7 @@ _REFUSALS: Final = (
     ("address already in use", "a port that the file names is taken", "set another port in the file"),
     ("is already in use by container", "a container of this name is there that is none of ours", "`docker ps --all`"
      " shows it, and `docker rm` removes it"),
+    ("no such image", "an image is gone from the Docker engine", "`model-compose up` brings it back"),
     ("range of cpus is from", "the Docker engine's machine has fewer processors than `resources` ask for",
      "ask for less `cpu`"),
 )  # fmt: skip

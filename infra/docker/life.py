@@ -69,22 +69,25 @@ class ContainerLife:
     def _follow(self) -> None:
         """In a thread of its own, because the engine's answers block."""
         status = self._follow_to_end()
-        try:
+        with contextlib.suppress(EngineError):  # the next life removes it, or the end of the run tells that it is left
             self._engine.remove(self._container)
-        except EngineError as error:
-            self._tell([f"[model-compose] {error.message}"])
         self._reading.close()
         self._call(self._end, status)
 
     def _follow_to_end(self) -> int:
         """An engine that does not answer is asked again: its containers mostly go on without it."""
+        away = False
         while True:
             heard = self._hear()
             try:
                 state = self._engine.state(self._container)
-            except EngineError:
+            except EngineError as error:
                 heard = False
+                if not away:
+                    self._tell([f"[model-compose] {error.message}; it is asked again until it answers"])
+                away = True
             else:
+                away = False
                 if state is None:
                     return -signal.SIGKILL
                 if not state.running:

@@ -1,9 +1,11 @@
 """`model-compose` as a process whose services are fakes, in either runtime: `RUNTIME IMAGE UNITS ARGUMENT...`.
 
-IMAGE holds the fakes as containers; UNITS lists their knobs as JSON.
+IMAGE holds the fakes as containers; UNITS lists their knobs as JSON. With FAKE_CHECKS in its environment, the engine
+checks containers often, and waits so many seconds for an answer.
 """
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,11 +15,13 @@ from unittest import mock
 
 import compose.container_run
 import compose.up
+import infra.docker.container
 from compose.cli import cli
 from compose.output import Console
 from compose.plan import Plan, Step
 from infra.docker.container import Container
 from infra.folder import RunFolder
+from infra.resources import Resources
 from infra.unit import TcpAddress
 from tests.infra.rig import fake_unit
 
@@ -42,6 +46,7 @@ def containers_of(_loaded: Any, images: Mapping[str, str]) -> tuple[Container, .
 
 def _container(knobs: dict[str, Any], images: Mapping[str, str]) -> Container:
     name, kind, port = knobs.pop("name"), knobs.pop("kind", "task"), knobs.pop("port", 0)
+    resources = Resources(knobs.pop("cpu", None), knobs.pop("memory_bytes", None))
     environment = {"FAKE_IMPORT_S": str(knobs.pop("import_s", 0)), "FAKE_SETTINGS": json.dumps(knobs)}
     return Container(
         service=name,
@@ -55,6 +60,7 @@ def _container(knobs: dict[str, Any], images: Mapping[str, str]) -> Container:
         environment=environment,
         published=None if kind == "task" else TcpAddress("127.0.0.1", port),
         volumes={"/var/lib/model-compose": "runs"} if kind == "router" else {},
+        resources=resources,
         start_timeout_s=30,
         stop_timeout_s=5,
     )
@@ -69,4 +75,7 @@ if __name__ == "__main__":
     mock.patch.object(compose.up, "plan_for", plan_for).start()
     mock.patch.object(compose.container_run, "containers_of", containers_of).start()
     mock.patch.object(compose.container_run, "images_of", images_of).start()
+    if seconds := os.environ.get("FAKE_CHECKS"):
+        mock.patch.object(infra.docker.container, "CHECK_INTERVAL_S", 1).start()
+        mock.patch.object(infra.docker.container, "CHECK_TIMEOUT_S", int(seconds)).start()
     cli.main([*ARGUMENTS, "--runtime", RUNTIME] if ARGUMENTS[0] == "up" else ARGUMENTS)

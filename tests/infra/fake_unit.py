@@ -45,13 +45,23 @@ def main() -> None:
 
 
 def serve(listener: Any, knobs: dict[str, Any]) -> None:
-    """Answers /readyz and what the knobs say; GET /crash ends the process, /pid, /cwd, /environment tell about it."""
+    """Answers /readyz and what the knobs say.
+
+    GET /crash ends the process, /eat takes a gigabyte, /toil starts twenty more that compute; /pid, /cwd, /environment
+    tell about it.
+    """
     unready = list(knobs.get("unready", []))
+    eaten = bytearray()
+    children: list[subprocess.Popen[bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/crash":
                 os._exit(3)
+            if self.path == "/eat":
+                eaten.extend(bytes(2**30))
+            if self.path == "/toil":
+                children.extend(subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(20))
             answers = {
                 **knobs.get("answers", {}),
                 "/environment": dict(os.environ),

@@ -52,7 +52,12 @@ async def test_a_container_is_followed_over_an_outage(reading: Reading) -> None:
     lines: list[str] = []
     async with asyncio.timeout(10):
         assert await ContainerLife(engine, id_, None, lines.append, reading).wait() == 78
-    assert lines == ["one", "two", "three"]
+    assert lines == [
+        "[model-compose] the Docker engine cannot be reached; it is asked again until it answers",
+        "one",
+        "two",
+        "three",
+    ]
     assert engine.asked_since == [None, 1767225600.999]
 
 

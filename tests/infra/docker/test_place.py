@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infra.docker.errors import EngineError
 from infra.docker.runtime import ContainerPlace, DockerRuntime
 from infra.errors import ExitCode, PassingError
 from infra.failure import Failure
@@ -56,16 +57,20 @@ async def test_a_service_whose_engine_does_not_come_back_fails_in_its_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("infra.restart.FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr("infra.restart.PATIENCE_S", 0.2)
     engine = FakeEngine()
-    engine.refusals = {"create": [OUTAGE] * 5}
+    engine.refusals = {"create": [OUTAGE] * 1000}
     lines: list[str] = []
     runtime = DockerRuntime(engine, PROJECT, {"chat": CHAT}, {})
     service = Service(UNIT, None, around(runtime, tmp_path, lines))
     async with asyncio.timeout(10):
         await service.run()
     message = "the Docker engine cannot be reached"
-    assert service.failure == Failure(f"{message}, 5 times in a row", "wait", ExitCode.ENVIRONMENT)
-    assert lines[0] == f"[model-compose] {message}; starting it again in 0.001 s"
+    assert service.failure == Failure(f"{message}, for 120 s", "wait", ExitCode.ENVIRONMENT)
+    assert lines == [
+        f"[model-compose] {message}; chat is started once that is over",
+        f"[model-compose] {message}, for 120 s",
+    ]
 
 
 async def test_a_port_that_is_taken_between_two_lives_may_come_free(tmp_path: Path) -> None:
@@ -150,3 +155,19 @@ async def test_a_container_is_silent_when_it_leaves_checks_unanswered_and_is_not
     place.close()
     life.kill()
     await life.wait()
+
+
+async def test_what_an_engine_refuses_may_pass_once_it_has_done_it(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    refusals = [EngineError("the Docker engine could not make it", "its log may say more") for _ in range(2)]
+    engine.refusals = {"create": refusals[:1]}
+    place = place_of(engine, tmp_path)
+    with pytest.raises(EngineError):
+        await place.start(lambda _: None)
+    life = await place.start(lambda _: None)
+    life.kill()
+    await life.wait()
+    engine.refusals = {"create": refusals[1:]}
+    with pytest.raises(PassingError, match="could not make it"):
+        await place.start(lambda _: None)
+    place.close()
