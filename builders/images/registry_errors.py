@@ -25,6 +25,9 @@ _EXPIRED, _NOT_YET_VALID, _OTHER_HOST = 10, 9, (62, 64)
 _NO_GRANT = "invalid_grant"
 """What OAuth 2 calls a refresh token that is wrong, or has expired."""
 
+_NO_RIGHT = 'error="insufficient_scope"'
+"""How a registry says that it knows us, and that we may not do that (RFC 6750)."""
+
 T = TypeVar("T")
 
 
@@ -84,15 +87,13 @@ class Explainer:
 
     def answer(self, response: requests.Response) -> RegistryError:
         """The registry answered, and said no."""
-        status = response.status_code
         codes, text = _details(response)
+        status = self._status(response, codes)
         if status == 507 or "no space left" in text or f'"err": {errno.ENOSPC}' in text:
             return RegistryError(
                 f"the disk of {self.registry} is full, so {self.repository} cannot be pushed",
                 f"free space there, then {_REPEAT}",
             )
-        if status == 400 and _NO_GRANT in codes:
-            return self.login_wanted()
         match status:
             case 401:
                 return self.login_wanted()
@@ -135,6 +136,14 @@ class Explainer:
             f"{self.registry} answers {status} about {self.repository or 'itself'}, which no registry should",
             "check its name and port, and whether a proxy or a login page stands in between",
         )
+
+    def _status(self, response: requests.Response, codes: set[str]) -> int:
+        """What the answer is about: who we are (401), or what we may do (403); any other as it is."""
+        if response.status_code == 400 and _NO_GRANT in codes:
+            return 401
+        if response.status_code == 401 and self.has_login and _NO_RIGHT in response.headers.get("WWW-Authenticate", ""):
+            return 403
+        return response.status_code
 
     def login_wanted(self) -> RegistryError:
         """Who we are is not known there, or not believed."""

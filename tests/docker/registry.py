@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docker.engine import skip
+from tests.docker.tokens import TokenService
 from tests.net import free_port
 
 USER, PASSWORD = "ann", "s3cret-Pa55word"
@@ -19,7 +20,7 @@ _START_S = 30.0
 _CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: false}}}}
-storage: {{filesystem: {{rootdirectory: {store}}}}}
+storage: {{filesystem: {{rootdirectory: {store}}}, maintenance: {{readonly: {{enabled: {read_only}}}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
 
@@ -38,16 +39,25 @@ class RealRegistry:
 
 
 @contextmanager
-def real_registry(folder: Path, *, with_users: bool = False, inside: Sequence[str] = ()) -> Iterator[RealRegistry]:
+def real_registry(
+    folder: Path,
+    *,
+    with_users: bool = False,
+    tokens: TokenService | None = None,
+    read_only: bool = False,
+    inside: Sequence[str] = (),
+) -> Iterator[RealRegistry]:
     """A registry that keeps everything in `folder`.
 
-    with_users: it wants the login of USER. inside: a command that the registry is started by.
+    with_users: it wants the login of USER. tokens: or what that service gives. inside: a command that it is started by.
     """
     program = shutil.which("docker-registry")
     if program is None:
         skip("no docker-registry; run: infra/engine/engine install")
     port = free_port()
-    text = _CONFIG.format(store=folder / "store", port=port)
+    text = _CONFIG.format(store=folder / "store", port=port, read_only=str(read_only).lower())
+    if tokens is not None:
+        text += tokens.config(folder)
     if with_users:
         (folder / "users").write_text(_USERS)
         text += f"auth: {{htpasswd: {{realm: tests, path: {folder / 'users'}}}}}\n"

@@ -12,11 +12,13 @@ import pytest
 from builders.images.layout import Image, ImageConfig, Platform
 from builders.images.reference import Reference
 from builders.images.registry import Pusher, pull
-from builders.images.repository import Registry
+from builders.images.repository import Registry, Repository
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from infra.errors import UserError
 from tests.docker.registry import PASSWORD, USER, RealRegistry, real_registry
+from tests.docker.tokens import token_service
+from tests.registry import IDENTITY_TOKEN
 
 pytestmark = pytest.mark.docker
 
@@ -130,6 +132,50 @@ def test_a_login_of_docker_opens_it(store: BlobStore, nobody: Mapping[str, str],
             assert caught.value.message == (
                 f"{registry.name} does not accept the login that the Docker configuration has for it"
             )
+
+
+@pytest.mark.parametrize("how", ["password", "refresh_token"])
+def test_a_token_of_its_service_opens_it(store: BlobStore, tmp_path: Path, how: str) -> None:
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    entry = {"auth": login} if how == "password" else {"identitytoken": IDENTITY_TOKEN}
+    one, two = image_of(store, "one"), image_of(store, "two")
+    with token_service() as tokens, real_registry(tmp_path, tokens=tokens) as registry:
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {registry.name: entry}}))
+        pusher = Pusher(Registry.connect(registry.name, {"DOCKER_CONFIG": str(tmp_path)}), store)
+        assert pusher.push(one, "team/one", "1").digest == one.digest
+        assert pusher.push(two, "team/two", "1").mounted_bytes == two.layers[0].size
+        assert set(tokens.asked) == {how}
+        with pytest.raises(UserError) as caught:
+            pusher.push(one, "others/one", "1")
+        assert caught.value.message == f"{registry.name} denies access to others/one"
+
+
+def test_a_registry_that_is_read_only_is_told(store: BlobStore, nobody: Mapping[str, str], tmp_path: Path) -> None:
+    image = image_of(store, "one")
+    with real_registry(tmp_path, read_only=True) as registry:
+        with pytest.raises(UserError) as caught:
+            Pusher(Registry.connect(registry.name, nobody), store).push(image, "team/one", "1")
+        assert caught.value.message == (
+            f"{registry.name} takes no images: it is read-only or only a cache of another registry"
+        )
+
+
+def test_a_push_that_was_ended_goes_on(
+    registry: RealRegistry, store: BlobStore, nobody: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    image = image_of(store, "one")
+    pusher = Pusher(Registry.connect(registry.name, nobody), store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Repository, "put_manifest", end)
+        with pytest.raises(KeyboardInterrupt):
+            pusher.push(image, "team/one", "1")
+    again = Pusher(Registry.connect(registry.name, nobody), store).push(image, "team/one", "1")
+    assert (again.digest, again.sent_bytes) == (image.digest, 0)
+    name = image.layers[0].digest.removeprefix("sha256:")
+    assert [status for path, status in registry.answered("PUT") if name in path] == [201]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
