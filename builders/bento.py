@@ -1,5 +1,6 @@
 """Makes a task's Bento with BentoML's own build: equal bytes for equal tasks, wherever and whenever it is built."""
 
+import errno
 import hashlib
 import json
 import os
@@ -74,7 +75,8 @@ def make_bento(inputs: BentoInputs, target: Path) -> None:
     """Make the Bento in the folder `target`, which does not exist yet. Raises UserError.
 
     BentoML copies whatever it finds beside the service and runs the service's module: so it is given a folder with
-    nothing else in it, a store of its own, and no secret. All of it lies beside `target` meanwhile.
+    nothing else in it, a store of its own, and no secret. All of it lies beside `target` meanwhile. OSError where that
+    disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="bento-") as scratch:
@@ -122,6 +124,8 @@ def _run(inputs: BentoInputs, stage: Path, home: Path) -> Path:
         most_s=_MOST_S,
         given=json.dumps(options),
     )
+    if ended.returncode != 0 and os.strerror(errno.ENOSPC) in ended.stderr:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if ended.returncode != 0:
         raise UserError(
             f"BentoML could not build {inputs.name}: its process ended with {ended.returncode}",

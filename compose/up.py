@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from compose.loader import Loaded
     from compose.plan import Plan
     from compose.spec import Runtime
+    from infra.docker.engine import Engine
     from infra.docker.runtime import DockerRuntime
 
 _SAMPLES: Final[dict[str, Any]] = {
@@ -104,6 +105,14 @@ def _remove_containers(selection: Selection, console: Console) -> None:
         console.warn(f"containers of an earlier run may still be there: {error.message}")
 
 
+def _engine() -> "Engine":
+    """Raises EngineError, which names the other way to run."""
+    try:
+        return connect()
+    except EngineError as error:
+        raise EngineError(error.message, f"{error.hint}, or use `--runtime process`") from None
+
+
 def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, console: Console) -> ExitCode:
     """Takes over what runs already, and changes of it only what the file has in another form."""
     from compose.container_run import container_runtime, images_of, plan_containers, require_room, take_over
@@ -111,7 +120,7 @@ def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, co
     folder = selection.run_folder
     if (running := folder.running()) is not None and running.runtime != "docker":
         raise folder.already_running()
-    with contextlib.closing(connect()) as engine:
+    with contextlib.closing(_engine()) as engine:
         images = images_of(loaded, engine, console)
         require_room(plan_containers(loaded, images, engine)[1])
         if (running := folder.running()) is not None and running.runtime == "docker":

@@ -76,8 +76,18 @@ def located(reference: str, folder: Path) -> str:
 
 
 def seen_from(reference: str, folder: Path) -> str:
-    """The same base for who stands in `folder`, so that a lock there means it wherever its project lies."""
+    """The same base for who stands in `folder`, so that a lock there means it wherever its project lies.
+
+    Raises UserError (exit 2) for a file or a layout whose kind was not said, and which a registry would be asked for.
+    """
     kind, place = _split(reference)
+    if kind == "registry" and (Path(place).is_file() or Path(place, "oci-layout").is_file()):
+        kinds = f"oci:{place}" if Path(place).is_dir() else f"tar:{place} (a root file system) or archive:{place}"
+        raise UserError(
+            f"{place} is here, but `--base {place}` means an image of a registry",
+            hint=f"write --base {kinds}",
+            exit_code=ExitCode.USAGE,
+        )
     return f"{kind}:{os.path.relpath(place, folder)}" if _is_relative(reference) else reference
 
 

@@ -65,17 +65,17 @@ def unreachable(address: str, error: BaseException) -> EngineError:
     if code == errno.ENOENT and shutil.which("docker") is None:
         return EngineError(
             f"there is no Docker engine: nothing is at {address}",
-            "install Docker, let DOCKER_HOST name an engine, or use `--runtime process`",
+            "install Docker, or let DOCKER_HOST name an engine",
         )
     if code in (errno.ENOENT, errno.ECONNREFUSED):
         return EngineError(
             f"the Docker engine is not running: nobody answers at {address}",
-            "start it with `sudo systemctl start docker` or Docker Desktop, or use `--runtime process`",
+            "start it with `sudo systemctl start docker` or Docker Desktop",
             transient=True,
         )
     return EngineError(
         f"the Docker engine at {address} cannot be reached",
-        "check DOCKER_HOST and the network, or use `--runtime process`",
+        "check DOCKER_HOST and the network",
         transient=True,
     )
 
@@ -83,7 +83,7 @@ def unreachable(address: str, error: BaseException) -> EngineError:
 def too_old(version: str) -> EngineError:
     return EngineError(
         f"the Docker engine is too old: it is {version}, and 20.10 or newer is needed",
-        "update Docker, or use `--runtime process`",
+        "update Docker",
     )
 
 

@@ -1,5 +1,6 @@
 """A task's Bento is BentoML's own, whole, the same wherever it is built, and holds nothing that lay about."""
 
+import errno
 import json
 import os
 import re
@@ -163,6 +164,16 @@ def test_its_process_ends_with_us(tmp_path: Path) -> None:
         assert held.read(5) == "begun"
         parent.kill()
         assert held.read() == ""
+
+
+def test_a_disk_that_fills_meanwhile_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "child.py"
+    script.write_text("raise OSError(28, 'No space left on device')")
+    monkeypatch.setattr("builders.bento_child.__file__", str(script))
+    with pytest.raises(OSError, match="No space left") as caught:
+        make_bento(inputs(), tmp_path / "made" / "bento")
+    assert caught.value.errno == errno.ENOSPC
+    assert list((tmp_path / "made").iterdir()) == []
 
 
 def test_a_build_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,31 @@ def test_the_path_of_a_base_is_kept_as_the_project_sees_it(
 
 
 @pytest.mark.parametrize(
+    ("made", "said", "hint"),
+    [
+        ("base.tar", "base.tar", "write --base tar:base.tar (a root file system) or archive:base.tar"),
+        ("saved/oci-layout", "saved", "write --base oci:saved"),
+    ],
+)
+def test_a_base_that_lies_here_and_is_called_like_one_of_a_registry_is_told(
+    project: Project, made: str, said: str, hint: str
+) -> None:
+    (project.folder / made).parent.mkdir(exist_ok=True)
+    (project.folder / made).touch()
+    assert project.call("build", "--no-verify", "--base", said) == (
+        2,
+        "",
+        f"error: {said} is here, but `--base {said}` means an image of a registry\nhint: {hint}\n",
+    )
+    assert project.builder.options is None
+
+
+def test_a_folder_that_is_called_like_an_image_is_no_base(project: Project) -> None:
+    (project.folder / "python").mkdir()
+    assert project.call("build", "--no-verify", "--base", "python")[0] == 0
+
+
+@pytest.mark.parametrize(
     ("named", "in_lock", "commit"),
     [("acme/tiny", "acme/tiny", "1" * 40), ("acme/tiny@v2", "acme/tiny", None), ("acme/tiny", "acme/other", None)],
     ids=["pinned", "another revision", "another model"],

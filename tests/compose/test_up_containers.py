@@ -139,3 +139,15 @@ def test_down_says_where_a_router_in_a_container_kept_its_runs(
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue().endswith(f" s{sentence}\n")
     assert engine.calls == [("remove_networks", "demo-1"), ("close", "")]
+
+
+def test_without_an_engine_the_other_way_to_run_is_named(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect() -> None:
+        raise EngineError("there is no Docker engine", "install Docker")
+
+    monkeypatch.setattr(compose.up, "connect", connect)
+    with pytest.raises(EngineError) as caught:
+        up(selection, Wishes("docker", None, None), console)
+    assert caught.value.hint == "install Docker, or use `--runtime process`"

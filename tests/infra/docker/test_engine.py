@@ -93,7 +93,7 @@ def test_where_docker_is_not_installed_it_is_said_so(folder: Path, monkeypatch: 
     address = f"unix://{folder}/none.sock"
     assert failure({"DOCKER_HOST": address}) == (
         f"there is no Docker engine: nothing is at {address}",
-        "install Docker, let DOCKER_HOST name an engine, or use `--runtime process`",
+        "install Docker, or let DOCKER_HOST name an engine",
         False,
     )
 
@@ -106,7 +106,7 @@ def test_an_engine_that_does_not_run_is_told_from_none(folder: Path, monkeypatch
         address = f"unix://{folder}/{name}"
         assert failure({"DOCKER_HOST": address}) == (
             f"the Docker engine is not running: nobody answers at {address}",
-            "start it with `sudo systemctl start docker` or Docker Desktop, or use `--runtime process`",
+            "start it with `sudo systemctl start docker` or Docker Desktop",
             True,
         )
 
@@ -121,7 +121,7 @@ def test_an_old_engine_is_told_its_version(make_engine: Callable[[Answers], dict
     environ = make_engine({"/version": (200, {"ApiVersion": "1.40", "Version": "19.03.15"})})
     assert failure(environ)[:2] == (
         "the Docker engine is too old: it is 19.03.15, and 20.10 or newer is needed",
-        "update Docker, or use `--runtime process`",
+        "update Docker",
     )
 
 
@@ -129,7 +129,7 @@ def test_an_old_engine_is_told_its_version(make_engine: Callable[[Answers], dict
 def test_what_is_no_engine_is_no_engine(make_engine: Callable[[Answers], dict[str, str]], body: object) -> None:
     message, hint, _ = failure(make_engine({"/version": (200, body)}))
     assert message.endswith("cannot be reached")
-    assert hint == "check DOCKER_HOST and the network, or use `--runtime process`"
+    assert hint == "check DOCKER_HOST and the network"
 
 
 @pytest.mark.parametrize("address", ["bogus", "tcp://127.0.0.1:1:1", "ftp://x", "unix://", "tcp://127.0.0.1:1"])
