@@ -75,8 +75,8 @@ class Question:
     status: int = 200
 
 
-def verify(engine: Engine, built: Built) -> Verdict:
-    """Try an image that the engine has under its reference. Raises UnsoundImage, and EngineError.
+def verify(engine: Engine, built: Built, image_id: str) -> Verdict:
+    """Try an image that the engine has under this id. Raises UnsoundImage, and EngineError.
 
     Its container has no network, no rights and no way to get any, and nothing to write to but memory. It ends by
     itself, also when this process is killed; what such a process left behind is removed here.
@@ -84,7 +84,7 @@ def verify(engine: Engine, built: Built) -> Verdict:
     spec = built.spec
     if "database.url" in withheld(spec.settings):
         return Verdict(untried="its database is elsewhere, and a trial has no network")
-    container = engine.create(spec.name, f"{_PROJECT}-{secrets.token_hex(4)}", container_config(built))
+    container = engine.create(spec.name, f"{_PROJECT}-{secrets.token_hex(4)}", container_config(built, image_id))
     try:
         _tidy(engine)
         engine.start(spec.name, container)
@@ -123,14 +123,14 @@ def question(spec: BuildSpec) -> Question:
     return Question("GET", path, headers=token)
 
 
-def container_config(built: Built) -> dict[str, Any]:
+def container_config(built: Built, image_id: str) -> dict[str, Any]:
     """The container of a trial, as the engine's API takes it."""
     spec = built.spec
     asked = {**asdict(question(spec)), "port": PORTS[spec.kind], "ready_s": _READY_S, "answer_s": _ANSWER_S}
     command = json.loads(built.image.config)["config"]["Entrypoint"]
     program = Path(trial.__file__).read_text(encoding="utf-8")
     return {
-        "Image": built.reference,
+        "Image": image_id,
         "Entrypoint": ["python3", "-P", "-c", program],
         "Cmd": [json.dumps({**asked, "command": command})],
         "Env": [f"{name}={_STAND_IN}" for name in withheld(spec.settings).values()],

@@ -71,9 +71,9 @@ def _build(selection: Selection, wishes: Wishes, console: Console) -> None:
     if engine is not None:
         with contextlib.closing(engine):
             untried = _startable(untried, engine, options.platform, console)
-            give(engine, images if output and output.kind == "docker" else untried, store, report)
+            ids = give(engine, images if output and output.kind == "docker" else untried, store, report)
             try:
-                try_out(engine, untried, proofs, report)
+                try_out(engine, untried, ids, proofs, report)
             except UnsoundImage:
                 withdraw(proofs.lacking(untried), options.project, store, engine)
                 raise
@@ -86,12 +86,12 @@ def _build(selection: Selection, wishes: Wishes, console: Console) -> None:
 
 
 def bring_images(loaded: "Loaded", engine: "Engine", console: Console) -> dict[str, str]:
-    """The reference of each service's image, once the engine has it as the file wants it. Raises UserError."""
+    """What the engine calls each service's image, once it has it as the file wants it. Raises UserError."""
     options = options_of(loaded, Wishes())
     images, report = build_all(loaded, (), options, console, brief=True)
-    give(engine, images, BlobStore.of(options.environ), report)
+    ids = give(engine, images, BlobStore.of(options.environ), report)
     console.status("")
-    return dict(zip(services_of(loaded), (built.reference for built in images), strict=True))
+    return dict(zip(services_of(loaded), (ids[built.reference] for built in images), strict=True))
 
 
 def build_all(

@@ -13,6 +13,7 @@ from builders.container import MODULES
 from compose.checks.hosts import url
 from compose.containers import containers_of
 from compose.image_settings import page_told, router_told
+from compose.images import image_name, services_of
 from compose.output import Console
 from compose.plan import Plan, Step
 from infra import net
@@ -47,7 +48,7 @@ class ContainerRun:
 
 
 def images_of(loaded: "Loaded", engine: Engine, console: Console) -> Mapping[str, str]:
-    """The name of each service's image, once the engine has it as the file wants it. Raises UserError."""
+    """The id of each service's image, once the engine has it as the file wants it. Raises UserError."""
     from compose.build import bring_images
 
     return bring_images(loaded, engine, console)
@@ -56,15 +57,15 @@ def images_of(loaded: "Loaded", engine: Engine, console: Console) -> Mapping[str
 def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine) -> tuple[Plan, ContainerRun]:
     """What has to be done so that the engine runs the file.
 
-    images: the name of each service's image, which the engine has. Raises UserError.
+    images: the id of each service's image, which the engine has; its name may be another project's by now.
+    Raises UserError.
     """
-    ids = {service: engine.images.id(reference) for service, reference in images.items()}
-    run = reconciled(loaded, ids, engine)
+    run = reconciled(loaded, images, engine)
     controller = loaded.spec.controller
     api_url = url(controller.adapter.host, controller.adapter.port) + controller.adapter.base_path
     page_url = url(controller.webui.host, controller.webui.port) if controller.webui else None
     units = tuple(_unit(container, loaded) for container in run.containers)
-    return Plan(units, shown_steps(run, images), api_url, page_url, loaded.digest), run
+    return Plan(units, shown_steps(loaded, run), api_url, page_url, loaded.digest), run
 
 
 def reconciled(loaded: "Loaded", ids: Mapping[str, str], engine: Engine) -> ContainerRun:
@@ -75,8 +76,9 @@ def reconciled(loaded: "Loaded", ids: Mapping[str, str], engine: Engine) -> Cont
     return ContainerRun(engine, project, containers, reconcile(wanted, engine.containers(project)))
 
 
-def shown_steps(run: ContainerRun, images: Mapping[str, str]) -> tuple[Step, ...]:
-    """As users read them. images: the name of each service's image."""
+def shown_steps(loaded: "Loaded", run: ContainerRun) -> tuple[Step, ...]:
+    """As users read them."""
+    images = {service: image_name(loaded, service) for service in services_of(loaded)}
     return tuple(
         Step(step.verb, step.service, images.get(step.service, "a container"), step.cause) for step in run.steps
     )

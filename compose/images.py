@@ -40,6 +40,11 @@ def repository(loaded: "Loaded", service: str) -> str:
     return f"{project_name(loaded.directory)}/{host_name(service)}"
 
 
+def image_name(loaded: "Loaded", service: str, tag: str = "latest") -> str:
+    """The same with a tag, which `up` leaves at its default."""
+    return f"{repository(loaded, service)}:{tag}"
+
+
 def build_specs(
     loaded: "Loaded", models: Mapping[str, Resolved], services: Collection[str] = ()
 ) -> tuple[BuildSpec, ...]:

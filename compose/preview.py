@@ -13,7 +13,7 @@ from builders.container import own_labels
 from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.spec import stored_name
-from compose.images import is_current, repository, services_of
+from compose.images import image_name, is_current, services_of
 from compose.machine import this_machine
 from compose.models import Known, find, learn, observed
 from compose.needs import needs_of
@@ -82,7 +82,7 @@ def _kept(loaded: "Loaded") -> list[_Kept]:
     store = BlobStore.of(os.environ)
     kept = []
     for service in services_of(loaded):
-        reference = f"{repository(loaded, service)}:latest"
+        reference = image_name(loaded, service)
         image = store.image(stored_name(loaded.directory, reference))
         kept.append(_Kept(service, reference, image, _cause(loaded, service, image)))
     return kept
@@ -105,7 +105,7 @@ def _container_steps(loaded: "Loaded", kept: Sequence[_Kept]) -> tuple[Step, ...
 
     with contextlib.closing(connect()) as engine:
         run = reconciled(loaded, {each.service: _id(engine, each) for each in kept}, engine)
-    return shown_steps(run, {each.service: each.reference for each in kept})
+    return shown_steps(loaded, run)
 
 
 def _id(engine: "Engine", kept: _Kept) -> str:

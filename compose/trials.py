@@ -1,7 +1,7 @@
 """Starts new images once before anybody relies on them, and remembers which of them have proven to work."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,15 +44,22 @@ class Proofs:
         return self.folder / image.digest.removeprefix("sha256:")
 
 
-def give(engine: "Engine", images: Sequence[Built], store: BlobStore, report: BuildReport) -> None:
-    """Have the images in the engine under their references; only what it lacks is sent. Raises UserError."""
+def give(engine: "Engine", images: Sequence[Built], store: BlobStore, report: BuildReport) -> dict[str, str]:
+    """Have the images in the engine under their references; only what it lacks is sent. Raises UserError.
+
+    Returns what it calls each of them, by the reference, which another build may take from it at any time.
+    """
+    ids = {}
     for built in images:
         counter = Counter(report, built.spec.name, "giving it to Docker", built.image.size)
-        load(built.reference, built.image, store, engine.images, counter.add)
+        ids[built.reference] = load(built.reference, built.image, store, engine.images, counter.add).id
+    return ids
 
 
-def try_out(engine: "Engine", images: Sequence[Built], proofs: Proofs, report: BuildReport) -> None:
-    """Start each image, which the engine has, with nothing but itself, and ask it one real request.
+def try_out(
+    engine: "Engine", images: Sequence[Built], ids: Mapping[str, str], proofs: Proofs, report: BuildReport
+) -> None:
+    """Start each image with nothing but itself, and ask it one real request. ids: of `give`.
 
     Raises UserError for the first that does not work, after what it printed.
     """
@@ -60,7 +67,7 @@ def try_out(engine: "Engine", images: Sequence[Built], proofs: Proofs, report: B
         name = built.spec.name
         report.step(name, "trying it without a network")
         try:
-            verdict = verify(engine, built)
+            verdict = verify(engine, built, ids[built.reference])
         except UnsoundImage as error:
             report.lines(name, error.lines)
             raise

@@ -199,8 +199,9 @@ class EngineImages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What an engine was sent: how many layers, and all bytes."""
+    """What an engine was sent: how many layers, and all bytes. id: what it calls the image."""
 
+    id: str
     layers: int
     size: int
 
@@ -213,28 +214,38 @@ def load(name: str, image: Image, store: BlobStore, engine: EngineImages, advanc
     have = engine.layers()
     ids = {image.config_descriptor.digest, image.digest}  # engines that keep images in containerd name them so
     if there := ids & have.keys():
-        engine.tag(there.pop(), name)
-        return Loaded(0, 0)
+        image_id = there.pop()
+        engine.tag(image_id, name)
+        return Loaded(image_id, 0, 0)
     known = max((_common(image.layers, diff_ids) for diff_ids in have.values()), default=0)
     if known:
         missing = image.layers[known:]
         sent = _Counted(partial_archive(name, image, missing, store), advance)
         with contextlib.suppress(UserError):
             engine.load(sent)
-            if engine.id(name) in ids:
-                return Loaded(len(missing), sent.size)
+            if found := _found(ids, engine):
+                return Loaded(found, len(missing), sent.size)
     folder = engine.folder()
     if folder is not None:
         check_space(folder, 2 * image.size)  # the engine unpacks the archive first, and then its layers
     sent = _Counted(whole_archive({name: image}, store), advance)
     engine.load(sent)
-    if engine.id(name) not in ids:
+    found = _found(ids, engine)
+    if found is None:
         raise UserError(
             f"the Docker engine has made another image of {name}",
             hint="update Docker, or take the image from an archive or a registry",
             exit_code=ExitCode.ENVIRONMENT,
         )
-    return Loaded(len(image.layers), sent.size)
+    return Loaded(found, len(image.layers), sent.size)
+
+
+def _found(ids: Iterable[str], engine: EngineImages) -> str | None:
+    """The one of an image's ids that the engine has; its name may be another build's by now."""
+    for image_id in ids:
+        with contextlib.suppress(UserError):
+            return engine.id(image_id)
+    return None
 
 
 def _common(layers: Sequence[Layer], diff_ids: Sequence[str]) -> int:

@@ -63,7 +63,7 @@ def _said(**values: Any) -> bytes:
 
 
 def _verify(engine: FakeEngine, built: Built) -> Verdict:
-    return verify(engine, built)  # type: ignore[arg-type]  # as much of an engine as it takes
+    return verify(engine, built, "sha256:1")  # type: ignore[arg-type]  # as much of an engine as it takes
 
 
 def test_every_task_is_asked_something_that_it_reads() -> None:
@@ -91,11 +91,11 @@ def test_a_router_is_asked_for_its_workflows_with_what_stands_in_for_its_token()
     guarded = _built("router", withhold({"auth_token": "secret"}, {"auth_token": "API_TOKEN"}))
     assert question(open_router).path == "/v9/workflows"
     assert question(guarded.spec).headers == {"Authorization": "Bearer none"}
-    assert container_config(guarded)["Env"] == ["API_TOKEN=none"]
+    assert container_config(guarded, "sha256:1")["Env"] == ["API_TOKEN=none"]
 
 
 def test_the_container_has_no_network_no_rights_and_nothing_to_write_to() -> None:
-    config = container_config(_built())
+    config = container_config(_built(), "sha256:1")
     asked = json.loads(config["Cmd"][0])
     assert asked["command"] == list(ENTRYPOINT)
     assert asked["port"] == 3000
@@ -109,7 +109,7 @@ def test_the_container_has_no_network_no_rights_and_nothing_to_write_to() -> Non
 def test_a_sound_image_is_tried_and_its_container_removed() -> None:
     engine = FakeEngine(b"loading\n" + _said(ready_s=1.5, status=200, type="done"))
     assert _verify(engine, _built()) == Verdict(ready_s=1.5)
-    assert engine.calls == [("create", "shop/task-one:latest"), ("start", "new"), ("remove", "new")]
+    assert engine.calls == [("create", "sha256:1"), ("start", "new"), ("remove", "new")]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_what_a_killed_build_left_is_removed_and_what_another_one_reads_is_not()
     engine = FakeEngine(_said(ready_s=1, status=200, type="done"), left=left)
     _verify(engine, _built())
     assert engine.calls == [
-        ("create", "shop/task-one:latest"),
+        ("create", "sha256:1"),
         ("remove", "old"),
         ("start", "new"),
         ("remove", "new"),

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from builders.images.layout import Image, ImageConfig, Platform
+from builders.images.outputs import Loaded
 from builders.images.store import BlobStore
 from builders.images.tar import File, Tree
 from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
@@ -109,7 +110,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeEngine]:
 
         verdicts = iter(answers)
         monkeypatch.setattr("infra.docker.engine.connect", lambda: engine)
-        monkeypatch.setattr("compose.trials.load", lambda *_: None)
+        monkeypatch.setattr("compose.trials.load", lambda *_: Loaded("sha256:1", 0, 0))
         monkeypatch.setattr("compose.trials.verify", verify)
         return engine
 

@@ -84,7 +84,7 @@ def test_an_engine_loads_an_image_whole_and_then_only_what_is_new(
     first = image_of(store, base, weights, uuid.uuid4().hex)
     assert load(name, first, store, connected.images).layers >= 2, "the engine has the base"
     assert run(name).endswith("9000000 10001 0o100644")
-    assert load(name, first, store, connected.images) == Loaded(0, 0)
+    assert load(name, first, store, connected.images) == Loaded(first.config_descriptor.digest, 0, 0)
 
     settings = uuid.uuid4().hex
     second = image_of(store, base, weights, settings)

@@ -98,7 +98,7 @@ def test_a_sound_image_passes_with_nothing_but_itself(
     client: Engine, reference: str, base_image: str, tmp_path: Path
 ) -> None:
     checked = SOUND.replace("ANSWERS", f"seen == {EXPECTED}")
-    verdict = verify(client, _built(reference, base_image, tmp_path, checked))
+    verdict = verify(client, _built(reference, base_image, tmp_path, checked), reference)
     assert verdict.untried is None
     assert verdict.ready_s is not None
     assert 0 < verdict.ready_s < 30
@@ -109,7 +109,7 @@ def test_an_image_that_fails_its_request_is_refused_with_what_it_printed(
     client: Engine, reference: str, base_image: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UnsoundImage) as caught:
-        verify(client, _built(reference, base_image, tmp_path, SOUND.replace("ANSWERS", "False")))
+        verify(client, _built(reference, base_image, tmp_path, SOUND.replace("ANSWERS", "False")), reference)
     assert caught.value.message == (
         "the image of task-one does not work: it did not finish its answer: The model is broken."
     )
@@ -122,7 +122,7 @@ def test_an_image_whose_service_cannot_start_is_refused_with_its_last_lines(
 ) -> None:
     program = "import sys\nfor number in range(30): print('line', number)\nsys.exit('no model here')\n"
     with pytest.raises(UnsoundImage) as caught:
-        verify(client, _built(reference, base_image, tmp_path, program))
+        verify(client, _built(reference, base_image, tmp_path, program), reference)
     assert caught.value.message == "the image of task-one does not work: it ended with exit status 1"
     assert "no model here" in caught.value.lines
     assert len(caught.value.lines) == 20

@@ -273,7 +273,9 @@ class Engine:
         return self.images
 
     def id(self, reference: str) -> str:
-        return self.names[reference]
+        if reference not in self.images:
+            raise UserError("there is no such image", exit_code=ExitCode.ENVIRONMENT)
+        return reference
 
     def folder(self) -> Path | None:
         return None
@@ -307,7 +309,7 @@ def test_an_engine_is_sent_what_it_lacks(store: BlobStore, layers: list[Layer]) 
     assert engine.archives[0] >= blobs_of(layers) | {"index.json", "oci-layout", "manifest.json"}
     assert engine.names == {"chat:1": first.config_descriptor.digest}
 
-    assert load("chat:2", first, store, engine) == Loaded(0, 0)
+    assert load("chat:2", first, store, engine) == Loaded(first.config_descriptor.digest, 0, 0)
     assert len(engine.archives) == 1
     assert engine.names["chat:2"] == first.config_descriptor.digest
 
@@ -339,6 +341,18 @@ def test_an_engine_that_makes_another_image_of_it_is_not_believed(store: BlobSto
     with pytest.raises(UserError, match="has made another image of chat:1") as caught:
         load("chat:1", image_of(layers), store, Engine(renames=True))
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
+
+
+def test_an_image_is_known_by_its_id_when_a_neighbour_takes_its_name(store: BlobStore, layers: list[Layer]) -> None:
+    class Shared(Engine):
+        def load(self, archive: Iterable[bytes]) -> None:
+            super().load(archive)
+            self.names = dict.fromkeys(self.names, "sha256:of-another-folder")
+
+    engine, first, second = Shared(), image_of(layers), image_of(layers, user="0")
+    assert load("chat:1", first, store, engine).id == first.config_descriptor.digest
+    loaded = load("chat:1", second, store, engine)
+    assert (loaded.id, loaded.layers) == (second.config_descriptor.digest, 0)
 
 
 def test_an_engine_without_room_is_sent_nothing(
