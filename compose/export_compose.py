@@ -11,7 +11,7 @@ import yaml
 
 from compose.containers import containers_of
 from compose.image_settings import page_told, router_told
-from compose.images import project_name, repository, services_of
+from compose.images import repository, services_of
 from compose.output import Console
 from compose.reading.interpolation import to_data
 from compose.state import Selection
@@ -24,6 +24,7 @@ from infra.docker.container import (
     TMPFS,
     USER,
     Container,
+    project_name,
 )
 from infra.docker.engine import NO_HOST
 from infra.errors import ExitCode, UserError

@@ -14,19 +14,13 @@ from builders.weights import Resolved
 from compose.image_settings import host_name, page_told, router_told, task_told
 from compose.reading.nodes import mark_at
 from compose.spec import ModelComponentSpec
+from infra.docker.container import project_name
 from infra.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
 
-_LONGEST_PROJECT: Final = 40
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
-
-
-def project_name(directory: Path) -> str:
-    """What a folder is called among images and containers: a DNS label."""
-    slug = re.sub(r"[^a-z0-9]+", "-", directory.name.lower()).strip("-")[:_LONGEST_PROJECT].rstrip("-")
-    return slug or "model-compose"
 
 
 def services_of(loaded: "Loaded") -> list[str]:

@@ -35,14 +35,18 @@ NO_NAME_SERVER: Final = "127.0.0.1"
 it, from its own machine."""
 
 
+def project_name(folder: Path, longest: int = 40) -> str:
+    """What a project is called among images, here and in registries: a DNS label, the same wherever its folder lies."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:longest].rstrip("-") or "model-compose"
+
+
 def project_id(folder: Path) -> str:
     """What everything of the project in `folder` is called in an engine: a DNS label, another one for each folder.
 
     It is the same by whatever path the folder is reached.
     """
     folder = folder.resolve()
-    slug = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:24].rstrip("-") or "project"
-    return f"{slug}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    return f"{project_name(folder, 24)}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

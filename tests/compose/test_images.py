@@ -5,7 +5,8 @@ import pytest
 
 from builders.spec import BuildSpec
 from builders.weights import Resolved
-from compose.images import build_specs, project_name, services_of
+from compose.images import build_specs, services_of
+from infra.docker.container import project_name
 from infra.errors import ExitCode, UserError
 from tests.compose.loading import load
 

@@ -115,7 +115,7 @@ def test_whatever_changes_a_container_changes_its_digest(changes: dict[str, obje
     [
         ("/home/a/Quick_Start", "quick-start"),
         ("/home/a/ünï", "n"),
-        ("/", "project"),
+        ("/", "model-compose"),
         ("/x/" + "long-" * 20, "long-long-long-long-long"),
     ],
 )
