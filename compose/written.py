@@ -108,6 +108,9 @@ def _deadline(value: Any) -> float:
 def _environment(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError("must be a map of names and values")
+    for name in value:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", str(name)):
+            raise ValueError(f"must name variables by letters, digits and `_`{_not(name)}")
     return {str(name): _environment_value(name, plain(item)) for name, item in value.items()}
 
 
