@@ -116,11 +116,12 @@ def _service(container: Container, containers: Sequence[Container], secrets: _Se
     behind = [other.host_name for other in containers if other.kind == "router" and container.kind == "page"]
     service: dict[str, Any] = {
         "image": container.image,
+        "hostname": container.host_name,
         "user": f"{USER}:{USER}",
         "init": True,
         "read_only": True,
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges:true"],
+        "security_opt": ["no-new-privileges"],
         "tmpfs": [f"{path}:{options}" for path, options in TMPFS.items()],
         "pids_limit": PROCESSES,
         "environment": {name: secrets.variable(name, value) for name, value in sorted(container.environment.items())},

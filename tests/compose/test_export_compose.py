@@ -30,7 +30,7 @@ EVERY = {
     "init": True,
     "read_only": True,
     "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges:true"],
+    "security_opt": ["no-new-privileges"],
     "tmpfs": ["/tmp:rw,nosuid,nodev,noexec,size=512m,mode=1777"],
     "pids_limit": 2048,
     "restart": "unless-stopped",
@@ -54,6 +54,7 @@ def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:
             "task-writer": {
                 **EVERY,
                 "image": "shop/task-writer:v1",
+                "hostname": "task-writer",
                 "environment": {"LOG": "a$$b", "MY_KEY": "${MY_KEY:?}"},
                 "networks": ["tasks"],
                 "dns": ["127.0.0.1"],
@@ -71,6 +72,7 @@ def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:
             "router": {
                 **EVERY,
                 "image": "shop/router:v1",
+                "hostname": "router",
                 "environment": {"API_TOKEN": "${API_TOKEN:?}", "LOG": "a$$b", "MY_KEY": "${MY_KEY:?}"},
                 "networks": ["front", "tasks"],
                 "ports": [{"host_ip": "127.0.0.1", "published": "9000", "target": 8080}],
