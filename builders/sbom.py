@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from builders.images.layout import exact_json
@@ -12,9 +12,6 @@ from builders.packages.resolving import Resolution
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
-
-MEDIA_TYPE: Final = "application/vnd.cyclonedx+json"
-
 
 @dataclass(frozen=True, slots=True)
 class Contents:

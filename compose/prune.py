@@ -27,14 +27,17 @@ def prune(console: Console, *, everything: bool, dry: bool) -> None:
 
     everything: also what images need whose projects are there.
     """
-    store = BlobStore.of(os.environ)
+    console.status("looking for what nobody needs")
+    waiting = "waiting for a build or a push to end"
     garbage = prune_store(
-        store, everything=everything, dry=dry, waiting=lambda: console.say("waiting for a build or a push to end")
+        BlobStore.of(os.environ), everything=everything, dry=dry, waiting=lambda: console.say(waiting)
     )
-    for project, images in garbage.gone.items():
+    for project, images in sorted(garbage.gone.items()):
         console.say(f"{project} is gone, and had {count(images, 'image')}")
     rows = [Freed(heap.kind, len(heap.paths), heap.size) for heap in garbage.heaps]
+    console.status("asking Docker for images without a name")
     rows += _prune_engine(garbage.needed, console, dry=dry)
+    console.status("")
     if not rows:
         console.result("there is nothing to remove")
         return
