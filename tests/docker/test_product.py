@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.product import SENTINELS, SERVICES, TIMEOUT_S, Product, build
+from tests.docker.product import SERVICES, TIMEOUT_S, Product, build
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(TIMEOUT_S)]
 
@@ -45,8 +45,8 @@ def _docker(*arguments: str) -> str:
 
 
 def _forbidden(product: Product) -> list[str]:
-    """Secrets, and places of this machine."""
-    return [*SENTINELS.values(), "sentinel-of-the-file", str(product.folder), f"{CHECKOUT}/"]
+    """Places of this machine, and the one secret of this file."""
+    return [product.environment["API_TOKEN"], str(product.folder), f"{CHECKOUT}/"]
 
 
 def test_every_image_is_tried_and_works(product: Product) -> None:
@@ -95,7 +95,7 @@ def test_its_history_says_what_each_layer_is_for_and_nothing_else(product: Produ
 
 
 @pytest.mark.parametrize("service", ["task-chat", "router", "page"])
-def test_its_files_are_roots_readable_for_all_and_tell_no_secret(product: Product, service: str) -> None:
+def test_its_files_are_roots_readable_for_all_and_tell_nothing_of_this_machine(product: Product, service: str) -> None:
     restricted = ["--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--entrypoint", "python3"]
     program = ["-P", "-S", "-c", PROGRAM, json.dumps(_forbidden(product))]
     found = json.loads(_docker("run", *restricted, product.reference(service), *program))
@@ -103,9 +103,9 @@ def test_its_files_are_roots_readable_for_all_and_tell_no_secret(product: Produc
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_its_config_says_how_it_starts_and_tells_no_secret(product: Product, service: str) -> None:
+def test_its_config_says_how_it_starts_and_tells_nothing_of_this_machine(product: Product, service: str) -> None:
     text = _docker("image", "inspect", "--format", "{{json .Config}}", product.reference(service))
-    assert [secret for secret in _forbidden(product) if secret in text] == []
+    assert [word for word in _forbidden(product) if word in text] == []
     config = json.loads(text)
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
