@@ -8,15 +8,9 @@ from pathlib import Path
 
 from builders.images.blobs import Advance, ignore
 from builders.images.layout import BaseImage, Platform, is_digest
-from builders.images.reading import (
-    NotAnImageError,
-    chunks_of,
-    key_of,
-    read_layout,
-    read_root,
-    read_saved,
-)
+from builders.images.reading import NotAnImageError, chunks_of, key_of, read_layout, read_root
 from builders.images.reference import Reference
+from builders.images.saved import read_saved
 from builders.images.store import BlobStore
 from infra.errors import ExitCode, UserError
 

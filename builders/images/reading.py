@@ -1,20 +1,17 @@
-"""Takes images that others wrote into the store: OCI layouts, archives of engines, and root file systems as a tar."""
+"""Takes images that others wrote into the store: OCI layouts, and root file systems as a tar."""
 
 import bz2
 import gzip
 import hashlib
-import io
 import json
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from builders.images.compressing import DamagedError, kind_of, unpacked
 from builders.images.layout import (
     BaseImage,
     Descriptor,
@@ -35,7 +32,6 @@ PURPOSE = "base"
 INDEXES = {MediaType.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"}
 MANIFESTS = {MediaType.MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"}
 _ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SMALL_BYTES = 1 << 20
 _MOST_BYTES = 4 << 20
 """Of a manifest or a config: what registries accept at least."""
 
@@ -146,73 +142,6 @@ class _Layout:
             raise NotAnImageError(f"its blob {digest} is absent") from None
 
 
-def read_saved(reference: str, archive: Iterable[bytes], store: BlobStore, platform: Platform) -> BaseImage:
-    """The image in what `docker save` writes, by its id. Raises NotAnImageError, and what `archive` raises."""
-    members = _Members(store)
-    try:
-        members.read(archive)
-        entries = json.loads(members.small("manifest.json"))
-        if len(entries) != 1:
-            raise NotAnImageError(f"it holds {len(entries)} images")
-        config_bytes = members.small(entries[0]["Config"])
-        config = json.loads(config_bytes)
-        blobs = [members.layer(path) for path in entries[0]["Layers"]]
-        layers = layers_of({"layers": blobs}, config)
-        base = BaseImage(reference, digest_of(config_bytes), checked_config(config, platform), layers)
-        for layer in base.layers:
-            _check(layer, store)
-    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError):
-        raise NotAnImageError("it is no archive of an image, or a broken one") from None
-    store.save_base(key_of(base.digest, platform), base)
-    return base
-
-
-def _check(layer: Layer, store: BlobStore) -> None:
-    """Raises NotAnImageError for a layer that is not the one that its config tells."""
-    found = hashlib.sha256()
-    with suppress(DamagedError), store.open(layer.digest) as blob, unpacked(blob, layer.media_type) as tar:
-        for chunk in chunks_of(tar):
-            found.update(chunk)
-    if f"sha256:{found.hexdigest()}" != layer.diff_id:
-        raise NotAnImageError("a layer of it is damaged")
-
-
-class _Members:
-    """The files of an archive of an engine: small ones as they are, large ones in the store."""
-
-    def __init__(self, store: BlobStore) -> None:
-        self._store = store
-        self._small: dict[str, bytes] = {}
-        self._large: dict[str, tuple[str, int]] = {}
-        self._links: dict[str, str] = {}
-
-    def read(self, archive: Iterable[bytes]) -> None:
-        with tarfile.open(fileobj=_Stream(archive), mode="r|", bufsize=CHUNK_BYTES) as tar:
-            for member in tar:
-                if member.issym():
-                    self._links[member.name] = _joined(member.name, member.linkname)
-                elif member.islnk():
-                    self._links[member.name] = member.linkname
-                elif (file := tar.extractfile(member)) is not None:
-                    if member.size <= _SMALL_BYTES:
-                        self._small[member.name] = file.read()
-                    else:
-                        self._large[member.name] = self._store.keep(chunks_of(file))
-
-    def small(self, name: str) -> bytes:
-        """Raises KeyError."""
-        return self._small[name]
-
-    def layer(self, name: str) -> dict[str, Any]:
-        """What a manifest says about the layer in this file; raises KeyError."""
-        name = self._links.get(name, name)
-        if name in self._small:
-            self._large[name] = self._store.keep((self._small[name],))
-        digest, size = self._large[name]
-        with self._store.open(digest) as blob:
-            return {"digest": digest, "size": size, "mediaType": kind_of(blob.read(4))}
-
-
 def read_root(reference: str, file: Path, store: BlobStore, platform: Platform) -> BaseImage:
     """A root file system as the only layer of an image; the tar may be packed by gzip, bzip2 or xz.
 
@@ -261,38 +190,6 @@ def chunks_of(file: _Readable) -> Iterator[bytes]:
     """The rest of a file, piece by piece."""
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
-
-
-class _Stream(io.RawIOBase):
-    """A file made of pieces, to be read once."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-def _joined(name: str, target: str) -> str:
-    parts: list[str] = []
-    for part in [*name.split("/")[:-1], *target.split("/")]:
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 def key_of(digest: str, platform: Platform) -> str:
