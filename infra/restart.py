@@ -37,4 +37,4 @@ class RestartPolicy:
         self._refusals.append(now)
         if now - self._refusals[0] > PATIENCE_S:
             return None
-        return min(FIRST_DELAY_S * 2 ** (len(self._refusals) - 1), LONGEST_DELAY_S)
+        return min(FIRST_DELAY_S * 2.0 ** (len(self._refusals) - 1), LONGEST_DELAY_S)

@@ -178,7 +178,8 @@ class Service:
             if delay_s is None:
                 return
             self.failure = failure
-            self._become("restarting")
+            self.state = "restarting" if self._restarts else "starting"
+            self._changed()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay_s)
 

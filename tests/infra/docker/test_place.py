@@ -62,11 +62,21 @@ async def test_a_service_whose_engine_does_not_come_back_fails_in_its_words(
     engine.refusals = {"create": [OUTAGE] * 1000}
     lines: list[str] = []
     runtime = DockerRuntime(engine, PROJECT, {"chat": CHAT}, {})
-    service = Service(UNIT, None, around(runtime, tmp_path, lines))
+    told: list[tuple[str, str | None]] = []
+    surroundings = replace(
+        around(runtime, tmp_path, lines), on_change=lambda state: told.append((state.state, state.last_error))
+    )
+    service = Service(UNIT, None, surroundings)
     async with asyncio.timeout(10):
         await service.run()
     message = "the Docker engine cannot be reached"
     assert service.failure == Failure(f"{message}, for 120 s", "wait", ExitCode.ENVIRONMENT)
+    assert list(dict.fromkeys(told)) == [
+        ("waiting", None),
+        ("starting", None),
+        ("starting", message),
+        ("failed", f"{message}, for 120 s"),
+    ]
     assert lines == [
         f"[model-compose] {message}; chat is started once that is over",
         f"[model-compose] {message}, for 120 s",
