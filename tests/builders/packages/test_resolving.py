@@ -61,6 +61,39 @@ def test_an_index_that_refuses_us_is_not_shown(guarded: str, environ: dict[str, 
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
 
 
+LOGINS = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "PIP_INDEX_URL", "pip.conf", "netrc", "NETRC")
+
+
+@pytest.mark.parametrize("form", [*LOGINS, "by the name of the index"])
+def test_the_login_of_a_private_index_may_stand_where_uv_or_pip_have_it(
+    guarded: str, environ: dict[str, str], tmp_path: Path, form: str
+) -> None:
+    plain = guarded.replace(f"user:{PASSWORD}@", "")
+    match form:
+        case "pip.conf":
+            (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {guarded}\n")
+            environ["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
+        case "netrc" | "NETRC":
+            file = tmp_path / ("elsewhere" if form == "NETRC" else ".netrc")
+            file.write_text(f"machine 127.0.0.1 login user password {PASSWORD}\n")
+            environ |= {"UV_DEFAULT_INDEX": plain, **({"NETRC": str(file)} if form == "NETRC" else {})}
+        case "by the name of the index":
+            environ |= {
+                "UV_INDEX": f"ours={plain}",
+                "UV_INDEX_OURS_USERNAME": "user",
+                "UV_INDEX_OURS_PASSWORD": PASSWORD,
+            }
+        case _:
+            environ[form] = guarded
+    found = resolve_packages(ROUTER, Sources(), environ, tmp_path)
+    install(found, ROUTER, tmp_path / "installed", Sources(), environ)
+    assert [str(package) for package in found.packages] == ["shell==2.0", "snail==1.5"]
+    everything = {path: path.read_bytes() for path in (tmp_path / "installed").rglob("*") if path.is_file()}
+    assert len(everything) > 2
+    assert [path for path, content in everything.items() if PASSWORD.encode() in content] == []
+    assert PASSWORD not in repr(found)
+
+
 def test_what_has_another_hash_is_not_installed(wheels: Path, environ: dict[str, str], tmp_path: Path) -> None:
     resolution = resolve_packages(ROUTER, Sources(wheels=wheels), environ, tmp_path)
     make_wheel(wheels, "shell", "2.0", {"shell/__init__.py": "import evil\n"})
