@@ -1,11 +1,9 @@
 """`push`: bring the images of a file to a registry, each blob once."""
 
 import os
-import threading
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from builders.counter import Counter
 from builders.images.compressing import Compression
 from builders.images.layout import Image
 from builders.images.reference import DOCKER_HUB, Reference
@@ -14,7 +12,7 @@ from builders.images.repository import Registry
 from builders.images.space import store_explained
 from builders.images.store import BlobStore
 from builders.spec import stored_name
-from compose.build_report import bar
+from compose.build_report import BuildReport
 from compose.images import is_current, repository, services_of
 from compose.output import Console, columns
 from compose.state import Selection, known_service
@@ -24,9 +22,6 @@ from infra.sizes import size
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
-
-_BETWEEN_S: Final = 0.1
-"""Between two changes of the line on a terminal."""
 
 
 def push(
@@ -61,17 +56,17 @@ def push(
             console.warn(f"{name}:{tag} was never tried")
     console.status(f"asking {targets[0].registry}")
     reached = Registry.connect(targets[0].registry, os.environ)
-    counter = _Counter(console)
-    pusher = Pusher(reached, store, counter.add)
+    report = BuildReport(console, names)
+    pusher = Pusher(reached, store)
     pushed = []
     for built, target in zip(images, targets, strict=True):
         image = built
         if compression is not Compression.NONE:
-            counter.say(f"compressing {target.name}")
+            report.step("", f"compressing {target.name}")
             with store_explained(store.root.parent):
                 image = compressed(built, store, compression)
-        counter.begin(target.name, image)
-        pushed.append(pusher.push(image, target.repository, tag))
+        counter = Counter(report, "", f"pushing {target.name}", image.size)
+        pushed.append(pusher.push(image, target.repository, tag, counter.add))
         store.save_pushed(f"{target.name}:{tag}", built.digest, image.digest)
     console.status("")
     console.result(_table(targets, pushed))
@@ -133,37 +128,3 @@ def _table(targets: list[Reference], pushed: list[Pushed]) -> str:
 
 def _amount(size_bytes: int) -> str:
     return size(size_bytes or None)
-
-
-@dataclass
-class _Counter:
-    """Shows how far a push is: the last line of a terminal, or a line for each image elsewhere."""
-
-    console: Console
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _what: str = ""
-    _bytes: int = 0
-    _total_bytes: int = 1
-    _shown_at: float = 0.0
-
-    def begin(self, name: str, image: Image) -> None:
-        self._what, self._bytes, self._shown_at = f"pushing {name}", 0, 0.0
-        self._total_bytes = image.size
-        self.say(self._what)
-        self.add(0)
-
-    def say(self, what: str) -> None:
-        """The last line of a terminal, or a line of its own elsewhere."""
-        if self.console.is_live:
-            self.console.status(what)
-        elif what:
-            self.console.say(what)
-
-    def add(self, count: int) -> None:
-        """Called from any thread."""
-        with self._lock:
-            self._bytes += count
-            if time.monotonic() - self._shown_at >= _BETWEEN_S:
-                self._shown_at = time.monotonic()
-                amount = f"{size(self._bytes)} of {size(self._total_bytes)}"
-                self.console.status(f"{self._what} {bar(self._bytes / self._total_bytes)} {amount}")

@@ -52,20 +52,18 @@ class Pushed:
 
 @dataclass
 class Pusher:
-    """Pushes images from a store to one registry. What one image has brought there, the next ones do not send again.
-
-    advance: is told of every blob's bytes from any thread, whatever becomes of them, and of negative ones that are sent
-    again; together they are an image's `size` without its manifest.
-    """
+    """Pushes images from a store to one registry. What one image has brought there, the next ones do not send again."""
 
     registry: Registry
     store: BlobStore
-    advance: Advance = ignore
     _homes: dict[str, str] = field(default_factory=dict)
     """The repository in which each blob is known to be, by digest."""
 
-    def push(self, image: Image, repository: str, tag: str) -> Pushed:
+    def push(self, image: Image, repository: str, tag: str, advance: Advance = ignore) -> Pushed:
         """Have the image there, to the byte; raises UserError (exit 4).
+
+        advance: is told of every blob's bytes from any thread, whatever becomes of them, and of negative ones that are
+        sent again; together they are the image's `size` without its manifest.
 
         The manifest comes last, so what is pulled by that tag is whole at any moment, and an interrupted push goes on
         behind the last whole blob.
@@ -73,7 +71,9 @@ class Pusher:
         blobs = {blob.digest: blob for blob in (*(layer.descriptor for layer in image.layers), image.config_descriptor)}
         bytes_by_fate: Counter[Fate] = Counter()
         with Crew(self.registry, repository) as crew:
-            work = {crew.submit(partial(self._bring, image, blob)): blob for blob in _largest_first(blobs.values())}
+            work = {
+                crew.submit(partial(self._bring, image, blob, advance)): blob for blob in _largest_first(blobs.values())
+            }
             for done in as_completed(work):
                 bytes_by_fate[done.result()] += work[done].size
                 self._homes[work[done].digest] = repository
@@ -81,10 +81,12 @@ class Pusher:
         sizes = (bytes_by_fate[fate] for fate in ("sent", "mounted", "present"))
         return Pushed(repository, tag, image.digest, *sizes)
 
-    def _bring(self, image: Image, blob: Descriptor, at: Repository, stopped: threading.Event) -> Fate:
+    def _bring(
+        self, image: Image, blob: Descriptor, advance: Advance, at: Repository, stopped: threading.Event
+    ) -> Fate:
         """Have one blob in the repository."""
         home = self._homes.get(blob.digest)
-        body = BlobBody(partial(self._open, image, blob), blob.size, self.advance, stopped)
+        body = BlobBody(partial(self._open, image, blob), blob.size, advance, stopped)
 
         def attempt() -> Fate:
             if at.has_blob(blob.digest):

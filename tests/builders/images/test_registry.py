@@ -325,8 +325,8 @@ def test_what_fails_for_a_moment_is_repeated(store: BlobStore, nobody: Mapping[s
     image = image_of(store, "chat")
     moved: list[int] = []
     with FakeRegistry(faults=[fault]) as registry:
-        pusher = Pusher(Registry.connect(registry.name, nobody), store, moved.append)
-        assert sizes(pusher.push(image, "team/chat", "1")) == (blob_bytes(image), 0, 0)
+        pusher = Pusher(Registry.connect(registry.name, nobody), store)
+        assert sizes(pusher.push(image, "team/chat", "1", moved.append)) == (blob_bytes(image), 0, 0)
         assert registry.manifests["team/chat"]["1"][1] == image.manifest
     assert sum(moved) == blob_bytes(image)
 
