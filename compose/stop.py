@@ -18,13 +18,15 @@ POLL_INTERVAL_S = 0.05
 MARGIN_S = 10.0
 """How much longer than its services a supervisor may take before it is killed."""
 KILLED_S = 5.0
+STARTING_S = 60.0
+"""How long `down` waits for an `up` that makes room or looks for models, and cannot be stopped in order yet."""
 
 
 def down(selection: Selection, console: Console) -> None:
     """Stop what runs in the folder; nothing running is what was wished for."""
     folder = selection.run_folder
     cleared = folder.clear_stale()
-    state = folder.running()
+    state = _started(folder, console)
     if state is None:
         if services := _remove_containers(selection, console):
             console.result(f"removed the containers of {in_words(services)}, which a killed run had left")
@@ -43,6 +45,17 @@ def down(selection: Selection, console: Console) -> None:
     seconds = f"{time.monotonic() - began:.1f} s"
     told = f"stopped {names} in {seconds}" if clean else f"killed {names}, which did not end within {seconds}"
     console.result(told + kept())
+
+
+def _started(folder: RunFolder, console: Console) -> RunState | None:
+    """The run of a folder; one that is about to start can be stopped once it has begun."""
+    deadline = time.monotonic() + STARTING_S
+    while (state := folder.running()) is None and folder.is_held():
+        console.status("waiting for the start of what is to be stopped")
+        if time.monotonic() > deadline:
+            raise folder.already_running()
+        time.sleep(POLL_INTERVAL_S)
+    return state
 
 
 def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...]:

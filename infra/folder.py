@@ -117,17 +117,18 @@ class RunFolder:
 
     def _has_ended(self, foreign: ForeignStateError, *, locked: bool = False) -> bool:
         """Whether nothing lives of a run of another version. locked: the lock is ours, so its supervisor is gone."""
-        return not foreign.alive and (locked or self._lock_is_free())
+        return not foreign.alive and (locked or not self.is_held())
 
-    def _lock_is_free(self) -> bool:
+    def is_held(self) -> bool:
+        """Whether there is a run in this folder, if only one that is about to start or has just ended."""
         try:
             with self.lock.open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
-            return True
-        except OSError:
             return False
-        return True
+        except OSError:
+            return True
+        return False
 
     def remove_state(self) -> None:
         """Say that nothing runs here."""

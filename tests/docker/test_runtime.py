@@ -185,6 +185,14 @@ def test_down_clears_away_what_an_up_left_that_was_killed_at_any_moment(
         assert (containers(docker, folder), networks(docker, folder)) == ({}, [])
 
 
+def test_down_stops_an_up_that_is_just_making_its_containers(docker: Engine, folder: Folder) -> None:
+    up = folder.up(CHAT, ROUTER)
+    wait_until((folder.path / ".model-compose" / "containers").exists)
+    assert folder.command("down")[:2] == (0, "stopped chat and router in N s\n")
+    assert up.end()[0] == 0
+    assert (containers(docker, folder), networks(docker, folder)) == ({}, [])
+
+
 def test_down_touches_nothing_of_another_project(
     docker: Engine, folder: Folder, fake_image: str, tmp_path: Path
 ) -> None:
