@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from compose.image_settings import page_told, router_told
 from compose.images import image_name, services_of
 from compose.output import Console
 from compose.plan import Plan, Step
+from compose.surroundings import surroundings
 from infra import net
 from infra.control import RELEASE, Command, send
 from infra.docker.container import Container, project_id
@@ -70,7 +72,7 @@ def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine)
 
 def reconciled(loaded: "Loaded", ids: Mapping[str, str], engine: Engine) -> ContainerRun:
     """What the file wants of the engine. ids: of each service's image, which need not be there. Raises UserError."""
-    containers = tuple(map(_with_numbers, containers_of(loaded, ids)))
+    containers = tuple(map(_on_this_machine, containers_of(loaded, ids)))
     project = project_id(loaded.directory)
     wanted = {container.service: container.digest(project) for container in containers}
     return ContainerRun(engine, project, containers, reconcile(wanted, engine.containers(project)))
@@ -84,8 +86,9 @@ def shown_steps(loaded: "Loaded", run: ContainerRun) -> tuple[Step, ...]:
     )
 
 
-def _with_numbers(container: Container) -> Container:
-    """The engine publishes at an address in numbers, which is this machine's to look up."""
+def _on_this_machine(container: Container) -> Container:
+    """Told of its surroundings, and published at an address in numbers, which is this machine's to look up."""
+    container = replace(container, environment={**surroundings(os.environ), **container.environment})
     if container.published is None:
         return container
     return replace(container, published=net.resolved(container.service, container.published))

@@ -11,7 +11,7 @@ from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from compose.cli import cli
-from compose.containers import containers_of
+from compose.container_run import reconciled
 from compose.loader import load_spec
 from infra.docker.container import project_id
 from infra.docker.errors import EngineError, no_image
@@ -83,7 +83,7 @@ def run(shop: Path, engine: FakeEngine, images: dict[str, Image]) -> None:
     """Have the engine run what `up` makes of these images."""
     ids = {service: image.config_descriptor.digest for service, image in images.items()}
     project = project_id(shop)
-    for container in containers_of(load_spec(directory=shop), ids):
+    for container in reconciled(load_spec(directory=shop), ids, engine).containers:
         engine.boxes[engine.add(container.config(project), container.service)].running = True
 
 

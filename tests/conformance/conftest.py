@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.folder import Folder
-from tests.conformance.served import TOKEN, Served, write
+from tests.conformance.served import TOKEN, ZONE, Served, write
 from tests.docker.fake_image import remove_volumes
 from tests.docker.product import build
 from tests.e2e.project import Project
@@ -36,7 +36,8 @@ def served(
     """A project with its real services, started once for all tests; each leaves it as it was."""
     runtime: str = request.param
     folder = tmp_path_factory.mktemp("served")
-    environment = {**os.environ, "API_TOKEN": TOKEN, "MODEL_COMPOSE_RUNTIME": runtime, "NO_COLOR": "1"}
+    own = {"API_TOKEN": TOKEN, "MODEL_COMPOSE_RUNTIME": runtime, "NO_COLOR": "1", "TZ": ZONE}
+    environment = {**os.environ, **own}
     with contextlib.ExitStack() as stack:
         if runtime == "docker":
             environment["DOCKER_HOST"] = request.getfixturevalue("engine")

@@ -14,6 +14,8 @@ import httpx
 from tests.conformance.folder import wait_until
 from tests.e2e.project import Project
 
+ZONE = "Asia/Tokyo"
+"""Where the machine is."""
 TOKEN = "sesame-of-the-router"
 MODEL = Path(__file__).parents[2] / "examples" / "quickstart" / "model"
 QUESTION = "Tell me about the moon."
@@ -32,6 +34,7 @@ component:
   type: model
   task: chat-completion
   model: ./model
+  resources: {{cpu: 1}}
   temperature: 0
   actions:
     - {{id: answer, default: true}}
@@ -52,6 +55,9 @@ workflows:
       - {{id: pause, type: delay, duration: 3s, depends_on: [first]}}
       - {{id: second, component: toy, depends_on: [pause]}}
     output: ["${{jobs.first.output}}", "${{jobs.second.output}}"]
+  - id: at
+    title: Wait for a time of the machine's clock
+    jobs: [{{id: wait, type: delay, mode: specific-time, time: "${{input.time}}", output: it is time}}]
 """
 """`talk` lasts longer than any test waits for it, unless it is ended."""
 
@@ -95,7 +101,7 @@ class Served:
     @contextlib.contextmanager
     def talking(self) -> Iterator[str]:
         """The id of a run that somebody waits for without a stream, until the end of the block."""
-        before = self.newest()
+        before = self.ask().headers["X-Task-Id"]
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.project.port)) as connection:
             body = json.dumps({"workflow_id": "talk", "input": {"user_prompt": QUESTION}})
             headers = {"Content-Type": "application/json", **authorized()}
@@ -117,9 +123,9 @@ class Served:
         wait_until(lambda: self.status(run) not in ("pending", "processing", "streaming", "cancelling"))
         return self.status(run)
 
-    def until_at_work(self, count: int = 1) -> None:
-        """Until the model computes so many requests of the router."""
-        active = f'model_compose_active_requests{{component="toy"}} {count}.0\n'
+    def until_at_work(self) -> None:
+        """Until the router has sent a request to the model, which has just answered another one."""
+        active = 'model_compose_active_requests{component="toy"} 1.0\n'
         wait_until(lambda: active in self.api.get("/metrics").text)
 
     def calls(self, run: str) -> list[str]:

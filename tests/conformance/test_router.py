@@ -5,12 +5,14 @@ import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.conformance.folder import wait_until
-from tests.conformance.served import ANSWER, QUESTION, USAGE, Served, status_of_raw
+from tests.conformance.served import ANSWER, QUESTION, USAGE, ZONE, Served, status_of_raw
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -104,6 +106,7 @@ def test_who_leaves_without_a_stream_ends_the_run_too(served: Served) -> None:
 
 def test_a_cancelled_run_ends_in_the_model(served: Served) -> None:
     talk = {"workflow_id": "talk", "input": {"user_prompt": QUESTION}, "wait_for_completion": False}
+    served.ask()
     run = served.post(talk).json()["task_id"]
     served.until_at_work()
     cancelled = served.api.post(f"/api/tasks/{run}/cancel")
@@ -138,7 +141,7 @@ def test_a_cancelled_run_ends_in_the_model(served: Served) -> None:
             {
                 "code": "unknown_workflow",
                 "message": 'There is no workflow "none".',
-                "hint": 'Known: "ask", "talk", "slowly".',
+                "hint": 'Known: "ask", "talk", "slowly", "at".',
                 "field": "workflow_id",
             },
         ),
@@ -297,7 +300,7 @@ def test_workflows_and_their_inputs_are_listed(served: Served) -> None:
         ],
         "output": [{"name": "generated", "type": "text"}],
     }
-    assert [each["workflow_id"] for each in served.api.get("/api/workflows").json()] == ["ask", "talk", "slowly"]
+    assert [each["workflow_id"] for each in served.api.get("/api/workflows").json()] == ["ask", "talk", "slowly", "at"]
     described = served.api.get("/openapi.json").json()
     assert {RUNS, "/v1/chat/completions"} <= described["paths"].keys()
 
@@ -358,6 +361,14 @@ def test_a_kept_run_goes_on_after_a_restart_of_the_router(served: Served) -> Non
     assert (calls.count("first completed"), calls[-1]) == (1, "second completed")
 
 
+def test_a_time_without_a_zone_is_that_of_the_machine(served: Served) -> None:
+    past = datetime.now(ZoneInfo(ZONE)) - timedelta(hours=1)  # in UTC that would be hours away
+    order = {"workflow_id": "at", "input": {"time": f"{past:%Y-%m-%dT%H:%M:%S}"}, "wait_for_completion": False}
+    run = served.post(order).json()["task_id"]
+    assert served.ended(run) == "completed"
+    assert served.api.get(f"/api/tasks/{run}").json()["output"] == "it is time"
+
+
 def test_a_stopped_router_is_missed_by_the_command_and_comes_back(served: Served) -> None:
     assert served.project.command("stop", "router").returncode == 0
     ran = served.project.command("run", "ask", "-i", "user_prompt=Hello")
@@ -372,13 +383,15 @@ def test_a_stopped_router_is_missed_by_the_command_and_comes_back(served: Served
 
 def test_a_task_that_dies_or_is_stopped_is_told_and_works_again(served: Served) -> None:
     before = served.services()
-    with ThreadPoolExecutor(1) as pool, served.streaming("talk") as (_, lines):
+    served.ask()
+    with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(served.post, {"workflow_id": "talk", "input": {"user_prompt": QUESTION}})
-        next(lines)
-        served.until_at_work(2)
-        os.kill(before["toy"]["pid"], signal.SIGKILL)
+        served.until_at_work()
+        with served.streaming("talk") as (_, lines):
+            next(lines)
+            os.kill(before["toy"]["pid"], signal.SIGKILL)
+            assert "event: error" in list(lines)
         crashed = waiting.result()
-        assert "event: error" in list(lines)
     assert (crashed.status_code, crashed.json()["error"]["code"]) == (502, "task_crashed")
     assert crashed.json()["error"]["message"] == 'The service "toy" ended while it worked on this run.'
 
