@@ -41,7 +41,7 @@ down: ## stop what quickstart started
 
 test: .venv/tools ## all tests but the soak ones, under 15 minutes on two cores
 	$(BIN)/python -m pytest -m 'not soak and not docker' --numprocesses $(JOBS) --dist loadfile
-	@# by themselves: a browser drops what it loads when containers come and go, since the machine's networks change
+	@# by themselves: tests that measure time would feel the builds of images
 	$(BIN)/python -m pytest -m 'docker and not soak' --numprocesses $(JOBS) --dist loadfile
 
 soak: .venv/tools ## the same properties in full size
