@@ -28,12 +28,12 @@ from services.settings import TaskSettings
 
 _log = logging.getLogger("services.entry")
 
-GRACE_S = 25
-"""How long requests that already run may take after SIGTERM; the runtime waits 30 s before it kills."""
-
 
 def main(arguments: process.Arguments) -> int:
-    """Serve until SIGTERM; returns the exit code."""
+    """Serve until SIGTERM and the end of the requests that run then; returns the exit code.
+
+    How long these may take is for whoever sends it: it kills what has not ended in its time.
+    """
     logs.configure()
     try:
         settings = TaskSettings.model_validate_json(arguments.settings.read_bytes())
@@ -56,7 +56,6 @@ def main(arguments: process.Arguments) -> int:
             log_config=None,
             log_level=logging.WARNING,
             server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
         )
     )
     server.run(sockets=[listening])
