@@ -94,7 +94,7 @@ class _Assembly:
         remembered = stored_name(self.options.project, reference)
         last = self.history.last(remembered)
         own = own_of(spec, ingredients, self.mtime)
-        contents = [content.dated(self.mtime) for content in (self._packages(ingredients), *own.contents)]
+        contents = [content.dated(self.mtime) for content in (self._packages(spec, ingredients), *own.contents)]
         base = Recipe("base", {"the base image": ingredients.base.digest})
         layers = [self._base_layer(spec, layer, base, last) for layer in ingredients.base.layers]
         layers += [self._layer(spec, content, last) for content in contents]
@@ -111,11 +111,15 @@ class _Assembly:
     def history(self) -> History:
         return History(self.store.root / "history")
 
-    def _packages(self, ingredients: Ingredients) -> Content:
+    def _packages(self, spec: BuildSpec, ingredients: Ingredients) -> Content:
         layer = PackagesLayer.of(ingredients.wanted, ingredients.packages)
-        if layer.notice:
-            self.listener.step("", layer.notice)
-        return Content(layer.recipe, lambda at: layer.make(at, self.options.sources, self.options.environ))
+
+        def make(at: Path) -> Tree:
+            if layer.notice:
+                self.listener.note(spec.name, layer.notice)
+            return layer.make(at, self.options.sources, self.options.environ)
+
+        return Content(layer.recipe, make)
 
     def _base_layer(self, spec: BuildSpec, layer: Layer, recipe: Recipe, last: Recipes) -> BuiltLayer:
         reused = layer.digest not in self.brought
@@ -126,17 +130,20 @@ class _Assembly:
 
     def _layer(self, spec: BuildSpec, content: Content, last: Recipes) -> BuiltLayer:
         recipe = content.recipe
-        counter = Counter(self.listener, spec.name, f"making the layer of {recipe.purpose}")
+        counter: Counter
         at = self.scratch / recipe.key.removeprefix("sha256:")
 
         def make() -> Tree:
+            nonlocal counter
+            counter = Counter(self.listener, spec.name, f"making the layer of {recipe.purpose}")
             tree = content.make(at)
             counter.expect(content_size(tree))
             return tree
 
-        layer, reused = self.store.layer(
-            recipe.key, make, purpose=recipe.purpose, mtime=self.mtime, advance=counter.add
-        )
+        def advance(count: int) -> None:
+            counter.add(count)
+
+        layer, reused = self.store.layer(recipe.key, make, purpose=recipe.purpose, mtime=self.mtime, advance=advance)
         shutil.rmtree(at, ignore_errors=True)
         built = BuiltLayer(layer, reused, cause(recipe, last, reused=reused))
         self.listener.layer(spec.name, built)

@@ -120,5 +120,8 @@ class Listener(Protocol):
     def layer(self, image: str, built: BuiltLayer) -> None:
         """A layer is there."""
 
+    def note(self, image: str, text: str) -> None:
+        """Something that a user should know of an image."""
+
     def built(self, image: Built) -> None:
         """An image is there, under its name."""

@@ -27,10 +27,10 @@ class BuildReport:
         self._width = max(map(len, self.images), default=0)
 
     def step(self, image: str, what: str, progress: float | None = None) -> None:
-        """On a terminal the last line; elsewhere a line for each new step."""
+        """On a terminal the last line, whose end may not fit; elsewhere a line for each new step."""
         named = f"{image}: {what}" if image else what
         if self.console.is_live:
-            self.console.status(named if progress is None else f"{named} {bar(progress)}")
+            self.console.status(named if progress is None else f"{bar(progress)}  {named}")
         elif named != self._last and not self.brief:
             self._last = named
             self.console.say(named)

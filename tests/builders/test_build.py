@@ -55,12 +55,16 @@ class Said:
 
     layers: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def step(self, image: str, what: str, progress: float | None = None) -> None:
         self.steps.append(what)
 
     def layer(self, image: str, built: BuiltLayer) -> None:
         self.layers.append(f"{image}: {built.layer.purpose}: {'reused' if built.reused else 'new'}, {built.cause}")
+
+    def note(self, image: str, text: str) -> None:
+        self.notes.append(f"{image}: {text}")
 
     def built(self, image: Built) -> None:
         self.layers.append(f"{image.reference} is built")
@@ -247,6 +251,18 @@ def test_a_large_layer_tells_how_far_it_is(project: Project, monkeypatch: pytest
     monkeypatch.setattr(Said, "step", step)
     project.build(project.task())
     assert (told[0], told[1], told[-1]) == (None, 0.0, 1.0)
+
+
+def test_a_layer_of_packages_that_is_not_compiled_is_told_once_and_one_that_is_reused_has_no_step(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builders.packages.compiling.find_python", lambda *_: None)
+    _, said = project.build(project.router())
+    (note,) = said.notes
+    assert note.startswith("router: there is no Python 3.11 for linux/")
+    assert "making the layer of Python packages" in said.steps
+    _, said = project.build(project.router())
+    assert (said.notes, [step for step in said.steps if step.startswith("making")]) == ([], [])
 
 
 def test_a_second_build_writes_nothing_and_asks_nobody(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

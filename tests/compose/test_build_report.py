@@ -58,7 +58,7 @@ def test_on_a_terminal_the_last_line_shows_a_bar() -> None:
     err = Terminal()
     report = BuildReport(Console(io.StringIO(), err, environ={"TERM": "xterm"}), ["task-chat"])
     report.step("task-chat", "downloading acme/tiny", 0.43)
-    assert err.getvalue() == "\r\x1b[Ktask-chat: downloading acme/tiny [#########...........] 43 %"
+    assert err.getvalue() == "\r\x1b[K[#########...........] 43 %  task-chat: downloading acme/tiny"
 
 
 @pytest.mark.parametrize(
