@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LOOK_INTERVAL_S: Final = 0.2
 _PATIENCE_S: Final = 1
 """How long one command in a container asks again and again; each costs the start of an interpreter."""
-_BLIND_MISSES: Final = 8
+_BLIND_MISSES: Final = 6
 """Of a container that cannot be seen waiting for a processor, which must so be silent for a minute."""
 
 

@@ -143,7 +143,7 @@ FINE = "{}"
     [
         ([FINE, HUNG, TOO_LATE, FINE, HUNG, TOO_LATE, HUNG, FINE], 1e-9, 7),
         ([HUNG] * 20, 1e-9, 3),
-        ([HUNG] * 20, None, 8),
+        ([HUNG] * 20, None, 6),
         ([HUNG] * 20, 100.0, None),
     ],
     ids=["in a row", "hung", "cannot be seen waiting", "starved"],
