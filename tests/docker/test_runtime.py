@@ -57,6 +57,10 @@ def networks(docker: Engine, folder: Folder) -> list[dict[str, Any]]:
     return found
 
 
+def until_there(docker: Engine, folder: Folder, count: int) -> None:
+    wait_until(lambda: len(containers(docker, folder)) >= count)
+
+
 def python(container: str, program: str) -> subprocess.CompletedProcess[str]:
     """Run a program inside a container."""
     return subprocess.run(
@@ -177,7 +181,7 @@ def test_down_clears_away_what_an_up_left_that_was_killed_at_any_moment(
     pick = random.Random(5)
     for moment in range(moments):
         up = folder.up(CHAT, ROUTER)
-        wait_until(lambda least=moment % 3: len(containers(docker, folder)) >= least)
+        until_there(docker, folder, moment % 3)
         time.sleep(pick.uniform(0, 1))
         up.process.kill()
         up.process.communicate()
