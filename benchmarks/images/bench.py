@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.images.ours import LARGE, SMALL, Build, Project
-from benchmarks.images.place import Place, copy_model, make_large_model
+from benchmarks.images.ours import LARGE, SERVICES, SMALL, Build, Project
+from benchmarks.images.place import Place, copy_model, make_large_model, works
 from benchmarks.images.registry import Registry, registry
 from benchmarks.images.stock import Containerized, Stock, stock
 
@@ -92,4 +92,8 @@ class Bench:
 def bench(place: Place, *, with_stock: bool) -> Iterator[Bench]:
     """Whatever it makes outside of its folder is gone afterwards."""
     with ExitStack() as stack:
-        yield Bench(place, stack.enter_context(stock(place)) if with_stock else None, stack)
+        made = Bench(place, stack.enter_context(stock(place)) if with_stock else None, stack)
+        yield made
+        if "small" in made.__dict__:
+            for service in SERVICES:
+                works("docker", "image", "rm", "--force", f"{made.small.reference(service)}:latest")

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.images.bench import Bench, Row
 from benchmarks.images.ours import (
     OFFLINE,
+    SERVICES,
     SOMEBODY,
     Build,
     Project,
@@ -24,7 +25,7 @@ from infra.sizes import size
 def sizes(bench: Bench) -> Iterator[Row]:
     """Without weights, unpacked and as they are sent."""
     project = bench.small
-    task, router, page = (project.image(service) for service in ("chat-completion", "router", "page"))
+    task, router, page = map(project.image, SERVICES)
     packed = {kind: _packed(bench, project, kind) for kind in ("gzip", "zstd")}
     theirs = theirs_packed = ""
     if bench.stock:
@@ -45,7 +46,7 @@ def _packed(bench: Bench, project: Project, compression: str) -> dict[str, int]:
     """By service, what a registry holds of each image beside weights."""
     project.command("push", bench.registry.name, "--compression", compression)
     found = {}
-    for service in ("chat-completion", "router", "page"):
+    for service in SERVICES:
         sent = bench.registry.layers(project.reference(service))
         layers = zip(project.image(service).layers, sent, strict=True)
         found[service] = sum(bytes_sent for layer, bytes_sent in layers if not of_a_model(layer))

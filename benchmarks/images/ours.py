@@ -13,6 +13,8 @@ from builders.images.store import BlobStore
 from builders.spec import stored_name
 
 SMALL = REPOSITORY / "examples" / "quickstart" / "model-compose.yml"
+SERVICES = ("chat-completion", "router", "page")
+"""Of that file."""
 LARGE = """
 controller: {}
 components:

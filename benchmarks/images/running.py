@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.images.bench import Bench, Row
+from benchmarks.images.ours import SERVICES
 from benchmarks.images.serving import Clients, free_ports, ready_s
 from builders.container import PORTS
 from infra.docker.container import project_id
@@ -19,10 +20,9 @@ _BESIDE_S = 3.0
 def ready(bench: Bench) -> Iterator[Row]:
     """From `docker run` to the probe's yes."""
     bench.small.build("--output", "docker")
-    task, router, page = (
-        _ready(bench, f"{bench.small.reference(service)}:latest", port=port)
-        for service, port in (("chat-completion", PORTS["task"]), ("router", PORTS["router"]), ("page", PORTS["page"]))
-    )
+    images = [f"{bench.small.reference(service)}:latest" for service in SERVICES]
+    ports = (PORTS["task"], PORTS["router"], PORTS["page"])
+    task, router, page = (_ready(bench, image, port=port) for image, port in zip(images, ports, strict=True))
     theirs = _ready(bench, bench.stock_small.tag, restricted=False) if bench.stock else ""
     ours = f"{task} (router {router}, page {page})"
     yield Row("a container is ready, tiny model", "<= 4.5 s", ours, theirs)

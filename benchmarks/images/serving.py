@@ -11,10 +11,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from benchmarks.raw import Target, ask
+from builders.container import STATE, USER
 
 _READY_S = 120.0
 _POLL_S = 0.02
-_RESTRICTED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+_RESTRICTED = (
+    *("--read-only", "--tmpfs", "/tmp", "--tmpfs", f"{STATE}:uid={USER.partition(':')[0]},mode=0700"),
+    *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+)
 _BODY = json.dumps({"input": {"user_prompt": "Hello!"}}).encode()
 
 
