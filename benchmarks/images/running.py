@@ -53,8 +53,7 @@ def sigterm(bench: Bench) -> Iterator[Row]:
         volume = f"{project_id(project.folder)}-runs"
         subprocess.run(["docker", "volume", "rm", "--force", volume], check=False, capture_output=True)
     found = clients.load
-    refused = {status: count for status, count in found.statuses.items() if status != 200}
-    lost = found.lost + sum(refused.values())
-    told = f" (answers: {dict(found.statuses)}, unanswered: {found.lost})" if lost else ""
-    ours = f"{found.statuses.total() + found.lost} runs, {lost} lost{told}; the slowest took {found.slowest_s:.1f} s"
+    lost = ", ".join(f"{count} x {what}" for what, count in found.failed.items()) or "none"
+    ours = f"{found.answered} answered, {found.refused} refused while it was away, lost: {lost}"
+    ours += f"; the slowest answer took {found.slowest_s:.1f} s"
     yield Row(f"restart of a task under {_CLIENTS} clients", "no accepted run lost", ours)

@@ -10,11 +10,12 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 
-from benchmarks.raw import Target, ask
+from benchmarks.raw import Answer, Target, ask
 from builders.container import STATE, USER
 
 _READY_S = 120.0
 _POLL_S = 0.02
+_AGAIN_S = 0.1
 _RESTRICTED = (
     *("--read-only", "--tmpfs", "/tmp", "--tmpfs", f"{STATE}:uid={USER.partition(':')[0]},mode=0700"),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
@@ -53,10 +54,14 @@ def _is_ready(address: str) -> bool:
 
 @dataclass
 class Load:
-    """What clients got. statuses: of the answers. lost: requests that were sent and never answered."""
+    """What clients got. failed: by status and code, what was neither.
 
-    statuses: Counter[int] = field(default_factory=Counter)
-    lost: int = 0
+    refused: told `not_ready` at once, so that it may be asked again.
+    """
+
+    answered: int = 0
+    refused: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
 
 
@@ -85,13 +90,23 @@ class Clients:
             reader, writer = await self._target.connect()
             try:
                 while not self._stopping:
-                    answer = await ask(reader, writer, self._target.request())
-                    self.load.statuses[answer.status] += 1
-                    self.load.slowest_s = max(self.load.slowest_s, answer.took_s)
+                    await self._count(await ask(reader, writer, self._target.request()))
             except (ConnectionError, asyncio.IncompleteReadError):
-                self.load.lost += 1
+                self.load.failed["no answer"] += 1
             finally:
                 writer.close()
+
+    async def _count(self, answer: Answer) -> None:
+        """One that was refused is asked again a little later, as clients do."""
+        code = "" if answer.status == 200 else json.loads(answer.body)["error"]["code"]
+        if code == "not_ready":
+            self.load.refused += 1
+            await asyncio.sleep(_AGAIN_S)
+        elif code:
+            self.load.failed[f"{answer.status} {code}"] += 1
+        else:
+            self.load.answered += 1
+            self.load.slowest_s = max(self.load.slowest_s, answer.took_s)
 
 
 def free_ports() -> tuple[int, int]:
