@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from pytest_docker.plugin import Services
 
 from compose.container_run import plan_containers
 from compose.loader import load_spec
-from infra.docker.container import Network, network_name, volume_name
+from compose.surroundings import surroundings
+from infra.docker.container import Container, Network, network_name, volume_name
 from infra.docker.engine import Engine
 from tests.docker.fake_image import remove_volumes
 from tests.docker.product import COMMAND, TIMEOUT_S, build
@@ -68,6 +70,11 @@ class Pair:
     page_port: int
 
     @property
+    def images(self) -> dict[str, str]:
+        """By service."""
+        return {service: f"{self.folder.name}/{host}:latest" for service, host in SERVICES.items()}
+
+    @property
     def file(self) -> Path:
         return self.folder / "compose.yaml"
 
@@ -98,7 +105,9 @@ class Pair:
 
 
 @pytest.fixture(scope="session")
-def pair(engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def pair(
+    engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("compose") / f"pair-{os.getpid()}"
     make_model("llama", folder / "chat")
     make_encoder("distilbert", folder / "labels", labels=2)
@@ -118,7 +127,8 @@ def pair(engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_fact
     )
     build(folder, made.environment, "--no-verify")
     made.command(COMMAND, "export", "compose", "-o", "compose.yaml")
-    return made
+    yield made
+    made.command("docker", "image", "rm", *made.images.values())
 
 
 @pytest.fixture(scope="session")
@@ -150,8 +160,7 @@ def test_the_router_and_the_page_answer(docker_services: Services, pair: Pair) -
 
 def test_its_containers_are_those_of_up(docker_services: Services, pair: Pair, docker: Engine) -> None:
     loaded = load_spec(environ={"API_TOKEN": TOKEN}, directory=pair.folder)
-    images = {service: f"{pair.folder.name}/{host}:latest" for service, host in SERVICES.items()}
-    _, run = plan_containers(loaded, images, docker)
+    _, run = plan_containers(loaded, pair.images, docker)
     project = run.project
     with ExitStack() as stack:
         docker.make_volume(project, volume_name(project, "runs"))
@@ -166,7 +175,7 @@ def test_its_containers_are_those_of_up(docker_services: Services, pair: Pair, d
                 )
                 == {}
             )
-        for container in run.containers:
+        for container in map(without_surroundings, run.containers):
             made = docker.create(container.service, container.name(project), container.config(project))
             stack.callback(docker.remove, made)
             for network in container.networks[1:]:
@@ -176,6 +185,13 @@ def test_its_containers_are_those_of_up(docker_services: Services, pair: Pair, d
                 container_settings(docker, made, f"{project}-", container.host_name),
                 container_settings(docker, exported, f"{pair.folder.name}_", container.host_name),
             ) == {"HostConfig.RestartPolicy.Name": ("no", "unless-stopped")}, "there is no `up` that starts it again"
+
+
+def without_surroundings(container: Container) -> Container:
+    """What `up` tells of this machine belongs into no exported file."""
+    told = surroundings(os.environ)
+    kept = {name: value for name, value in container.environment.items() if name not in told}
+    return replace(container, environment=kept)
 
 
 def network_settings(docker: Engine, name: str) -> dict[str, Any]:
