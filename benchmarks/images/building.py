@@ -32,8 +32,8 @@ def sizes(bench: Bench) -> Iterator[Row]:
         found = bench.stock.size(bench.stock_small.tag)
         model = sum(path.stat().st_size for path in bench.small_model.iterdir())
         theirs = _mb(found - model)
-        name = bench.stock.push(bench.stock_small.tag, bench.registry.name)
-        theirs_packed = f"{_mb(sum(bench.registry.layers(name)) - model)} / -"
+        bench.stock.push(bench.stock_small.tag, bench.registry.name)
+        theirs_packed = f"{_mb(sum(bench.registry.layers(*bench.stock_small.tag.split(':'))) - model)} / -"
     yield Row("image of a task for processors, without weights", "<= 900 MB", _mb(beside_weights(task)), theirs)
     ours = " / ".join(_mb(packed[kind]["chat-completion"]) for kind in packed)
     yield Row("the same as it is sent, gzip / zstd", "<= 300 MB / <= 230 MB", ours, theirs_packed)

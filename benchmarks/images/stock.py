@@ -139,13 +139,12 @@ class Stock:
                 return found
         raise SystemExit(f"{tag} has no layer of a Bento")
 
-    def push(self, tag: str, registry: str) -> str:
-        """Returns the repository there."""
-        name = tag.partition(":")[0]
-        run("docker", "tag", tag, f"{registry}/{name}:latest", cwd=self.place.scratch)
-        self._tags.append(f"{registry}/{name}:latest")
-        run("docker", "push", "--quiet", f"{registry}/{name}:latest", cwd=self.place.scratch)
-        return name
+    def push(self, tag: str, registry: str) -> None:
+        """Under the same name and tag."""
+        there = f"{registry}/{tag}"
+        run("docker", "tag", tag, there, cwd=self.place.scratch)
+        self._tags.append(there)
+        run("docker", "push", "--quiet", there, cwd=self.place.scratch)
 
     def remove(self) -> None:
         """What this run has left in the engine: images, and copies of Bentos in its build cache."""
@@ -158,7 +157,7 @@ class Stock:
 
 def _debian_s(log: str) -> float:
     """Of the plain progress of BuildKit: `#9 [base-container 5/14] RUN apt-get ...`, later `#9 DONE 40.2s`."""
-    steps = set(re.findall(r"^#(\d+) \[.*\] RUN apt-get ", log, re.MULTILINE))
+    steps = set(re.findall(r"^#(\d+) \[.*\] RUN +apt-get ", log, re.MULTILINE))
     done = re.findall(r"^#(\d+) DONE ([\d.]+)s", log, re.MULTILINE)
     return sum(float(seconds) for step, seconds in done if step in steps)
 
