@@ -56,6 +56,11 @@ def report(rows: list[Row], *, with_stock: bool) -> str:
     return f"Measured on {day} on {machine()}.{beside}\n\n{table(rows)}"
 
 
+def _absolute(text: str) -> Path:
+    """Commands run in folders of their own."""
+    return Path(text).absolute()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what images cost.")
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=", ".join(MEASUREMENTS))
@@ -64,9 +69,9 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="instead of writing the document")
     parser.add_argument("--prepare", action="store_true", help="fetch what is needed, and measure nothing")
     parser.add_argument("--smoke", action="store_true", help="a few, small, without the other side; print")
-    parser.add_argument("--kept", type=Path, default=KEPT, help="where bases and packages are kept")
-    parser.add_argument("--lock", type=Path, help="for --smoke: a lock with all packages")
-    parser.add_argument("--cache", type=Path, help="for --smoke: a cache with their layers")
+    parser.add_argument("--kept", type=_absolute, default=KEPT, help="where bases and packages are kept")
+    parser.add_argument("--lock", type=_absolute, help="for --smoke: a lock with all packages")
+    parser.add_argument("--cache", type=_absolute, help="for --smoke: a cache with their layers")
     options, _ = parser.parse_known_args()  # `python -m benchmarks` hands everybody's arguments to everybody
     if not (shutil.which("docker-registry") and works("docker", "version")):
         print("there is no Docker engine and registry; see infra/engine/engine")
