@@ -127,7 +127,10 @@ def pack(weights: WeightsSet) -> list[Packed]:
         )
         for name, file in weights.files
     }
-    return [*layers, Packed("the small files of the model", _key("bundle", weights.digest, LARGE_BYTES), bundle)]
+    return [
+        *layers,
+        Packed("the small files of the model", _key("bundle", MODELS, weights.digest, LARGE_BYTES), bundle),
+    ]
 
 
 def _groups(digests: Sequence[str], most: int) -> Iterator[Sequence[str]]:
@@ -139,7 +142,7 @@ def _of_blobs(files: Sequence[StoredFile], first: str) -> Packed:
     """first: the name of the first of the files in the set."""
     tree: Tree = {f"{MODELS}/blobs/{file.sha256}": File(file.path, lasting=True) for file in files}
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return Packed(f"weights: {first}{more}", _key("blobs", *(file.sha256 for file in files)), tree)
+    return Packed(f"weights: {first}{more}", _key("blobs", MODELS, *(file.sha256 for file in files)), tree)
 
 
 def _up(name: str) -> str:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -89,9 +88,9 @@ def make_bento(inputs: BentoInputs, target: Path) -> None:
 
 
 def _stage(inputs: BentoInputs, stage: Path) -> None:
-    for name, source in inputs.code.files.items():
+    for name, content in inputs.code.files.items():
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, stage / name)
+        (stage / name).write_bytes(content)
     (stage / SERVICE_FILE).write_text(SERVICE, encoding="utf-8")
     (stage / SETTINGS_FILE).write_text(settings_text(inputs.settings), encoding="utf-8")
 

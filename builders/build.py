@@ -25,7 +25,7 @@ from infra.errors import ExitCode, UserError
 from infra.locks import not_alone
 
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
-"""The variable that gives all files another time than 1970, as reproducible-builds.org has it."""
+"""The variable that gives images another time than 1970, as reproducible-builds.org has it."""
 
 
 def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener) -> list[Built]:
@@ -77,7 +77,7 @@ Recipes = Mapping[str, Mapping[str, str]]
 class _Assembly:
     """Makes images in a store.
 
-    scratch: a folder to work in. mtime: of every file, in seconds since 1970. brought: the layers of the base that are
+    scratch: a folder to work in. mtime: of small files, in seconds since 1970. brought: the layers of the base that are
     new here, until an image has them.
     """
 
@@ -94,14 +94,20 @@ class _Assembly:
         remembered = stored_name(self.options.project, reference)
         last = self.history.last(remembered)
         own = own_of(spec, ingredients, self.mtime)
-        contents = [content.dated(self.mtime) for content in (self._packages(spec, ingredients), *own.contents)]
+        contents = (self._packages(spec, ingredients), *own.contents)
         base = Recipe("base", {"the base image": ingredients.base.digest})
         layers = [self._base_layer(spec, layer, base, last) for layer in ingredients.base.layers]
         layers += [self._layer(spec, content, last) for content in contents]
-        labels = image_labels(
-            spec.name, ingredients.base, kind=spec.kind, settings=own.settings, tool=tool_version(), task=own.facts
-        )
         created = datetime.fromtimestamp(self.mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.mtime else None
+        labels = image_labels(
+            spec.name,
+            ingredients.base,
+            kind=spec.kind,
+            settings=own.settings,
+            tool=tool_version(),
+            task=own.facts,
+            created=created,
+        )
         config = image_config(spec.kind, ingredients.base, self.options.platform, labels, created)
         image = Image.of(config, [built.layer for built in layers])
         self.history.keep(remembered, [base, *(content.recipe for content in contents)])
@@ -143,7 +149,7 @@ class _Assembly:
         def advance(count: int) -> None:
             counter.add(count)
 
-        layer, reused = self.store.layer(recipe.key, make, purpose=recipe.purpose, mtime=self.mtime, advance=advance)
+        layer, reused = self.store.layer(recipe.key, make, purpose=recipe.purpose, mtime=content.mtime, advance=advance)
         shutil.rmtree(at, ignore_errors=True)
         built = BuiltLayer(layer, reused, cause(recipe, last, reused=reused))
         self.listener.layer(spec.name, built)

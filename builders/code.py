@@ -30,16 +30,19 @@ _SUFFIXES = frozenset({".py", ".html", ".css", ".js"})
 
 @dataclass(frozen=True)
 class Code:
-    """Files by their path from the root of an import path, such as `services/entry.py`, sorted."""
+    """Contents by their path from the root of an import path, such as `services/entry.py`, sorted.
 
-    files: Mapping[str, Path]
+    They are read once: what a build names by its digest stays what it is, also while somebody edits the files.
+    """
+
+    files: Mapping[str, bytes]
 
     @cached_property
     def digest(self) -> str:
         """sha256 over the sorted paths and contents."""
         digest = hashlib.sha256()
-        for name, path in self.files.items():
-            digest.update(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
+        for name, content in self.files.items():
+            digest.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
         return digest.hexdigest()
 
 
@@ -55,7 +58,7 @@ def code_for(kind: ImageKind, installed: Path = _INSTALLED) -> Code:
     """Our files in an image of this kind. What a developer left lying about, links included, is not among them."""
     packages = _PACKAGES[kind]
     found = {name: path for package in packages for name, path in _walk(installed, package, _LEFT_OUT[kind])}
-    return Code(dict(sorted(found.items())))
+    return Code({name: path.read_bytes() for name, path in sorted(found.items())})
 
 
 def _walk(root: Path, folder: str, left_out: frozenset[str]) -> Iterator[tuple[str, Path]]:

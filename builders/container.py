@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from builders.code import ImageKind
+from builders.images.base import is_remote
 from builders.images.layout import BaseImage, Image, ImageConfig, Platform, digest_of
 
 ROOT: Final = "/opt/model-compose"
@@ -21,7 +22,8 @@ MODULES: Mapping[ImageKind, str] = {"task": "services.entry", "router": "service
 STATE: Final = "/var/lib/model-compose"
 """Where a router keeps its runs: the one place of a container that outlives it."""
 USER: Final = "10001:10001"
-TITLE: Final = "org.opencontainers.image.title"
+_OCI: Final = "org.opencontainers.image"
+TITLE: Final = f"{_OCI}.title"
 _LABEL: Final = "model-compose"
 """What our own labels begin with."""
 OWN_LABELS: Final = frozenset(f"{_LABEL}.{name}" for name in ("kind", "settings", "version"))
@@ -47,6 +49,9 @@ _OF_A_KIND: Final[Mapping[ImageKind, Mapping[str, str]]] = {
     "router": {},
     "page": {"GRADIO_ANALYTICS_ENABLED": "False"},
 }
+
+VARIABLES: Final = frozenset({"PATH", "PYTHONPATH", *_EVERYWHERE}.union(*_OF_A_KIND.values()))
+"""Those of an image that it does not work without; whoever starts a container leaves them alone."""
 
 
 def image_config(
@@ -76,15 +81,21 @@ def image_labels(
     settings: str,
     tool: str,
     task: Mapping[str, str] | None = None,
+    created: str | None = None,
 ) -> dict[str, str]:
     """What an image says of itself; nothing that depends on where or when it was built.
 
     settings: the text that it reads at start. tool: our version. task: more of our own labels, those of a task.
+    created: as in `image_config`.
     """
     own = {"kind": kind, "settings": digest_of(settings.encode()), "version": tool, **(task or {})}
     return {
         TITLE: name,
-        "org.opencontainers.image.base.digest": base.digest,
+        f"{_OCI}.version": tool,
+        f"{_OCI}.base.digest": base.digest,
+        # One base of this machine has as many names as there are places for it.
+        **({f"{_OCI}.base.name": base.reference} if is_remote(base.reference) else {}),
+        **({f"{_OCI}.created": created} if created else {}),
         **{f"{_LABEL}.{key}": value for key, value in own.items()},
     }
 

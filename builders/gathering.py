@@ -17,7 +17,7 @@ from builders.packages.resolving import Resolution, resolve_packages
 from builders.packages.wanted import Wanted
 from builders.preparing import prepare
 from builders.spec import BuildOptions, BuildSpec, Listener
-from infra.files import not_writable, write_whole
+from infra.files import not_writable, sweep_unfinished, write_whole
 from infra.locks import alone_in
 from services.settings import TaskSettings
 
@@ -85,8 +85,7 @@ class Gathering:
             return
         try:
             with alone_in(path.parent):  # another build may have written it meanwhile
-                for left in path.parent.glob(f".{path.name}.*"):  # of one that was killed in here
-                    left.unlink()
+                sweep_unfinished(path)
                 lock = Lock.read(path)
                 text = self._now(gathered).beside(lock).text
                 if lock is None or path.read_text(encoding="utf-8") != text:

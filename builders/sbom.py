@@ -13,6 +13,7 @@ from builders.packages.resolving import Resolution
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What an image is made of.

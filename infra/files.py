@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,14 @@ def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_unfinished(path: Path) -> None:
+    """Remove what `write_whole` left beside `path` where it was killed; nobody else may be in it. Raises OSError."""
+    ours = re.compile(re.escape(f".{path.name}.") + r"\d+-\d+")
+    for left in path.parent.iterdir():
+        if ours.fullmatch(left.name):
+            left.unlink()
 
 
 def not_readable(path: Path, error: OSError) -> UserError:

@@ -25,6 +25,9 @@ _BYTES: Final[Mapping[ImageKind, int]] = {"task": 750_000_000, "router": 50_000_
 _CUDA_BYTES: Final = 4_000_000_000
 """What a layer takes at least; exact sizes are known only once everything has been fetched."""
 
+_RULES: Final = [Path(__file__).with_name(name) for name in ("layer.py", "installing.py", "pruning.py")]
+"""What decides, beside its inputs, what a layer is."""
+
 
 @dataclass(frozen=True)
 class PackagesLayer:
@@ -53,7 +56,7 @@ class PackagesLayer:
     @cached_property
     def recipe(self) -> Recipe:
         """Equal for equal layers."""
-        rules = [Path(pruning.__file__), *(compiling.rules(self.wanted.kind) if self.python else ())]
+        rules = [*_RULES, *(compiling.rules(self.wanted.kind) if self.python else ())]
         parts = {
             "the packages": self.resolution.digest,
             "Python": self.wanted.python,
@@ -61,6 +64,7 @@ class PackagesLayer:
             "what is compiled": self.wanted.kind if self.python else "nothing",
             "the rules of packing": hashlib.sha256(b"".join(path.read_bytes() for path in rules)).hexdigest(),
             "uv": version("uv"),
+            "their folder": PACKAGES,
         }
         return Recipe(PURPOSE, parts)
 

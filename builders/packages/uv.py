@@ -53,6 +53,7 @@ def run_uv(
             folder = Path(name)
             for file, text in files.items():
                 (folder / file).write_text(text, encoding="utf-8")
+            (folder / "uv.toml").touch()  # uv looks no further, for that of a project around it; the user's own counts
             said = _run([*arguments, *common, *backend], folder, environment)
             if not said:
                 return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.is_file()}
@@ -68,7 +69,7 @@ def run_uv(
 
 
 def _run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
-    """What uv complained about; empty when it ended well. It runs in `folder`, so that no project's uv.toml is read."""
+    """What uv complained about; empty when it ended well."""
     from uv import find_uv_bin
 
     command = [find_uv_bin(), "pip", *arguments]

@@ -98,6 +98,15 @@ def test_two_folders_with_the_same_model_are_one_set_that_is_stored_once(
     assert len(list((tmp_path / "store" / "files").iterdir())) == 3
 
 
+def test_another_folder_in_the_image_is_another_layer(
+    make_folder: MakeFolder, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = read_set(make_folder(), "tiny", store)
+    before = {layer.key for layer in pack(weights)}
+    monkeypatch.setattr(baking, "MODELS", "/elsewhere")
+    assert before.isdisjoint(layer.key for layer in pack(weights))
+
+
 def test_there_are_at_most_64_layers(store: FileStore) -> None:
     from builders.file_store import StoredFile
 

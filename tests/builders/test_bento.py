@@ -108,9 +108,9 @@ def test_payloads_in_what_a_user_names_are_plain_text(tmp_path: Path) -> None:
 
 
 def test_what_lies_beside_our_code_stays_where_it_is(tmp_path: Path) -> None:
-    for name, path in code_for("task").files.items():
+    for name, content in code_for("task").files.items():
         (tmp_path / "ours" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "ours" / name).write_bytes(path.read_bytes())
+        (tmp_path / "ours" / name).write_bytes(content)
     services = tmp_path / "ours" / "services"
     (tmp_path / "loot.py").write_text("loot")
     (services / "linked.py").symlink_to(tmp_path / "loot.py")

@@ -20,7 +20,7 @@ import pytest
 from builders import baking, contents, gathering
 from builders.bento import BentoInputs, make_bento, settings_text
 from builders.build import build
-from builders.code import code_for
+from builders.code import code_for, tool_version
 from builders.garbage import prune
 from builders.images.layout import Image
 from builders.images.store import BlobStore
@@ -182,6 +182,7 @@ def test_a_task_images_config(project: Project) -> None:
     config = json.loads(image.image.config)
     weights = config["config"]["Labels"].pop("model-compose.weights")
     assert [len(config["config"]["Labels"].pop(f"model-compose.{name}")) > 0 for name in ("settings", "version")]
+    assert config["config"]["Labels"].pop("org.opencontainers.image.version") == tool_version()
     base = config["config"]["Labels"].pop("org.opencontainers.image.base.digest")
     assert base.startswith("sha256:")
     assert config["config"]["Labels"] == {
@@ -327,9 +328,9 @@ def test_a_line_of_our_code_leaves_weights_and_packages_alone(
 ) -> None:
     (before,), _ = project.build(project.task())
     ours = tmp_path / "ours"
-    for name, path in code_for("task").files.items():
+    for name, content in code_for("task").files.items():
         (ours / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, ours / name)
+        (ours / name).write_bytes(content)
     (ours / "services" / "errors.py").write_text((ours / "services" / "errors.py").read_text() + "\n# more\n")
     monkeypatch.setattr("builders.contents.code_for", lambda kind: code_for(kind, ours))
     (after,), said = project.build(project.task())
@@ -437,15 +438,19 @@ def test_a_tag_that_is_none_is_refused(project: Project, tag: str) -> None:
     assert caught.value.exit_code is ExitCode.USAGE
 
 
-def test_a_time_can_be_given_to_all_files(project: Project) -> None:
+def test_a_time_can_be_given_to_an_image_and_leaves_its_large_layers_alone(project: Project) -> None:
     project.environ["SOURCE_DATE_EPOCH"] = "1700000000"
-    (image,), _ = project.build(project.router())
-    assert json.loads(image.image.config)["created"] == "2023-11-14T22:13:20Z"
+    (image,), _ = project.build(project.task())
+    config = json.loads(image.image.config)
+    assert config["created"] == "2023-11-14T22:13:20Z"
+    assert config["config"]["Labels"]["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
     assert {member.mtime for member, _ in members(project.store, image.image)} == {0, 1700000000}
     project.environ["SOURCE_DATE_EPOCH"] = "1700000001"
-    _, said = project.build(project.router())
-    causes = {line.rpartition(", ")[2] for line in said.layers if ": new, " in line}
-    assert causes == {"the time of its files changed"}
+    _, said = project.build(project.task())
+    assert [line for line in said.layers if ": new, " in line] == [
+        f"task-writer: {layer}: new, the time of its files changed"
+        for layer in ("our code", "the bill of materials", "the task's settings and its Bento")
+    ]
 
 
 def test_what_is_no_time_is_refused_before_anything_is_brought_here(project: Project) -> None:
@@ -489,6 +494,14 @@ def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: 
     project.build(project.router())
     assert (project.folder / "model-compose.lock").read_text() == text
     assert (project.folder / "model-compose.lock").stat().st_mtime_ns == state
+
+
+def test_what_a_killed_build_left_beside_the_lock_goes_and_nobody_elses_file(project: Project) -> None:
+    ours, editors = (project.folder / f".model-compose.lock.{end}" for end in ("123-456", "swp"))
+    ours.touch()
+    editors.touch()
+    project.build(project.router())
+    assert (ours.exists(), editors.exists()) == (False, True)
 
 
 def test_two_commits_of_one_model_stand_in_the_lock_whatever_is_built_first(project: Project) -> None:

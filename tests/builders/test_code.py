@@ -26,9 +26,9 @@ def file_of(module: str, code: Code) -> str | None:
     return next((name for name in (f"{path}.py", f"{path}/__init__.py") if name in code.files), None)
 
 
-def imports(path: Path) -> Iterator[str]:
+def imports(content: bytes) -> Iterator[str]:
     """The modules of ours that a file imports, anywhere in it; a name may be one within a package."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -87,3 +87,13 @@ def test_a_changed_file_changes_the_digest(tmp_path: Path) -> None:
     after = code_for("task", tmp_path).digest
     (folder / "more.py").write_text("more = 1")
     assert len({before, after, code_for("task", tmp_path).digest}) == 3
+
+
+def test_code_stays_what_its_digest_says_while_somebody_edits_it(tmp_path: Path) -> None:
+    folder = tmp_path / "services"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("before = 1")
+    code = code_for("task", tmp_path)
+    digest = code_for("task", tmp_path).digest
+    (folder / "__init__.py").write_text("after = 1")
+    assert (code.files, code.digest) == ({"services/__init__.py": b"before = 1"}, digest)

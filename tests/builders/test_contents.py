@@ -1,6 +1,7 @@
 """A layer is made again when anything changes that decides what is in it."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from builders import contents
 from builders.bento import BentoInputs
 from builders.code import code_for
-from builders.contents import Content, bill_layer, code_layer, task_layer
+from builders.contents import Content, bill_layer, code_layer, settings_layer, task_layer
 from builders.gathering import Ingredients
 from builders.images.layout import BaseImage, ImageConfig, Platform
 from builders.packages.resolving import Resolution
@@ -34,13 +35,24 @@ def task() -> Content:
     return task_layer(BentoInputs(settings, code_for("task"), (), "3.11"))
 
 
+def settings() -> Content:
+    return settings_layer("router", "{}")
+
+
 @pytest.mark.parametrize(
     ("make", "name", "value"),
     [
         (code, "SERVICE", "another service"),
+        (code, "CODE", {"task": "/elsewhere"}),
         (bill, "version", lambda _: "another version of the library"),
+        (bill, "version", lambda name: "another version" if name == "packageurl-python" else version(name)),
+        (bill, "_BILL_RULES", [Path(__file__)]),
+        (bill, "BILL", "/elsewhere"),
         (task, "version", lambda _: "another version of BentoML"),
-        (task, "_RULES", [Path(__file__)]),
+        (task, "_BENTO_RULES", [Path(__file__)]),
+        (task, "BENTO", "/elsewhere"),
+        (task, "SETTINGS", {"task": "/elsewhere"}),
+        (settings, "SETTINGS", {"router": "/elsewhere"}),
     ],
 )
 def test_what_decides_its_content_is_part_of_its_recipe(
@@ -56,3 +68,4 @@ def test_another_time_is_another_recipe() -> None:
     content = code()
     assert content.dated(0) == content
     assert content.dated(1).recipe.key != content.dated(2).recipe.key != content.recipe.key
+    assert content.dated(1).mtime == 1

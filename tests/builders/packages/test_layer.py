@@ -15,6 +15,7 @@ import pytest
 from builders.images.layout import Layer, Platform
 from builders.images.store import BlobStore
 from builders.packages import compiling
+from builders.packages import layer as layer_module
 from builders.packages.layer import PackagesLayer
 from builders.packages.resolving import Resolution, resolve_packages
 from builders.packages.sources import Sources
@@ -156,6 +157,19 @@ def test_a_recipe_says_what_would_make_another_layer(resolution: Resolution, smo
     again = PackagesLayer(HERE, resolution, interpreter())
     differing = {name for name, part in again.recipe.parts.items() if part != compiled.recipe.parts[name]}
     assert differing == {"the rules of packing"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("PACKAGES", "/elsewhere"), ("_RULES", [Path(__file__)])])
+def test_what_decides_how_packages_lie_is_part_of_the_recipe(
+    resolution: Resolution, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    before = PackagesLayer(HERE, resolution, None).recipe
+    monkeypatch.setattr(layer_module, name, value)
+    assert PackagesLayer(HERE, resolution, None).recipe.key != before.key
+
+
+def test_all_that_makes_the_layer_is_among_its_rules() -> None:
+    assert {path.name for path in layer_module._RULES if path.is_file()} == {"layer.py", "installing.py", "pruning.py"}
 
 
 @pytest.mark.parametrize(

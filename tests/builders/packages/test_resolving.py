@@ -26,6 +26,20 @@ def test_pinned_versions_come_with_the_hashes_of_their_wheels(
     )
 
 
+def test_the_users_own_configuration_of_uv_counts_and_that_of_a_project_around_the_cache_does_not(
+    wheels: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    cache = tmp_path / "project" / "cache"
+    cache.mkdir(parents=True)
+    (tmp_path / "project" / "pyproject.toml").write_text("[tool.uv.pip]\nno-deps = true\n")
+    own = tmp_path / "own" / "uv" / "uv.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"no-index = true\nfind-links = ['{wheels}']\n")
+    environ["XDG_CONFIG_HOME"] = str(tmp_path / "own")
+    resolution = resolve_packages(ROUTER, Sources(), environ, cache)
+    assert list(map(str, resolution.packages)) == ["shell==2.0", "snail==1.5"]
+
+
 def test_torch_is_the_build_that_was_asked_for(tmp_path: Path, environ: dict[str, str]) -> None:
     folder = tmp_path / "torches"
     for version in ("2.13.0", "2.13.0+cpu"):
