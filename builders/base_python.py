@@ -2,7 +2,6 @@
 
 import posixpath
 import re
-import tarfile
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,6 +9,7 @@ from builders.images.compressing import DamagedError, unpacked
 from builders.images.layout import BaseImage, Layer
 from builders.images.store import BlobStore
 from builders.images.tar import WHITEOUT
+from builders.images.untar import BROKEN_TAR, open_tar, path_of
 from infra.errors import ExitCode, UserError
 
 OLDEST: Final = (3, 11)
@@ -52,7 +52,7 @@ def _installed(base: BaseImage, store: BlobStore) -> str:
     for layer in base.layers:
         try:
             _lay_over(files, layer, store)
-        except (tarfile.TarError, DamagedError):
+        except (*BROKEN_TAR, DamagedError):
             raise UserError(
                 f"a layer of the base image {base.reference} cannot be read: it is damaged",
                 hint="get the image anew, or name another one with --base",
@@ -71,10 +71,10 @@ def _lay_over(files: dict[str, str], layer: Layer, store: BlobStore) -> None:
     with (
         store.open(layer.digest) as blob,
         unpacked(blob, layer.media_type) as content,
-        tarfile.open(fileobj=content, mode="r|") as tar,
+        open_tar(content) as tar,
     ):
         for member in tar:
-            path = member.name.removeprefix("./")
+            path = path_of(member)
             folder, name = posixpath.split(path)
             if name == f"{WHITEOUT}{WHITEOUT}.opq":
                 removed.append(folder)

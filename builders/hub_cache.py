@@ -27,6 +27,8 @@ from infra.files import write_whole
 
 _CONFIGURED = (".Pooling", ".Dense")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_MOST_HEADER_BYTES = 100_000_000
+"""What safetensors itself reads at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def missing_step(folder: Path) -> str | None:
         paths = [module["path"] for module in modules if module["type"].endswith(_CONFIGURED)]
     except FileNotFoundError:
         return MODULES
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # fetching it again would not mend it
     names = (f"{path}/{CONFIG}" for path in paths)
     return next(
@@ -219,7 +221,10 @@ def read_header(file: BinaryIO, size: int) -> tuple[int, dict[str, Any]]:
         (length,) = struct.unpack("<Q", file.read(8))
     except struct.error:
         raise ValueError("too short") from None
-    header = json.loads(file.read(length)) if length <= size else None
+    try:
+        header = json.loads(file.read(length)) if length <= min(size, _MOST_HEADER_BYTES) else None
+    except RecursionError:
+        raise ValueError("too deep") from None
     if not isinstance(header, dict):
         raise ValueError("not a header of safetensors")
     return 8 + length, header
@@ -235,6 +240,6 @@ def _names(folder: Path) -> list[str]:
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

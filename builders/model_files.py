@@ -94,7 +94,7 @@ def shards_of(index: str, name: str) -> tuple[str, ...]:
     suffix = re.escape(PurePosixPath(name.removesuffix(".index.json")).suffix)
     try:
         shards = sorted(set(json.loads(index)["weight_map"].values()))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("not an index of weights") from error
     if not shards or not all(
         isinstance(shard, str) and re.fullmatch(rf"[\w-][\w.-]*{suffix}", shard) for shard in shards

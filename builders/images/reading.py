@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import lzma
-import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from builders.images.layout import (
 )
 from builders.images.store import BlobStore, DigestError
 from builders.images.tar import CHUNK_BYTES
+from builders.images.untar import BROKEN_TAR, open_tar, path_of
 
 PURPOSE = "base"
 """What the history of an image says about the layers of its base; how the base was named depends on the machine."""
@@ -34,6 +34,10 @@ MANIFESTS = {MediaType.MANIFEST, "application/vnd.docker.distribution.manifest.v
 _ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_BYTES = 4 << 20
 """Of a manifest or a config: what registries accept at least."""
+
+
+BROKEN_JSON = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading JSON ends in that is not what it should be."""
 
 
 class NotAnImageError(Exception):
@@ -76,8 +80,16 @@ def layers_of(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[L
             raise NotAnImageError(f"it has a layer of the kind {blob.get('mediaType')!r}")
         if not is_digest(blob["digest"]) or not is_digest(diff_id):
             raise NotAnImageError("it has a blob whose digest is none of SHA-256")
-        layers.append(Layer(blob["digest"], diff_id, blob["size"], media_type, PURPOSE))
+        layers.append(Layer(blob["digest"], diff_id, checked_size(blob), media_type, PURPOSE))
     return tuple(layers)
+
+
+def checked_size(descriptor: Mapping[str, Any]) -> int:
+    """In bytes; raises NotAnImageError for what is no size, and KeyError without one."""
+    size = descriptor["size"]
+    if type(size) is not int or size < 0:
+        raise NotAnImageError("it has a blob whose size is no number of bytes")
+    return size
 
 
 def checked_config(config: Mapping[str, Any], platform: Platform) -> ImageConfig:
@@ -104,7 +116,7 @@ def read_layout(reference: str, folder: Path, store: BlobStore, platform: Platfo
         base = BaseImage(reference, found["digest"], checked_config(config, platform), layers_of(manifest, config))
         for layer in base.layers:
             layout.keep(layer.descriptor)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except BROKEN_JSON:
         raise NotAnImageError("its index, manifest or config is broken") from None
     store.save_base(key_of(base.digest, platform), base)
     return base
@@ -129,9 +141,11 @@ class _Layout:
             return
         with self._open(descriptor.digest) as blob:
             try:
-                self.store.keep(chunks_of(blob), descriptor.digest)
+                _, size = self.store.keep(chunks_of(blob), descriptor.digest)
             except DigestError:
                 raise NotAnImageError(f"its blob {descriptor.digest} is damaged") from None
+        if size != descriptor.size:
+            raise NotAnImageError(f"its blob {descriptor.digest} is not of the size that its manifest says")
 
     def _open(self, digest: str) -> BinaryIO:
         if not is_digest(digest):
@@ -152,13 +166,13 @@ def read_root(reference: str, file: Path, store: BlobStore, platform: Platform) 
     if (base := store.base(key_of(digest, platform))) is not None:
         return BaseImage(reference, base.digest, base.config, base.layers)
     try:
-        with tarfile.open(file) as tar:
-            names = {name.removeprefix("./").strip("/") for name in tar.getnames()}
-        if "usr" not in names:
+        with _unpacked(file) as tar_bytes, open_tar(tar_bytes) as tar:
+            top = {path_of(member).partition("/")[0] for member in tar}
+        if "usr" not in top:
             raise NotAnImageError("it is a tar, but not one of a root file system, for it has no folder usr")
         with _unpacked(file) as tar_bytes:
             diff_id, size = store.keep(chunks_of(tar_bytes))
-    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error):
+    except (*BROKEN_TAR, EOFError, lzma.LZMAError, zlib.error):
         raise NotAnImageError("it is no tar, or a broken one") from None
     except OSError as error:
         if error.errno is not None:  # gzip and bz2 have none for bytes that they cannot read

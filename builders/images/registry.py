@@ -15,10 +15,12 @@ from builders.images.compressing import Compression
 from builders.images.crew import BlobBody, Crew, StoppedError
 from builders.images.layout import BaseImage, Descriptor, Image, Platform, is_digest
 from builders.images.reading import (
+    BROKEN_JSON,
     INDEXES,
     MANIFESTS,
     NotAnImageError,
     checked_config,
+    checked_size,
     choose_manifest,
     key_of,
     layers_of,
@@ -28,9 +30,6 @@ from builders.images.registry_errors import Attempts, RegistryError, retried
 from builders.images.repository import MAX_MANIFEST_BYTES, Manifest, Registry, Repository
 from builders.images.space import check_space
 from builders.images.store import BlobStore, DigestError
-
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading JSON ends in that is not what it should be."""
 
 Fate = Literal["sent", "mounted", "present"]
 
@@ -166,16 +165,14 @@ def _describe(reference: Reference, manifest: Manifest, store: BlobStore, platfo
     """What a manifest and its config say; the layers need not be here yet."""
     try:
         parsed = json.loads(manifest.content)
-        blob = Descriptor(parsed["config"]["mediaType"], parsed["config"]["digest"], parsed["config"]["size"])
+        blob = Descriptor(parsed["config"]["mediaType"], parsed["config"]["digest"], checked_size(parsed["config"]))
         if blob.size > MAX_MANIFEST_BYTES:
             raise NotAnImageError("its config is too large")
         crew.submit(partial(_fetch, blob, store, ignore)).result()
         config = json.loads(store.read(blob.digest))
         layers = layers_of(parsed, config)
-        if any(layer.size < 0 for layer in layers):
-            raise ValueError
         return BaseImage(str(reference), manifest.digest, checked_config(config, platform), layers)
-    except _BROKEN:
+    except BROKEN_JSON:
         raise NotAnImageError("its manifest or its config is broken") from None
 
 
@@ -194,7 +191,7 @@ def _manifest(wanted: str, platform: Platform, at: Repository, stopped: threadin
             digest = choose_manifest(json.loads(found.content), platform)["digest"]
             if not is_digest(digest):
                 raise ValueError
-        except _BROKEN:
+        except BROKEN_JSON:
             raise NotAnImageError("its index is broken") from None
         found = retried(partial(attempt, digest), stopped)
     if found.media_type not in MANIFESTS:

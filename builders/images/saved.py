@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +12,7 @@ from builders.images.layout import BaseImage, Layer, Platform, digest_of
 from builders.images.reading import NotAnImageError, checked_config, chunks_of, key_of, layers_of
 from builders.images.store import BlobStore
 from builders.images.tar import CHUNK_BYTES
+from builders.images.untar import BROKEN_TAR, open_tar
 
 _SMALL_BYTES = 1 << 20
 """What is held in memory: which file is what is told by others that come later."""
@@ -33,7 +33,7 @@ def read_saved(reference: str, archive: Iterable[bytes], store: BlobStore, platf
         base = BaseImage(reference, digest_of(config_bytes), checked_config(config, platform), layers)
         for layer in base.layers:
             _check(layer, store)
-    except (tarfile.TarError, ValueError, KeyError, TypeError, AttributeError):
+    except (*BROKEN_TAR, KeyError, TypeError, AttributeError):
         raise NotAnImageError("it is no archive of an image, or a broken one") from None
     store.save_base(key_of(base.digest, platform), base)
     return base
@@ -59,7 +59,7 @@ class _Members:
         self._links: dict[str, str] = {}
 
     def read(self, archive: Iterable[bytes]) -> None:
-        with tarfile.open(fileobj=_Stream(archive), mode="r|", bufsize=CHUNK_BYTES) as tar:
+        with open_tar(_Stream(archive), CHUNK_BYTES) as tar:
             for member in tar:
                 if member.issym():
                     self._links[member.name] = _joined(member.name, member.linkname)

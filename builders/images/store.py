@@ -36,7 +36,7 @@ class DigestError(Exception):
     """A blob that came is not the one that was asked for."""
 
 
-_BROKEN = (ValueError, KeyError, TypeError, AttributeError, DigestError)
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError, DigestError)
 """What comes of a record that was cut short or edited."""
 _FORMAT = 1
 """Part of every layer's key; raised when `write_tar` or a compressor begins to write other bytes."""
@@ -154,10 +154,12 @@ class BlobStore:
     def keep(self, chunks: Iterable[bytes], expected: str | None = None) -> tuple[str, int]:
         """Keep a blob that comes in pieces; returns its digest and size.
 
-        expected: the digest that it should have; another one raises DigestError, and nothing is kept.
+        expected: the digest that it should have; another one raises DigestError, and nothing is kept. Raises UserError
+        (exit 4) as soon as the disk has no room for more.
         """
         with self._begin() as begun:
             for chunk in chunks:
+                check_space(self.root, len(chunk))  # nobody knows how long it gets, least of all where it is unpacked
                 begun.write(chunk)
             if expected not in (None, begun.digest):
                 raise DigestError(f"expected {expected}, got {begun.digest}")

@@ -1,6 +1,7 @@
 """Packages are made for the Python that the base image really has."""
 
 import gzip
+import io
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from builders.images.layout import BaseImage, ImageConfig, Layer, MediaType
 from builders.images.store import BlobStore
 from builders.images.tar import Entry, File, Link
 from infra.errors import ExitCode, UserError
+from tests.builders.images.tars import HOSTILE
 
 pytestmark = pytest.mark.unit
 
@@ -84,6 +86,20 @@ def test_what_a_layer_removes_is_gone(tmp_path: Path) -> None:
         assert python_of(BaseImage("some:base", f"sha256:{number:064}", ImageConfig(), layers), store) == "3.11"
 
 
+@pytest.mark.parametrize("spelled", ["/", "./", ".//"])
+def test_paths_may_be_spelled_in_any_way(tmp_path: Path, spelled: str) -> None:
+    store = BlobStore(tmp_path)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        link = tarfile.TarInfo(f"{spelled}usr/bin/python3")
+        link.type, link.linkname = tarfile.SYMTYPE, "python3.11"
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo(f"{spelled}usr/bin/python3.11"))
+    digest, size = store.keep([buffer.getvalue()])
+    layer = Layer(digest, digest, size, MediaType.LAYER, "base")
+    assert python_of(BaseImage("some:base", digest, ImageConfig(), (layer,)), store) == "3.11"
+
+
 def test_layers_are_read_once(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     base = base_of(store, DEBIAN)
@@ -101,6 +117,7 @@ def test_layers_are_read_once(tmp_path: Path) -> None:
         (MediaType.LAYER_GZIP, b"no gzip" * 999),
         (MediaType.LAYER_GZIP, gzip.compress(b"tar" * 999)[:-20]),
         (MediaType.LAYER_ZSTD, b"no zstd" * 999),
+        *((MediaType.LAYER, content) for content in HOSTILE.values()),
     ],
 )
 def test_a_damaged_layer_is_refused(tmp_path: Path, media_type: MediaType, content: bytes) -> None:

@@ -1,6 +1,8 @@
 """What is found on disk, and when a model there counts as whole."""
 
 import json
+import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,27 @@ def test_only_the_length_that_the_header_gives_is_whole(tmp_path: Path, content:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     assert is_whole_safetensors(path) is content.endswith(b"{}")
+
+
+def test_json_that_is_too_deep_is_as_good_as_none(make_folder: MakeFolder) -> None:
+    deep = b"[" * 100_000
+    index = {"model.safetensors": None, "model.safetensors.index.json": deep}
+    assert inspect_folder(make_folder(files=index)).missing == "model.safetensors.index.json"
+    shard = struct.pack("<Q", len(deep)) + deep
+    assert inspect_folder(make_folder(files={"model.safetensors": shard})).missing == "model.safetensors"
+    assert inspect_folder(make_folder(files={"config.json": deep})).missing == "config.json"
+
+
+def test_no_header_is_read_that_safetensors_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 100_000_001))
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    assert not is_whole_safetensors(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1_000_000
 
 
 def test_config_of_the_rig_is_read(make_folder: MakeFolder) -> None:

@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from builders.images.reading import NotAnImageError, choose_manifest, layers_of
 from builders.images.store import BlobStore
 from builders.images.tar import File, Link
 from infra.errors import ExitCode, UserError
+from tests.builders.images.tars import HOSTILE, tar_of
 
 pytestmark = pytest.mark.unit
 
@@ -183,6 +185,7 @@ def test_an_index_without_one_image_for_the_platform_is_refused(index: Mapping[s
         ({"digest": "sha256:../../secret"}, "digest is none of SHA-256"),
         ({"mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}, "a layer of the kind"),
         ({"mediaType": None}, "a layer of the kind None"),
+        *(({"size": size}, "a blob whose size is no number of bytes") for size in ("9", None, 9.0, -1, True)),
     ],
 )
 def test_layers_that_we_cannot_take_are_refused(image: Image, change: Mapping[str, Any], why: str) -> None:
@@ -230,6 +233,19 @@ def break_index(folder: Path, image: Image) -> None:
     (folder / "index.json").write_text('{"manifests": [{"mediaType"')
 
 
+def nest_index(folder: Path, image: Image) -> None:
+    (folder / "index.json").write_text("[" * 100_000)
+
+
+def misjudge_layer(folder: Path, image: Image) -> None:
+    """Every digest is right, and the size of one layer is not."""
+    manifest = json.loads(image.manifest)
+    manifest["layers"][0]["size"] += 1
+    changed, index = exact_json(manifest), folder / "index.json"
+    (folder / "blobs" / digest_of(changed).replace(":", "/")).write_bytes(changed)
+    index.write_text(index.read_text().replace(image.digest, digest_of(changed)))
+
+
 def lead_out(folder: Path, image: Image) -> None:
     text = (folder / "index.json").read_text()
     (folder / "index.json").write_text(text.replace(image.digest, "sha256:../../../../etc/passwd"))
@@ -246,6 +262,8 @@ def unmark(folder: Path, image: Image) -> None:
         (damage_config, "its blob sha256:[0-9a-f]{64} is damaged"),
         (remove_layer, "its blob sha256:[0-9a-f]{64} is absent"),
         (break_index, "its index, manifest or config is broken"),
+        (nest_index, "its index, manifest or config is broken"),
+        (misjudge_layer, "its blob sha256:[0-9a-f]{64} is not of the size that its manifest says"),
         (lead_out, "'sha256:../../../../etc/passwd' is no digest"),
         (unmark, "it is no OCI layout"),
     ],
@@ -267,20 +285,32 @@ def test_a_damaged_layout_is_refused(
     assert "--base" in (caught.value.hint or "")
 
 
-def tar_of(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+def test_a_root_need_not_name_its_folders(store: BlobStore, tmp_path: Path) -> None:
+    for number, name in enumerate(("usr/bin/sh", "./usr/bin/sh", "/usr/bin/sh", ".//usr/bin/sh")):
+        content = tar_of(**{name: b"sh"})
+        (tmp_path / f"{number}.tar").write_bytes(content)
+        assert find(f"tar:{tmp_path / f'{number}.tar'}", store).layers[0].diff_id == digest_of(content)
 
 
+def test_a_root_that_the_disk_has_no_room_for_is_refused_on_the_way(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root.tar").write_bytes(gzip.compress(tar_of(**{"usr/bin/sh": bytes(9_000_000)})))
+    left = iter([200_000_000, 150_000_000, 60_000_000])
+    monkeypatch.setattr("infra.space.shutil.disk_usage", lambda _: SimpleNamespace(free=next(left)))
+    with pytest.raises(UserError, match="not enough space in ") as caught:
+        find(f"tar:{tmp_path / 'root.tar'}", store)
+    assert caught.value.exit_code is ExitCode.ENVIRONMENT
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+DEEP = b"[" * 100_000
 MANY = {"manifest.json": exact_json([{}, {}])}
 
 
-@pytest.mark.parametrize("content", [b"", b"no tar", tar_of(letter=b"x"), tar_of(usr=b"x")[:600], bytes(9000)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no tar", tar_of(letter=b"x"), tar_of(usr=b"x")[:600], bytes(9000), *HOSTILE.values()]
+)
 @pytest.mark.parametrize("kind", ["tar", "archive"])
 def test_a_file_that_holds_something_else_is_refused(
     content: bytes, kind: str, store: BlobStore, tmp_path: Path
@@ -290,6 +320,12 @@ def test_a_file_that_holds_something_else_is_refused(
         find(f"{kind}:{tmp_path / 'file'}", store)
     assert caught.value.exit_code is ExitCode.FILE
     assert "--base" in (caught.value.hint or "")
+
+
+def test_an_archive_whose_list_is_too_deep_is_refused(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(tar_of(**{"manifest.json": DEEP}))
+    with pytest.raises(UserError, match="it is no archive of an image, or a broken one"):
+        find(f"archive:{tmp_path / 'file'}", store)
 
 
 def test_an_archive_of_several_images_is_refused(store: BlobStore, tmp_path: Path) -> None:

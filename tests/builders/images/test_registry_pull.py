@@ -192,6 +192,14 @@ def test_a_manifest_that_is_not_what_its_digest_says_is_refused(tmp_path: Path, 
             b'{"config": {"mediaType": "a", "digest": "b", "size": 99999999}}',
             "its config is too large",
         ),
+        *(
+            (
+                MediaType.MANIFEST,
+                b'{"config": {"mediaType": "a", "digest": "b", "size": %s}}' % size,
+                "it has a blob whose size is no number of bytes",
+            )
+            for size in (b"9.5", b"-1", b"null", b'"9"')
+        ),
         (MediaType.INDEX, b'{"manifests": 3}', "its index is broken"),
         (
             MediaType.INDEX,
