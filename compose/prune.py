@@ -10,6 +10,7 @@ from builders.garbage import prune as prune_store
 from builders.images.store import BlobStore
 from compose.output import Console, columns, count
 from infra.docker.errors import EngineError
+from infra.docker.images import Unused
 from infra.sizes import size
 
 
@@ -50,11 +51,14 @@ def _prune_engine(needed: Collection[str], console: Console, *, dry: bool) -> li
     """Images of ours without a name. needed: the ids of those that stay all the same: another folder took the name."""
     from infra.docker.engine import connect
 
+    removed: list[Unused] = []
     try:
         with contextlib.closing(connect()) as engine:
-            unused = [image for image in engine.images.unused(OWN_LABELS) if image.id not in needed]
-            removed = [image for image in unused if dry or engine.images.remove(image.id)]
+            for image in engine.images.unused(OWN_LABELS):
+                if image.id in needed:
+                    continue
+                if dry or engine.images.remove(image.id):
+                    removed.append(image)
     except EngineError as error:
-        console.say(f"nothing is removed from Docker: {error.message}")
-        return []
+        console.say(f"{'no more' if removed else 'nothing'} is removed from Docker: {error.message}")
     return [Freed("in Docker", len(removed), sum(image.size for image in removed))] if removed else []

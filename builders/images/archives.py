@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -82,8 +83,11 @@ def _engine_manifest(images: Mapping[str, Image]) -> bytes:
 
 def _layers(layers: Iterable[Layer], store: BlobStore) -> Iterator[bytes]:
     for layer in sorted(layers, key=lambda layer: layer.digest):
-        with open_layer(layer, store) as blob:
-            yield from _file(blob_path(layer.digest), layer.size, blob)
+        try:
+            with open_layer(layer, store) as blob:
+                yield from _file(blob_path(layer.digest), layer.size, blob)
+        except OSError as error:  # whoever takes the pieces would think that it is his place or his engine
+            raise _unreadable(layer, error) from None
 
 
 def open_layer(layer: Layer, store: BlobStore) -> BinaryIO:
@@ -99,6 +103,14 @@ def changed(layer: Layer) -> UserError:
     return UserError(
         f"the layer of {layer.purpose} is not what it was: a file that it is made of was changed or removed",
         hint="build again",
+        exit_code=ExitCode.ENVIRONMENT,
+    )
+
+
+def _unreadable(layer: Layer, error: OSError) -> UserError:
+    return UserError(
+        f"the layer of {layer.purpose} cannot be read: {os.strerror(error.errno or 0).lower()}",
+        hint="`model-compose build` makes it again",
         exit_code=ExitCode.ENVIRONMENT,
     )
 

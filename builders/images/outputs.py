@@ -211,13 +211,11 @@ def load(name: str, image: Image, store: BlobStore, engine: EngineImages, advanc
 
     advance: called with the bytes that were sent. Raises UserError (exit 4).
     """
-    have = engine.layers()
-    ids = {image.config_descriptor.digest, image.digest}  # engines that keep images in containerd name them so
-    if there := ids & have.keys():
-        image_id = there.pop()
-        engine.tag(image_id, name)
-        return Loaded(image_id, 0, 0)
-    known = max((_common(image.layers, diff_ids) for diff_ids in have.values()), default=0)
+    ids = (image.config_descriptor.digest, image.digest)  # engines that keep images in containerd name them so
+    if there := _found(ids, engine):
+        engine.tag(there, name)
+        return Loaded(there, 0, 0)
+    known = max((_common(image.layers, diff_ids) for diff_ids in engine.layers().values()), default=0)
     if known:
         missing = image.layers[known:]
         sent = _Counted(partial_archive(name, image, missing, store), advance)

@@ -22,10 +22,11 @@ pytestmark = pytest.mark.unit
 
 @dataclass
 class FakeImages:
-    """used: what a container was made from after we asked."""
+    """used: what a container was made from after we asked. away_after: so many images it cannot be reached."""
 
     without_name: list[Unused] = field(default_factory=list)
     used: tuple[str, ...] = ()
+    away_after: int = 9
     removed: list[str] = field(default_factory=list)
 
     def unused(self, labels: Collection[str]) -> list[Unused]:
@@ -33,6 +34,8 @@ class FakeImages:
         return self.without_name
 
     def remove(self, image_id: str) -> bool:
+        if len(self.removed) == self.away_after:
+            raise EngineError("the Docker engine is not running", "start it")
         if image_id not in self.used:
             self.removed.append(image_id)
         return image_id not in self.used
@@ -117,3 +120,16 @@ def test_without_an_engine_the_store_is_tidied_all_the_same(
     code, table, said = call()
     assert (code, table[1]) == (0, "images 1 " + table[1].split(" ", 2)[2])
     assert said[-1] == "nothing is removed from Docker: there is no Docker engine"
+
+
+def test_what_was_removed_before_the_engine_went_away_is_told(
+    build: Callable[[str], Image], engine: FakeImages
+) -> None:
+    engine.without_name = [Unused(f"sha256:{number}", 1_000_000) for number in range(3)]
+    engine.away_after = 2
+    code, table, said = call()
+    assert (code, table[1:], said) == (
+        0,
+        ["in Docker 2 2.0 MB", "", "freed 2.0 MB"],
+        ["no more is removed from Docker: the Docker engine is not running"],
+    )

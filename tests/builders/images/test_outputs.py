@@ -1,5 +1,6 @@
 """Images leave the store whole: as a folder, as a file, and into an engine that is sent only what it lacks."""
 
+import errno
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from builders.images.archives import whole_archive
 from builders.images.compressing import Compression
 from builders.images.layout import Image, ImageConfig, Layer, digest_of
 from builders.images.outputs import Loaded, Output, load, write_archive, write_layout
@@ -259,8 +261,25 @@ def test_what_is_killed_leaves_no_name_and_is_finished_by_the_next(
     assert (folder / "index.json").exists() or (folder / "images.tar").exists()
 
 
+def test_a_layer_that_cannot_be_read_is_no_fault_of_who_takes_it(
+    store: BlobStore, layers: list[Layer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(BlobStore, "open", lambda *_: Broken())
+    with pytest.raises(UserError) as caught:
+        list(whole_archive({"chat:1": image_of(layers[:1])}, store))
+    assert caught.value.message == "the layer of base cannot be read: input/output error"
+    assert caught.value.hint == "`model-compose build` makes it again"
+
+
 class Engine:
-    """What an engine does with archives. able: whether it takes one that lacks layers which it has."""
+    """What an engine does with archives. able: whether it takes one that lacks layers which it has.
+
+    asked: how often for the layers of all its images.
+    """
 
     def __init__(self, *, able: bool = True, renames: bool = False) -> None:
         self.able = able
@@ -268,8 +287,10 @@ class Engine:
         self.images: dict[str, tuple[str, ...]] = {}
         self.names: dict[str, str] = {}
         self.archives: list[set[str]] = []
+        self.asked = 0
 
     def layers(self) -> Mapping[str, Sequence[str]]:
+        self.asked += 1
         return self.images
 
     def id(self, reference: str) -> str:
@@ -310,7 +331,7 @@ def test_an_engine_is_sent_what_it_lacks(store: BlobStore, layers: list[Layer]) 
     assert engine.names == {"chat:1": first.config_descriptor.digest}
 
     assert load("chat:2", first, store, engine) == Loaded(first.config_descriptor.digest, 0, 0)
-    assert len(engine.archives) == 1
+    assert (len(engine.archives), engine.asked) == (1, 1)
     assert engine.names["chat:2"] == first.config_descriptor.digest
 
     edited, _ = store.layer("4", lambda: {"/task.json": File(b"[]")}, purpose="settings")
