@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builders.container import MODULES
-from compose.checks.hosts import url
+from compose.checks.hosts import is_loopback, url
 from compose.containers import containers_of
 from compose.image_settings import page_told, router_told
 from compose.images import image_name, services_of
 from compose.output import Console
 from compose.plan import Plan, Step
-from compose.surroundings import surroundings
+from compose.surroundings import surroundings, tracing
 from infra import net
 from infra.control import RELEASE, Command, send
 from infra.docker.container import Container, project_id
 from infra.docker.engine import Engine, connect
+from infra.docker.errors import EngineError
 from infra.docker.executor import make_room, require_ports, take_down
 from infra.docker.plan import Step as EngineStep
 from infra.docker.plan import reconcile
 from infra.docker.runtime import DockerRuntime
+from infra.errors import ExitCode, UserError
 from infra.folder import RunFolder
 from infra.state import RunState
 from infra.unit import TcpAddress, Unit
@@ -64,10 +66,17 @@ def plan_containers(loaded: "Loaded", images: Mapping[str, str], engine: Engine)
     """
     run = reconciled(loaded, images, engine)
     controller = loaded.spec.controller
-    api_url = url(controller.adapter.host, controller.adapter.port) + controller.adapter.base_path
-    page_url = url(controller.webui.host, controller.webui.port) if controller.webui else None
-    units = tuple(_unit(container, loaded) for container in run.containers)
-    return Plan(units, shown_steps(loaded, run), api_url, page_url, loaded.digest), run
+    host = _elsewhere(engine)
+    api_url = url(host or controller.adapter.host, controller.adapter.port) + controller.adapter.base_path
+    page_url = url(host or controller.webui.host, controller.webui.port) if controller.webui else None
+    units = tuple(_unit(container, loaded, host) for container in run.containers)
+    steps = shown_steps(loaded, run)
+    return Plan(units, steps, api_url, page_url, loaded.digest, elsewhere=host is not None), run
+
+
+def _elsewhere(engine: Engine) -> str | None:
+    """The host on which the engine publishes ports, when that is another machine."""
+    return None if engine.host is None or is_loopback(engine.host) else engine.host
 
 
 def reconciled(loaded: "Loaded", ids: Mapping[str, str], engine: Engine) -> ContainerRun:
@@ -88,19 +97,22 @@ def shown_steps(loaded: "Loaded", run: ContainerRun) -> tuple[Step, ...]:
 
 def _on_this_machine(container: Container) -> Container:
     """Told of its surroundings, and published at an address in numbers, which is this machine's to look up."""
-    container = replace(container, environment={**surroundings(os.environ), **container.environment})
+    told = surroundings(os.environ) | (tracing(os.environ) if container.kind == "router" else {})
+    container = replace(container, environment={**told, **container.environment})
     if container.published is None:
         return container
     return replace(container, published=net.resolved(container.service, container.published))
 
 
-def _unit(container: Container, loaded: "Loaded") -> Unit:
+def _unit(container: Container, loaded: "Loaded", host: str | None) -> Unit:
+    """host: of published addresses, where it is another machine's."""
+    address = container.published or TcpAddress(container.host_name, container.port)
     return Unit(
         name=container.service,
         kind=container.kind,
         module=MODULES[container.kind],
         settings=_settings(container, loaded),
-        address=container.published or TcpAddress(container.host_name, container.port),
+        address=replace(address, host=host) if host and container.published else address,
         ready_path=container.health_path,
         environment=container.environment,
         start_timeout_s=container.start_timeout_s,
@@ -123,10 +135,17 @@ def require_room(run: ContainerRun) -> None:
 
 
 def take_over(running: RunState) -> None:
-    """Have the run of another `up` end without its containers. Raises UserError when it does not."""
-    asyncio.run(send(Path(running.socket_directory), Command(RELEASE, ())))
+    """Have the run of another `up` end without its containers. Raises UserError when it does not in time."""
     deadline = time.monotonic() + _RELEASE_S
-    while running.supervisor.is_alive() and time.monotonic() < deadline:
+    with contextlib.suppress(TimeoutError):
+        asyncio.run(asyncio.wait_for(send(Path(running.socket_directory), Command(RELEASE, ())), _RELEASE_S))
+    while running.supervisor.is_alive():
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"the `up` that runs already (process {running.supervisor.pid}) does not let go of its containers",
+                hint="`model-compose down` ends it and them",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
         time.sleep(_POLL_INTERVAL_S)
 
 
@@ -134,7 +153,7 @@ def take_over(running: RunState) -> None:
 async def container_runtime(run: ContainerRun, folder: RunFolder, console: Console) -> AsyncIterator[DockerRuntime]:
     """The runtime inside the block, once the engine has what its containers need.
 
-    Where no container is left after it, neither are networks.
+    Where no container is left after it, neither are networks; an engine that is away by then is asked no more.
     """
     folder.containers.write_text(run.project + "\n", encoding="ascii")
     making = asyncio.ensure_future(
@@ -147,9 +166,10 @@ async def container_runtime(run: ContainerRun, folder: RunFolder, console: Conso
         yield DockerRuntime(run.engine, run.project, wanted, running)
     finally:
         await asyncio.gather(making, return_exceptions=True)  # its thread goes on also when nobody waits any more
-        if not await asyncio.to_thread(run.engine.containers, run.project):
-            _warn_of(await asyncio.to_thread(run.engine.remove_networks, run.project), console)
-            folder.containers.unlink(missing_ok=True)
+        with contextlib.suppress(EngineError):  # what is left then is told by whoever looks for `folder.containers`
+            if not await asyncio.to_thread(run.engine.containers, run.project):
+                _warn_of(await asyncio.to_thread(run.engine.remove_networks, run.project), console)
+                folder.containers.unlink(missing_ok=True)
 
 
 def remove_containers(directory: Path, folder: RunFolder, console: Console) -> tuple[str, ...]:

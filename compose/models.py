@@ -1,7 +1,7 @@
 """Finds the models of a file: in the user's cache, in a folder, or on the hub, with a few small requests."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from builders.headers import facts_of
 from builders.weights import ModelSource, Resolved, resolve
 from compose.plan import ModelState, ObservedState
 from compose.spec import ModelComponentSpec
+from compose.surroundings import tracing
 from infra.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,10 +40,15 @@ def source_of(loaded: "Loaded", component: ModelComponentSpec) -> ModelSource:
     )
 
 
-def find(loaded: "Loaded", component: ModelComponentSpec, commit: str | None = None) -> Resolved:
+def find(
+    loaded: "Loaded",
+    component: ModelComponentSpec,
+    commit: str | None = None,
+    baked: Collection[str] | None = None,
+) -> Resolved:
     """A component's model; raises UserError with the place in the file for one that cannot be had.
 
-    commit: which one to take, whatever the file's revision stands for now.
+    commit: which one to take, whatever the file's revision stands for now. baked: see `builders.weights.resolve`.
     """
     source = source_of(loaded, component)
     try:
@@ -51,6 +57,7 @@ def find(loaded: "Loaded", component: ModelComponentSpec, commit: str | None = N
             task=component.task,
             environ=loaded.env,
             labels=None if component.labels is None else len(component.labels),
+            baked=baked,
         )
     except UserError as error:
         place = loaded.model_marks[component.name]
@@ -72,7 +79,8 @@ def find_all(loaded: "Loaded") -> dict[str, Resolved]:
 
 def observed(found: Mapping[str, Resolved | None], directory: Path, socket_directory: Path) -> ObservedState:
     """What a plan is made for. found: None for a model that is not known. directory: where `.model-compose` is."""
-    return ObservedState(directory, socket_directory, {name: _state(model) for name, model in found.items()})
+    models = {name: _state(model) for name, model in found.items()}
+    return ObservedState(directory, socket_directory, models, tracing(os.environ))
 
 
 def _state(found: Resolved | None) -> ModelState:

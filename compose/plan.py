@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from builders.container import VARIABLES
 from compose.checks.hosts import url
 from compose.output import columns, count
 from compose.routing import router_settings
@@ -39,6 +40,8 @@ _OFFLINE: Final = {
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
 }
 """A task reads a local folder: it needs no network and is given no token."""
+_FIXED: Final = VARIABLES | _QUIET.keys() | _OFFLINE.keys()
+"""Variables that no file can change."""
 
 _START_TIMEOUT_S: Final = 600.0
 _STOP_TIMEOUT_S: Final = 30.0
@@ -59,11 +62,15 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """What the machine looks like. `models` is keyed by component name (`ModelComponentSpec.name`)."""
+    """What the machine looks like. `models` is keyed by component name (`ModelComponentSpec.name`).
+
+    tracing: the variables that say where the router sends traces.
+    """
 
     directory: Path
     socket_directory: Path
     models: Mapping[str, ModelState]
+    tracing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +85,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Units in the order in which they depend on each other: tasks, router, page."""
+    """Units in the order in which they depend on each other: tasks, router, page.
+
+    elsewhere: whether the addresses are those of another machine.
+    """
 
     units: tuple[Unit, ...]
     steps: tuple[Step, ...]
     api_url: str
     page_url: str | None
     spec_digest: str
+    elsewhere: bool = False
 
     def __str__(self) -> str:
         return in_lines(self.steps)
@@ -110,7 +121,7 @@ def make_plan(loaded: "Loaded", observed: ObservedState) -> Plan:
         loaded.directory / controller.database.path if controller.database.path else observed.directory / RUNS_FILE
     )
     settings = router_settings(loaded, endpoints, runs_path, observed.directory / STAGES_FILE)
-    units.append(_router_unit(settings, controller))
+    units.append(_router_unit(settings, controller, observed.tracing))
     steps.append(Step("start", "router", api_url, f"runs {count(len(spec.workflows), 'workflow')}"))
 
     if controller.webui is not None and page_url is not None:
@@ -193,7 +204,7 @@ def _users(component: ModelComponentSpec, spec: ComposeSpec) -> str:
     return f"for workflow{'s' if len(users) > 1 else ''} {', '.join(workflow.id for workflow in users)}"
 
 
-def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:
+def _router_unit(settings: RouterSettings, controller: ControllerSpec, tracing: Mapping[str, str]) -> Unit:
     return Unit(
         name="router",
         kind="router",
@@ -201,7 +212,7 @@ def _router_unit(settings: RouterSettings, controller: ControllerSpec) -> Unit:
         settings=settings.model_dump_json(),
         address=TcpAddress(settings.host, settings.port),
         ready_path=LIVE_PATH,
-        environment={**environment_of(controller.runtime), **_QUIET},
+        environment={**tracing, **environment_of(controller.runtime), **_QUIET},
         start_timeout_s=start_timeout_s(controller.runtime),
         stop_timeout_s=drain_timeout_s(controller),
     )
@@ -245,11 +256,14 @@ def _has_controller(spec: ComposeSpec) -> bool:
 
 
 def environment_of(*runtimes: RuntimeSpec | None) -> dict[str, str]:
-    """What the file gives, the component's own over the controller's; telemetry stays off whatever it says."""
+    """What the file gives, the component's own over the controller's.
+
+    It changes nothing that a process and a container must have: no telemetry, no network, and where things lie.
+    """
     given: dict[str, str] = {}
     for runtime in runtimes:
         given |= runtime.environment if runtime else {}
-    return {name: value for name, value in given.items() if name not in _QUIET}
+    return {name: value for name, value in given.items() if name not in _FIXED}
 
 
 def start_timeout_s(*runtimes: RuntimeSpec | None) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from compose.output import Console, count, in_words
 from compose.state import Selection
 from infra.errors import ExitCode, UserError
-from infra.folder import RunFolder
+from infra.folder import AlreadyRunningError, RunFolder
 from infra.state import ProcessId, RunState
 
 POLL_INTERVAL_S = 0.05
@@ -26,9 +26,11 @@ def down(selection: Selection, console: Console) -> None:
     """Stop what runs in the folder; nothing running is what was wished for."""
     folder = selection.run_folder
     cleared = folder.clear_stale()
-    state = _started(folder, console)
-    if state is None:
-        if services := _remove_containers(selection, console):
+    while (state := _started(folder, console)) is None:
+        services = _remove_containers(selection, console)
+        if services is None:
+            continue
+        if services:
             console.result(f"removed the containers of {in_words(services)}, which a killed run had left")
             return
         remains = ", but a killed run had left files; they are cleared away" if cleared else ""
@@ -58,14 +60,19 @@ def _started(folder: RunFolder, console: Console) -> RunState | None:
     return state
 
 
-def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...]:
-    """What is left in an engine by a run that had no time to; returns the services."""
-    if not selection.run_folder.containers.exists():
+def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...] | None:
+    """What is left in an engine by a run that had no time to; returns the services, None when a run has taken over."""
+    folder = selection.run_folder
+    if not folder.containers.exists():
         return ()
     from compose.container_run import remove_containers
 
-    console.status("removing containers")
-    services = remove_containers(selection.directory, selection.run_folder, console)
+    try:
+        with folder.hold():
+            console.status("removing containers")
+            services = remove_containers(selection.directory, folder, console)
+    except AlreadyRunningError:
+        return None
     console.status("")
     return services
 

@@ -1,4 +1,4 @@
-"""What a container is told of this machine, because a process here would see it by itself."""
+"""What services are told of this machine: containers see nothing of it, and no process sees secrets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,16 @@ LOCAL_TIME: Final = Path("/etc/localtime")
 
 
 def surroundings(environ: Mapping[str, str], local_time: Path = LOCAL_TIME) -> dict[str, str]:
-    """How logs are written, where traces go, and the machine's time zone.
+    """How logs are written, and the machine's time zone.
 
     environ: of the command. local_time: a link to the zone's file, as Linux and macOS have it.
     """
-    passed = {name: value for name, value in environ.items() if name in (FORMAT, LEVEL) or name.startswith("OTEL_")}
+    passed = {name: value for name, value in environ.items() if name in (FORMAT, LEVEL)}
     zone = environ.get("TZ") or str(local_time.resolve()).partition("/zoneinfo/")[2]
-    return without_secrets(passed) | ({"TZ": zone} if zone else {})
+    return passed | ({"TZ": zone} if zone else {})
+
+
+def tracing(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where traces go, for the router alone: headers are secret, and traces go nowhere without them."""
+    named = {name: value for name, value in environ.items() if name.startswith("OTEL_")}
+    return without_secrets(named) | {name: value for name, value in named.items() if name.endswith("_HEADERS")}

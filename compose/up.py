@@ -65,7 +65,8 @@ def up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
     try:
         return _up(selection, wishes, console)
     except KeyboardInterrupt:  # before there was anything to stop; ending it so is how one ends it
-        if selection.run_folder.containers.exists():
+        folder = selection.run_folder
+        if folder.containers.exists() and folder.running() is None:
             console.say(_LEFT)
         return ExitCode.INTERRUPTED if wishes.detached else ExitCode.OK
 
@@ -249,7 +250,7 @@ async def _show_table(supervisor: Supervisor, plan: "Plan", selection: Selection
         for service in supervisor.snapshot()
     ]
     console.result(columns([("SERVICE", "STATE", "MEMORY", "ADDRESS"), *rows]))
-    if (command := await _run_command(supervisor, selection)) is not None:
+    if not plan.elsewhere and (command := await _run_command(supervisor, selection)) is not None:
         console.result(f"\ntry it:\n  {command}")
 
 

@@ -16,6 +16,10 @@ from infra.files import not_writable, open_private
 from infra.state import ForeignStateError, RunState
 
 
+class AlreadyRunningError(UserError):
+    """Somebody else is the only run of a folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """The layout of `.model-compose/`."""
@@ -65,6 +69,7 @@ class RunFolder:
         """Be the only run of this folder; tells whether a run that was killed had left something, now cleared away.
 
         The system releases the lock when its holder ends, however it ends; so a lock that is held is the truth.
+        Raises AlreadyRunningError.
         """
         self.make()
         with self._open_lock() as lock:
@@ -136,14 +141,14 @@ class RunFolder:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.settings, ignore_errors=True)
 
-    def already_running(self) -> UserError:
+    def already_running(self) -> AlreadyRunningError:
         """What to say where nobody else may run."""
         try:
             state = self.running()
         except UserError:
             state = None
         since = f" since {_moment(state.started_at)} (process {state.supervisor.pid})" if state else ""
-        return UserError(
+        return AlreadyRunningError(
             f"{self.root.parent} is already running{since}",
             hint="`model-compose ps` shows it, `model-compose down` stops it",
             exit_code=ExitCode.ENVIRONMENT,

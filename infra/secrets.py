@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|_HEADERS$", re.IGNORECASE)
 SHORTEST = 6
 """A shorter value is no secret worth the name, and hiding it would hide ordinary words."""
 
@@ -11,7 +11,7 @@ REDACTED = "***"
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name holds a secret by convention, such as HF_TOKEN."""
+    """Whether a variable of this name holds a secret by convention, such as HF_TOKEN or OTEL_EXPORTER_OTLP_HEADERS."""
     return _SECRET_NAME.search(name) is not None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from infra.docker.errors import LEAST_API, asking, too_old, unreachable
 from infra.docker.images import Images, is_local
@@ -74,6 +75,11 @@ class Engine:
     def is_local(self) -> bool:
         """Whether its containers are processes of this machine."""
         return is_local(self.address)
+
+    @property
+    def host(self) -> str | None:
+        """The name of the machine that it is called at; None for one at a socket, whose ports are this machine's."""
+        return urlsplit(self.address).hostname
 
     def close(self) -> None:
         self.client.close()
@@ -193,18 +199,12 @@ class Engine:
 
     def signal(self, container: str, name: str) -> None:
         """Send a signal; nothing happens to a container that has ended."""
-        from docker.errors import APIError
-
-        with asking(self.address, "signal a container"):
-            try:
-                self.client.kill(container, name)
-            except APIError as error:
-                if error.status_code not in _ENDED:
-                    raise
+        with asking(self.address, "signal a container"), _unless_ended():
+            self.client.kill(container, name)
 
     def stop(self, service: str, container: str) -> None:
-        """SIGTERM, and SIGKILL when it has not ended in the time that it was made with."""
-        with asking(self.address, f"stop {service}"):
+        """SIGTERM, and SIGKILL when it has not ended in the time that it was made with; one that is gone is stopped."""
+        with asking(self.address, f"stop {service}"), _unless_ended():
             grace_s = self.client.inspect_container(container)["Config"].get("StopTimeout")
             self.client.stop(container, timeout=_GRACE_S if grace_s is None else grace_s)
 
@@ -249,6 +249,18 @@ def connect(environ: Mapping[str, str] = os.environ) -> Engine:
         raise too_old(version)
     client = docker.APIClient(**settings, version=_written(api), timeout=_TIMEOUT_S, max_pool_size=_LONG_POOL)
     return Engine(client, settings["base_url"])
+
+
+@contextlib.contextmanager
+def _unless_ended() -> Iterator[None]:
+    """A container that is gone, or does not run any more, is no error."""
+    from docker.errors import APIError
+
+    try:
+        yield
+    except APIError as error:
+        if error.status_code not in _ENDED:
+            raise
 
 
 def _knock(address: str) -> None:

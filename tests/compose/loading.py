@@ -2,10 +2,11 @@
 
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, Literal
 
 from compose.loader import Loaded, load_spec
 from compose.plan import ModelState, ObservedState, Plan, make_plan
+from infra.state import RunState, this_process
 from services.router.settings import ComponentJobSettings, ComponentSettings, RouterSettings, WorkflowSettings
 
 
@@ -19,6 +20,22 @@ def observe(loaded: Loaded, **states: ModelState) -> ObservedState:
     """A machine that has every model but those given."""
     models = {component.name: ModelState(Path("/models/here")) for component in loaded.spec.models}
     return ObservedState(Path("/project"), Path("/sockets"), models | states)
+
+
+def run_state(runtime: Literal["process", "docker"], sockets: Path) -> RunState:
+    """A run that this process keeps up."""
+    return RunState(
+        tool_version="1",
+        supervisor=this_process(),
+        started_at="2026-01-01T00:00:00+00:00",
+        spec_digest="",
+        files={},
+        api_url="",
+        page_url=None,
+        socket_directory=str(sockets),
+        stop_timeout_s=1,
+        runtime=runtime,
+    )
 
 
 def plan(loaded: Loaded) -> Plan:

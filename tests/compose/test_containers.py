@@ -1,12 +1,14 @@
+import json
 from pathlib import Path
 
 import pytest
 
+from builders.container import VARIABLES
 from compose.containers import containers_of, limits_of
 from infra.docker.container import Container
 from infra.resources import Resources
 from infra.unit import TcpAddress
-from tests.compose.loading import load
+from tests.compose.loading import load, plan
 
 pytestmark = pytest.mark.unit
 
@@ -70,6 +72,24 @@ def test_a_container_for_each_service(tmp_path: Path) -> None:
             start_timeout_s=120,
             stop_timeout_s=30,
         ),
+    )
+
+
+def test_no_file_takes_the_walls_of_a_container_down(tmp_path: Path) -> None:
+    given = dict.fromkeys((*VARIABLES, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "LOG"), "0")
+    loaded = load(
+        tmp_path,
+        f"""
+        component: {{type: model, task: text-generation, model: a/b, runtime: {{environment: {json.dumps(given)}}}}}
+        """,
+    )
+    task = containers_of(loaded, {"text-generation": "1", "router": "2", "page": "3"})[0]
+    assert task.environment == {"LOG": "0"}
+    process = plan(loaded).units[0].environment
+    assert (process["HF_HUB_OFFLINE"], process["HF_TOKEN"], process.keys() & {"PATH", "PYTHONPATH", "HOME"}) == (
+        "1",
+        "",
+        set(),
     )
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -19,7 +20,10 @@ from compose.up import Wishes, up
 from infra.docker.errors import EngineError
 from infra.errors import ExitCode, UserError
 from infra.files import write_private
-from infra.state import RunState, this_process
+from infra.folder import AlreadyRunningError
+from infra.state import RunState, ServiceState
+from infra.supervisor import Supervisor
+from tests.compose.loading import run_state
 from tests.infra.docker.fakes import FakeEngine
 
 pytestmark = pytest.mark.unit
@@ -42,18 +46,7 @@ def console() -> Console:
 
 
 def say_running(selection: Selection, runtime: Any) -> None:
-    RunState(
-        tool_version="1",
-        supervisor=this_process(),
-        started_at="2026-01-01T00:00:00+00:00",
-        spec_digest="",
-        files={},
-        api_url="",
-        page_url=None,
-        socket_directory=str(selection.directory / "sockets"),
-        stop_timeout_s=1,
-        runtime=runtime,
-    ).write(selection.run_folder.state)
+    run_state(runtime, selection.directory / "sockets").write(selection.run_folder.state)
 
 
 def refuse(*_: object) -> None:
@@ -139,6 +132,78 @@ def test_down_says_where_a_router_in_a_container_kept_its_runs(
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue().endswith(f" s{sentence}\n")
     assert engine.calls == [("remove_networks", "demo-1"), ("close", "")]
+
+
+def test_what_a_killed_run_left_is_removed_by_nobody_else_at_the_same_time(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = selection.run_folder
+    folder.containers.write_text("demo-1\n")
+
+    def remove(*_: object) -> tuple[str, ...]:
+        with pytest.raises(AlreadyRunningError), folder.hold():
+            pass
+        folder.containers.unlink()
+        return ("chat",)
+
+    monkeypatch.setattr(compose.container_run, "remove_containers", remove)
+    down(selection, console)
+    assert isinstance(console.out, io.StringIO)
+    assert console.out.getvalue() == "removed the containers of chat, which a killed run had left\n"
+
+
+def test_a_run_that_takes_over_what_another_left_is_ended_in_its_place(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = selection.run_folder
+    folder.containers.write_text("demo-1\n")
+    begun = run_state("docker", selection.directory)
+    found = iter([None, begun])
+    monkeypatch.setattr(compose.stop, "_started", lambda *_: next(found))
+    monkeypatch.setattr(compose.container_run, "remove_containers", refuse)
+    ended = []
+
+    def end(state: RunState) -> bool:
+        ended.append(state)
+        return True
+
+    monkeypatch.setattr(compose.stop, "_end", end)
+    with folder.hold():
+        down(selection, console)
+    assert ended == [begun]
+    assert folder.containers.exists()
+
+
+async def test_no_token_is_sent_to_this_machine_for_a_router_on_another(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan((), (), "http://box:8080/api", None, "", elsewhere=True)
+    supervisor = mock.create_autospec(Supervisor, instance=True)
+    supervisor.snapshot.return_value = (ServiceState(name="router", kind="router", state="ready", address="box:8080"),)
+    monkeypatch.setattr(compose.up, "_run_command", refuse)
+    await compose.up._show_table(supervisor, plan, selection, console)
+    assert isinstance(console.out, io.StringIO)
+    assert console.out.getvalue().split() == [
+        *("SERVICE", "STATE", "MEMORY", "ADDRESS"),
+        *("router", "ready", "-", "http://box:8080/api"),
+    ]
+
+
+@pytest.mark.parametrize(("runs", "said"), [(True, ""), (False, f"{compose.up._LEFT}\n")])
+def test_an_interrupted_up_tells_of_containers_that_nobody_keeps(
+    selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch, *, runs: bool, said: str
+) -> None:
+    def images_of(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if runs:
+        say_running(selection, "docker")
+    selection.run_folder.containers.write_text("demo-1\n")
+    monkeypatch.setattr(compose.up, "connect", FakeEngine)
+    monkeypatch.setattr(compose.container_run, "images_of", images_of)
+    assert up(selection, Wishes(runtime="docker"), console) == ExitCode.OK
+    assert isinstance(console.err, io.StringIO)
+    assert console.err.getvalue() == said
 
 
 def test_without_an_engine_the_other_way_to_run_is_named(

@@ -15,7 +15,7 @@ from pytest_docker.plugin import Services
 
 from compose.container_run import plan_containers
 from compose.loader import load_spec
-from compose.surroundings import surroundings
+from compose.surroundings import surroundings, tracing
 from infra.docker.container import Container, Network, network_name, volume_name
 from infra.docker.engine import Engine
 from tests.docker.fake_image import remove_volumes
@@ -189,7 +189,7 @@ def test_its_containers_are_those_of_up(docker_services: Services, pair: Pair, d
 
 def without_surroundings(container: Container) -> Container:
     """What `up` tells of this machine belongs into no exported file."""
-    told = surroundings(os.environ)
+    told = surroundings(os.environ) | tracing(os.environ)
     kept = {name: value for name, value in container.environment.items() if name not in told}
     return replace(container, environment=kept)
 

@@ -12,6 +12,7 @@ ENVIRON = {
     "MY_ApiKey": "key-123456",
     "DB_PASSWORD": "hunter22",
     "CLIENT_SECRET": "s3cr3t-value",
+    "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer 123456",
     "PATH": "/usr/bin",
     "SHORT_KEY": "1",
 }

@@ -11,7 +11,7 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 
 import pytest
 
-from infra.docker.engine import State, connect
+from infra.docker.engine import Engine, State, connect
 from infra.docker.errors import EngineError, refused, unreachable
 from infra.docker.life import exit_status
 from infra.errors import ExitCode
@@ -198,6 +198,34 @@ def test_a_signal_that_does_not_come_through_is_told(make_engine: Callable[[Answ
     with pytest.raises(EngineError, match="signal a container"):
         engine.signal("1" * 64, "SIGKILL")
     engine.close()
+
+
+@pytest.mark.parametrize("gone", [(404, {"message": "No such container"}), (409, {"message": "it has ended"})])
+def test_a_container_that_is_gone_is_stopped(
+    make_engine: Callable[[Answers], dict[str, str]], gone: tuple[int, object]
+) -> None:
+    answers = {**VERSION, "/json": gone}
+    engine = connect(make_engine(answers))
+    engine.stop("chat", "1" * 64)
+    answers |= {"/json": (200, {"Config": {}}), "/stop": gone}
+    engine.stop("chat", "1" * 64)
+    answers["/stop"] = (500, {"message": "no"})
+    with pytest.raises(EngineError, match="stop chat"):
+        engine.stop("chat", "1" * 64)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("unix:///run/docker.sock", None),
+        ("tcp://box:2375", "box"),
+        ("ssh://me@box", "box"),
+        ("npipe:////./x", None),
+    ],
+)
+def test_the_machine_of_an_engine_is_known_by_its_address(address: str, host: str | None) -> None:
+    assert Engine(None, address).host == host
 
 
 def test_a_network_that_somebody_else_uses_stays(make_engine: Callable[[Answers], dict[str, str]]) -> None:
