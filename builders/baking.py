@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -50,23 +50,30 @@ class Packed:
     tree: Tree
 
 
-def read_set(folder: Path, model: str, store: FileStore, advance: Callable[[int], None] = lambda _: None) -> WeightsSet:
+def read_set(
+    folder: Path,
+    model: str,
+    store: FileStore,
+    advance: Callable[[int], None] = lambda _: None,
+    only: Collection[str] = (),
+) -> WeightsSet:
     """Take what loading needs of a model's folder into the store. Its weights are safetensors by now.
 
-    model: how messages call it. Raises UserError: exit 3 for a folder that is no whole model, or that reaches out of
-    itself; 4 for a file whose content is not the hub's, and for a disk that is too small. Raises OSError.
+    model: how messages call it. only: of the files beside the weights, those; empty: all.
+    Raises UserError: exit 3 for a folder that is no whole model, or that reaches out of itself; 4 for a file whose
+    content is not the hub's, and for a disk that is too small. Raises OSError.
     """
-    files = sorted(_files(folder, model))
+    files = sorted(_files(folder, model, only))
     store.check_room(source for _, source in files)
     return WeightsSet(tuple((name, store.take(source, f"{name} of {model}", advance)) for name, source in files))
 
 
-def set_bytes(folder: Path, model: str) -> int:
+def set_bytes(folder: Path, model: str, only: Collection[str] = ()) -> int:
     """How large a set would be, for a progress and a disk. Raises UserError as `read_set` does, and OSError."""
-    return sum(path.stat().st_size for _, path in _files(folder, model))
+    return sum(path.stat().st_size for _, path in _files(folder, model, only))
 
 
-def _files(folder: Path, model: str) -> Iterator[tuple[str, Path]]:
+def _files(folder: Path, model: str, only: Collection[str]) -> Iterator[tuple[str, Path]]:
     found = inspect_folder(folder)
     if found.weights is None or found.needs_conversion:
         raise no_weights(model, found.names)
@@ -74,7 +81,8 @@ def _files(folder: Path, model: str) -> Iterator[tuple[str, Path]]:
         raise _refused(f"{model} is not a whole model: {found.missing} is absent or broken", "download it again")
     shards = [path.name for path in shard_files(folder)]
     index = [found.weights] if is_index(found.weights) else []
-    for name in {*shards, *index, *companions_of(found.names)}:
+    companions = [name for name in companions_of(found.names) if not only or name in only]
+    for name in {*shards, *index, *companions}:
         if not name.isprintable() or "\\" in name:
             raise _refused(f"{model} has a file of the name {name!r}, which no image may hold", "rename it")
         place = _within(folder, name, model)

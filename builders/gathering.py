@@ -12,7 +12,7 @@ from builders.file_store import FileStore
 from builders.images.base import find_base, is_remote, located
 from builders.images.layout import BaseImage
 from builders.images.store import BlobStore
-from builders.lock import Lock, LockedModel, base_name, check_locked, model_name, packages_name
+from builders.lock import Lock, LockedModel, base_name, check_beforehand, check_locked, model_name, packages_name
 from builders.packages.resolving import Resolution, resolve_packages
 from builders.packages.wanted import Wanted
 from builders.preparing import prepare
@@ -58,14 +58,16 @@ class Gathering:
 
         Models come last, because they are large: what the lock refuses without them is not downloaded.
         """
-        if self._options.locked and self._lock is None:
-            check_locked(self._options.lock, None, Lock(tool_version()))
+        options = self._options
+        if options.locked:
+            models = [model_name(_model_of(spec), spec.revision) for spec in specs if spec.model is not None]
+            check_beforehand(options.lock, self._lock, [base_name(options.base, options.platform)], models)
         base = self._base()
         python = python_of(base, self._store)
         resolutions: dict[Wanted, Resolution] = {}
         planned = []
         for spec in specs:
-            wanted = Wanted(spec.kind, python, self._options.platform, spec.gpu)
+            wanted = Wanted(spec.kind, python, options.platform, spec.gpu)
             if wanted not in resolutions:
                 resolutions[wanted] = self._resolution(wanted)
             planned.append(self._expected(spec, Ingredients(base, wanted, resolutions[wanted])))
@@ -106,7 +108,7 @@ class Gathering:
         """With the commit of its model, and the files that the lock has of that."""
         if spec.model is None:
             return ingredients
-        name = TaskSettings.model_validate_json(spec.settings).model
+        name = _model_of(spec)
         named = model_name(name, spec.revision)
         known = self._lock.models.get(named) if self._lock else None
         locked = LockedModel(spec.model.revision, known.files if known else {})
@@ -119,9 +121,14 @@ class Gathering:
         name = ingredients.model
         step = self._listener.step
         prepare(spec.model, name, lambda stage, done: step(spec.name, f"{stage} {name}", done), self._scratch)
-        counter = Counter(self._listener, spec.name, f"reading {name}", set_bytes(spec.model.path, name))
-        weights = read_set(spec.model.path, name, self._files, counter.add)
-        locked = LockedModel(spec.model.revision, {path: file.sha256 for path, file in weights.files})
+        if spec.model.unlisted:
+            text = f"the hub could not be asked for all files of {name}: the image gets those that are here"
+            self._listener.note(spec.name, text)
+        path, revision = spec.model.path, spec.model.revision
+        only = self._lock.files(name, spec.revision, revision) if self._lock else ()
+        counter = Counter(self._listener, spec.name, f"reading {name}", set_bytes(path, name, only))
+        weights = read_set(path, name, self._files, counter.add, only)
+        locked = LockedModel(revision, {path: file.sha256 for path, file in weights.files})
         return replace(ingredients, locked=locked, weights=weights)
 
     def _base(self) -> BaseImage:
@@ -147,5 +154,15 @@ class Gathering:
         known = self._lock.resolution(wanted) if self._lock else None
         if known is not None:
             return known
+        if self._options.locked and self._lock is not None:
+            name = packages_name(wanted)
+            had = self._lock.packages.get(name)
+            now = {name: Resolution(wanted.digest, had.packages if had else ())}
+            check_locked(self._options.lock, self._lock, Lock(tool_version(), packages=now))
         self._listener.step("", f"choosing the packages of {packages_name(wanted)}")
         return resolve_packages(wanted, self._options.sources, self._options.environ, self._scratch)
+
+
+def _model_of(task: BuildSpec) -> str:
+    """As the user calls it."""
+    return TaskSettings.model_validate_json(task.settings).model

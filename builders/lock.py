@@ -1,11 +1,12 @@
 """model-compose.lock: what a build took from elsewhere, so that the next one, anywhere, takes the same."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
+from builders.code import tool_version
 from builders.packages.resolving import Package, Resolution
 from builders.packages.wanted import Wanted
 from infra.errors import ExitCode, UserError
@@ -130,6 +131,12 @@ class Lock:
         found = self.models.get(model_name(model, revision))
         return found.revision if found else None
 
+    def files(self, model: str, revision: str | None, commit: str | None) -> Collection[str]:
+        """Which ones were baked of this commit; empty where nobody can tell, or another version of ours chose them."""
+        found = self.models.get(model_name(model, revision))
+        known = found is not None and found.revision is not None and found.revision == commit
+        return found.files if found and known and self.tool == tool_version() else ()
+
     def resolution(self, wanted: Wanted) -> Resolution | None:
         """The packages, unless other ones are wanted by now."""
         found = self.packages.get(packages_name(wanted))
@@ -174,13 +181,26 @@ def check_locked(path: Path, lock: Lock | None, now: Lock) -> None:
         )
 
 
+def check_beforehand(path: Path, lock: Lock | None, bases: Collection[str], models: Collection[str]) -> None:
+    """`check_locked` before a network is needed: whether this version wrote the file, and these names stand in it."""
+    had = lock or Lock(tool_version())
+    now = Lock(
+        tool_version(),
+        bases={name: had.bases.get(name, "") for name in bases},
+        models={name: had.models.get(name, LockedModel(None, {})) for name in models},
+    )
+    check_locked(path, lock, now)
+
+
 def differences(lock: Lock, now: Lock) -> Iterator[str]:
     """What of `now` the lock has otherwise or not at all, each in a few words; what only the lock has is no matter."""
     if lock.tool != now.tool:
         yield f"model-compose is {now.tool}, not {lock.tool}"
     for name, digest in sorted(now.bases.items()):
-        if (had := lock.bases.get(name)) != digest:
-            yield f"the base {name} is {digest}" + (f", not {had}" if had else ", which it does not have")
+        if (had := lock.bases.get(name)) is None:
+            yield f"it does not have the base {name}"
+        elif had != digest:
+            yield f"the base {name} is {digest}, not {had}"
     for name, model in sorted(now.models.items()):
         yield from _model_differences(name, lock.models.get(name), model)
     for name, group in sorted(now.packages.items()):

@@ -8,8 +8,8 @@ import argparse
 import hashlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from builders.hub_cache import (
     shard_files,
 )
 from builders.model_config import check_fit
-from builders.model_files import CONFIG, is_pickle, no_weights
+from builders.model_files import CONFIG, companions_of, is_pickle, no_weights
 from infra.errors import ExitCode, UserError
 from infra.space import require_space
 from services.catalog import TASKS
@@ -62,6 +62,7 @@ class Resolved:
     prepare_environment: what `prepare` needs of the environment; the only place where a token stands.
     bytes_to_fetch: what comes over the network, 0 when only a conversion is left to do.
     config: config.json. weights: name and size of the files that `prepare` fetches or converts.
+    unlisted: whether an image may lack files of this commit, because the hub could not be asked which there are.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Resolved:
     prepare_environment: Mapping[str, str] = field(default_factory=dict)
     bytes_to_fetch: int = 0
     weights: Mapping[str, int] = field(default_factory=dict)
+    unlisted: bool = False
 
     @property
     def converts(self) -> bool:
@@ -94,7 +96,14 @@ class _Use:
         check_fit(config, model=model, task=self.task, labels=self.labels)
 
 
-def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str], labels: int | None = None) -> Resolved:
+def resolve(
+    source: ModelSource,
+    *,
+    task: str,
+    environ: Mapping[str, str],
+    labels: int | None = None,
+    baked: Collection[str] | None = None,
+) -> Resolved:
     """Find the model; ask the hub only for what the cache does not tell.
 
     A whole snapshot in the cache is used as it is, without asking whether a branch has moved on: a start is then quick,
@@ -104,7 +113,10 @@ def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str], label
     For vectors, other tools may have left out the files that say how to pool: the hub is asked once whether it has
     them, and where it does not answer, the snapshot is used as it is.
 
-    labels: how many classes the file gives names to; None: none.
+    An image is to hold the same files of a commit wherever it is built, whatever other tools have fetched of it.
+
+    labels: how many classes the file gives names to; None: none. baked: the files of a model of the hub that an image
+    is to hold; empty: those that the hub lists, or where it does not answer, those that are here. None: for no image.
 
     Raises UserError: exit 4 for the hub (no such model, gated, no network) and the disk, exit 3 for a model that does
     not fit `task` or that we cannot load.
@@ -116,6 +128,8 @@ def resolve(source: ModelSource, *, task: str, environ: Mapping[str, str], label
     cache = hub_cache(environ, source.cache_dir)
     commit = cache.commit(repository, revision)
     if commit is not None and (found := _in_cache(cache, repository, commit, use, environ)):
+        if baked is not None:
+            return _for_image(source, repository, commit, cache, use, environ, found, companions_of(baked))
         return _with_steps(source, repository, commit, cache, use, environ, found) if use.embeds else found
     return _on_hub(source, repository, revision, cache, use, environ)
 
@@ -232,6 +246,36 @@ def _with_steps(
         raise
     cache.remember_absent(repository, commit, name)
     return found
+
+
+def _for_image(
+    source: ModelSource,
+    repository: str,
+    commit: str,
+    cache: HubCache,
+    use: _Use,
+    environ: Mapping[str, str],
+    found: Resolved,
+    baked: Collection[str],
+) -> Resolved:
+    """The model that was found, or what brings the files beside its weights that are absent. baked: see `resolve`."""
+    here = inspect_folder(cache.snapshot(repository, commit) if found.converts else found.path).names
+    if baked and here.issuperset(baked):
+        return found
+    from builders.hub import hub_of, is_offline
+
+    if not baked:
+        if source.local_files_only or is_offline(environ):
+            return replace(found, unlisted=True)
+        try:
+            listed = hub_of(environ, cache, source.token).listing(repository, commit).files
+        except UserError as error:
+            if error.exit_code is ExitCode.ENVIRONMENT:
+                return replace(found, unlisted=True)
+            raise
+        if here.issuperset(companions_of(listed)):
+            return found
+    return _on_hub(source, repository, commit, cache, use, environ)
 
 
 def _on_hub(

@@ -14,7 +14,7 @@ from builders.images.base import seen_from
 from builders.images.layout import Platform
 from builders.images.outputs import Output, write_archive, write_layout
 from builders.images.store import BlobStore
-from builders.lock import LOCK_FILE, Lock
+from builders.lock import LOCK_FILE, Lock, base_name, check_beforehand, model_name
 from builders.packages.sources import Sources
 from builders.spec import DEFAULT_BASE, BuildOptions, Built
 from builders.verifying import UnsoundImage
@@ -22,6 +22,7 @@ from compose.build_report import BuildReport
 from compose.images import build_specs, services_of
 from compose.models import find
 from compose.output import Console
+from compose.spec import ModelComponentSpec
 from compose.state import Selection, known_service
 from compose.trials import Proofs, give, try_out, withdraw
 from infra.errors import ExitCode, UserError
@@ -101,7 +102,12 @@ def build_all(
     known = services_of(loaded)
     wanted = [known_service(service, known) for service in services] or known
     console.status("looking for the models")
-    specs = build_specs(loaded, _models(loaded, wanted, Lock.read(options.lock)), wanted)
+    lock = Lock.read(options.lock)
+    components = [component for component in loaded.spec.models if component.name in wanted]
+    if options.locked:
+        names = [model_name(component.model.name, component.model.revision) for component in components]
+        check_beforehand(options.lock, lock, [base_name(options.base, options.platform)], names)
+    specs = build_specs(loaded, _models(loaded, components, lock), wanted)
     report = BuildReport(console, [spec.name for spec in specs], brief)
     return build_images(specs, options, report), report
 
@@ -132,15 +138,15 @@ def _engine(output: Output | None, untried: Sequence[Built], console: Console) -
         return None
 
 
-def _models(loaded: "Loaded", services: list[str], lock: Lock | None) -> Mapping[str, "Resolved"]:
-    """The commits that the lock names; where it names none, what the hub or the cache has now."""
-    return {
-        component.name: find(
-            loaded, component, lock.commit(component.model.name, component.model.revision) if lock else None
-        )
-        for component in loaded.spec.models
-        if component.name in services
-    }
+def _models(loaded: "Loaded", components: Sequence[ModelComponentSpec], lock: Lock | None) -> Mapping[str, "Resolved"]:
+    """The commits and the files that the lock names; where it names none, what the hub or the cache has now."""
+    found = {}
+    for component in components:
+        model = component.model
+        commit = lock.commit(model.name, model.revision) if lock else None
+        baked = lock.files(model.name, model.revision, commit) if lock else ()
+        found[component.name] = find(loaded, component, commit, baked)
+    return found
 
 
 def options_of(loaded: "Loaded", wishes: Wishes) -> BuildOptions:

@@ -562,7 +562,7 @@ def test_a_locked_build_refuses_another_model_before_it_makes_anything(project: 
     with pytest.raises(UserError) as caught:
         project.build(project.router(), project.task(), locked=True)
     assert caught.value.exit_code is ExitCode.ENVIRONMENT
-    assert caught.value.message.startswith("model-compose.lock does not fit: it does not have the model tiny/one; ")
+    assert caught.value.message == "model-compose.lock does not fit: it does not have the model tiny/one"
     project.build(project.router(), project.task())
     other = Resolved(project.model, "2" * 40, {}, prepare=("builders.absent",))
     with pytest.raises(UserError) as caught:
@@ -572,6 +572,46 @@ def test_a_locked_build_refuses_another_model_before_it_makes_anything(project: 
     with pytest.raises(UserError) as caught:
         project.build(project.task(), locked=True)
     assert caught.value.message == "model-compose.lock does not fit: tokenizer.json of tiny/one has changed"
+
+
+def test_a_locked_build_asks_nobody_before_it_has_looked_at_the_lock(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.build(project.router())
+
+    def refusal(**changes: Any) -> str:
+        with pytest.raises(UserError) as caught:
+            project.build(project.router(), locked=True, **changes)
+        return caught.value.message.removeprefix("model-compose.lock does not fit: ")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gathering, "find_base", lambda *_, **__: pytest.fail("asked a registry"))
+        assert refusal(base="registry.example/base").startswith("it does not have the base registry.example/base for ")
+        patch.setattr("builders.gathering.tool_version", lambda: "0.0")
+        patch.setattr("builders.lock.tool_version", lambda: "0.0")
+        assert refusal() == f"model-compose is 0.0, not {tool_version()}"
+    monkeypatch.setattr(gathering, "resolve_packages", lambda *_: pytest.fail("asked an index"))
+    monkeypatch.setattr(Wanted, "digest", "0" * 64)
+    assert refusal().startswith("the requirements of router for ")
+
+
+def test_an_image_has_the_files_of_the_lock_and_no_others(project: Project) -> None:
+    (before,), _ = project.build(project.task())
+    (project.model / "generation_config.json").write_text("{}")
+    (after,), _ = project.build(project.task())
+    assert after.image.digest == before.image.digest
+    (project.folder / "model-compose.lock").unlink()
+    (other,), _ = project.build(project.task())
+    assert other.image.digest != before.image.digest
+
+
+def test_a_model_whose_files_nobody_could_list_is_told(project: Project) -> None:
+    task = project.task()
+    assert task.model is not None
+    _, said = project.build(replace(task, model=replace(task.model, unlisted=True)))
+    assert said.notes == [
+        "task-writer: the hub could not be asked for all files of tiny/one: the image gets those that are here"
+    ]
 
 
 def test_a_prune_waits_for_a_build_and_leaves_all_that_it_made(

@@ -106,6 +106,16 @@ def test_models_are_taken_again_at_the_commit_that_their_revision_stood_for() ->
     assert [lock.commit("tiny/one", "v3"), lock.commit("tiny/two", None), lock.commit("./model", None)] == [None] * 3
 
 
+def test_files_are_taken_again_while_commit_and_version_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builders.lock.tool_version", lambda: LOCK.tool)
+    assert LOCK.files("tiny/one", None, "c" * 40) == LOCK.models["tiny/one"].files
+    assert [LOCK.files("tiny/one", None, "d" * 40), LOCK.files("tiny/two", None, "c" * 40)] == [(), ()]
+    local = replace(LOCK, models={"./model": LockedModel(None, {"config.json": "e" * 64})})
+    assert local.files("./model", None, None) == ()
+    monkeypatch.setattr("builders.lock.tool_version", lambda: "another")
+    assert LOCK.files("tiny/one", None, "c" * 40) == ()
+
+
 def test_packages_are_taken_again_while_the_same_are_wanted() -> None:
     assert LOCK.resolution(WANTED) == LOCK.packages[PACKAGES]
     assert LOCK.resolution(replace(WANTED, gpu=True)) is None
@@ -139,7 +149,7 @@ def test_the_last_base_for_a_platform_replaces_those_before() -> None:
         (Lock("0.1.0"), []),
         (replace(LOCK, tool="0.2.0"), ["model-compose is 0.2.0, not 0.1.0"]),
         (replace(LOCK, bases={BASE: "sha256:b"}), [f"the base {BASE} is sha256:b, not sha256:{'a' * 64}"]),
-        (replace(LOCK, bases={"x": "sha256:b"}), ["the base x is sha256:b, which it does not have"]),
+        (replace(LOCK, bases={"x": "sha256:b"}), ["it does not have the base x"]),
         (replace(LOCK, models={"tiny/two": LockedModel(None, {})}), ["it does not have the model tiny/two"]),
         (
             replace(LOCK, models={"tiny/one": replace(LOCK.models["tiny/one"], revision="f" * 40)}),

@@ -102,6 +102,55 @@ def test_a_model_is_found_fetched_once_and_then_used_without_any_request(
         assert hub.requests == []
 
 
+def partly_fetched(environ: dict[str, str], hub: FakeHub) -> ModelSource:
+    """A model of which another tool left out one file."""
+    environ["HF_ENDPOINT"] = hub.url
+    source = ModelSource(repository=NAME)
+    found = resolve(source, task="chat-completion", environ=environ)
+    assert prepare(found)[0] == 0
+    (found.path / "generation_config.json").unlink()
+    hub.requests.clear()
+    return source
+
+
+LOCKED = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
+
+
+@pytest.mark.parametrize("baked", [(), LOCKED], ids=["as the hub lists them", "as the lock has them"])
+def test_an_image_gets_the_files_that_another_tool_left_out(
+    make_folder: MakeFolder, environ: dict[str, str], baked: tuple[str, ...]
+) -> None:
+    with FakeHub({NAME: make_folder(files={"generation_config.json": "{}"})}) as hub:
+        source = partly_fetched(environ, hub)
+        assert resolve(source, task="chat-completion", environ=environ).prepare is None
+        assert hub.requests == [], "processes use what is there"
+        resolved = resolve(source, task="chat-completion", environ=environ, baked=baked)
+        assert prepare(resolved)[0] == 0
+        assert (resolved.path / "generation_config.json").is_file()
+        hub.requests.clear()
+        again = resolve(source, task="chat-completion", environ=environ, baked=LOCKED)
+        assert (again.prepare, again.unlisted, hub.requests) == (None, False, [])
+        assert resolve(source, task="chat-completion", environ=environ, baked=()) == again
+
+
+def test_without_the_hub_an_image_gets_what_is_here_unless_a_lock_names_more(
+    make_folder: MakeFolder, environ: dict[str, str]
+) -> None:
+    with FakeHub({NAME: make_folder(files={"generation_config.json": "{}"})}) as hub:
+        source = partly_fetched(environ, hub)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        environ["HF_ENDPOINT"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    for setting in ({}, {"HF_HUB_OFFLINE": "1"}):
+        here = {**environ, **setting}
+        found = resolve(source, task="chat-completion", environ=here, baked=())
+        assert (found.prepare, found.unlisted) == (None, True)
+        assert not resolve(source, task="chat-completion", environ=here, baked=["config.json"]).unlisted
+        with pytest.raises(UserError) as caught:
+            resolve(source, task="chat-completion", environ=here, baked=["generation_config.json"])
+        assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
 def test_shards_come_by_their_index(make_folder: MakeFolder, environ: dict[str, str]) -> None:
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     folder = make_folder(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +12,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from builders.code import tool_version
 from builders.images.layout import Image, ImageConfig, Platform
 from builders.images.outputs import Loaded
 from builders.images.store import BlobStore
 from builders.images.tar import File, Tree
+from builders.lock import Lock, LockedModel
 from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
 from builders.verifying import UnsoundImage, Verdict
 from builders.weights import Resolved
 from compose.cli import cli
 from infra.docker.errors import EngineError
+from tests.images import Pruning
 
 pytestmark = pytest.mark.unit
 
@@ -133,9 +137,30 @@ def test_a_line_for_each_layer_and_a_table(project: Project) -> None:
     assert err.splitlines()[0] == "task-chat  new         2.0 KB  its settings  (as the test has it)"
 
 
+@pytest.mark.parametrize(
+    ("last", "arguments"),
+    [("compose.trials.Proofs.keep", ()), ("compose.build.write_layout", ("--no-verify", "--output", "oci:out"))],
+)
+def test_a_prune_waits_until_images_are_where_they_belong(
+    project: Project,
+    engine: Callable[..., FakeEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    last: str,
+    arguments: tuple[str, ...],
+) -> None:
+    engine(*[Verdict(ready_s=1)] * 3)
+    pruning = Pruning(BlobStore.of(os.environ))
+    monkeypatch.setattr(last, pruning.beside(pkgutil.resolve_name(last)))
+    code, _, err = project.call("build", *arguments)
+    assert code == 0, err
+    pruning.join()
+
+
 def test_one_component_with_every_option(project: Project) -> None:
     wheels = project.folder / "wheels"
     wheels.mkdir()
+    lock = Lock(tool_version(), {"debian:12 for linux/arm64": "sha256:1"}, {"acme/tiny": LockedModel("1" * 40, {})})
+    (project.folder / "model-compose.lock").write_text(lock.text)
     options = ["--tag", "v1", "--locked", "--base", "debian:12", "--wheels", "wheels", "--platform", "linux/arm64"]
     code, out, _ = project.call("build", "chat", "--no-verify", "--index-url", "https://index", *options)
     made = project.builder.options
@@ -225,6 +250,28 @@ def test_a_folder_that_is_called_like_an_image_is_no_base(project: Project) -> N
 
 
 @pytest.mark.parametrize(
+    ("lock", "message"),
+    [
+        (None, "--locked needs model-compose.lock, and there is none in "),
+        (
+            Lock("0"),
+            f"model-compose.lock does not fit: model-compose is {tool_version()}, not 0; it does not have the ",
+        ),
+        (Lock(tool_version()), "model-compose.lock does not fit: it does not have the base python:3.11-slim for "),
+    ],
+)
+def test_a_locked_build_looks_at_the_lock_before_it_looks_for_a_model(
+    project: Project, monkeypatch: pytest.MonkeyPatch, lock: Lock | None, message: str
+) -> None:
+    monkeypatch.setattr("compose.build.find", lambda *_: pytest.fail("asked the hub"))
+    if lock is not None:
+        (project.folder / "model-compose.lock").write_text(lock.text)
+    code, _, err = project.call("build", "--no-verify", "--locked")
+    assert code == 4
+    assert err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
     ("named", "in_lock", "commit"),
     [("acme/tiny", "acme/tiny", "1" * 40), ("acme/tiny@v2", "acme/tiny", None), ("acme/tiny", "acme/other", None)],
     ids=["pinned", "another revision", "another model"],
@@ -239,7 +286,7 @@ def test_a_model_is_taken_at_the_commit_of_the_lock(
     (project.folder / "model-compose.lock").write_text(lock)
     asked: list[object] = []
 
-    def find(_: object, __: object, commit: str | None) -> Resolved:
+    def find(_: object, __: object, commit: str | None, ___: object) -> Resolved:
         asked.append(commit)
         return Resolved(project.folder, commit, {})
 
