@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +16,12 @@ from builders.contents import Content, own_of
 from builders.counter import Counter
 from builders.gathering import Gathering, Ingredients
 from builders.images.layout import Image, Layer
-from builders.images.space import store_explained
 from builders.images.store import BlobStore
 from builders.images.tar import Tree, content_size
 from builders.packages.layer import PackagesLayer
 from builders.scratch import scratch_folder
 from builders.spec import BuildOptions, BuildSpec, Built, BuiltLayer, Listener, stored_name
 from infra.errors import ExitCode, UserError
-from infra.locks import not_alone
 
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
 """The variable that gives images another time than 1970, as reproducible-builds.org has it."""
@@ -41,8 +40,7 @@ def build(specs: Sequence[BuildSpec], options: BuildOptions, listener: Listener)
     store = BlobStore.of(options.environ)
     mtime = _epoch_s(options.environ)
     with (
-        store_explained(store.root.parent),
-        not_alone(store.lock, lambda: listener.step("", "waiting for a prune that runs")),
+        store.in_use(partial(listener.step, "")),
         scratch_folder(store.root.parent / "work") as scratch,
     ):
         gathering = Gathering(store, options, listener, scratch)
@@ -149,7 +147,14 @@ class _Assembly:
         def advance(count: int) -> None:
             counter.add(count)
 
-        layer, reused = self.store.layer(recipe.key, make, purpose=recipe.purpose, mtime=content.mtime, advance=advance)
+        layer, reused = self.store.layer(
+            recipe.key,
+            make,
+            purpose=recipe.purpose,
+            mtime=content.mtime,
+            advance=advance,
+            waiting=partial(self.listener.step, spec.name, f"waiting for who makes the layer of {recipe.purpose}"),
+        )
         shutil.rmtree(at, ignore_errors=True)
         built = BuiltLayer(layer, reused, cause(recipe, last, reused=reused))
         self.listener.layer(spec.name, built)

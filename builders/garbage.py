@@ -166,14 +166,17 @@ def _heaps(cache: Path, needed: set[Path]) -> Iterator[Heap]:
 
 def _freed_by(path: Path) -> int:
     """Bytes; none for a file that has other names, such as weights in the hub's cache."""
-    found = path.lstat()
-    if S_ISDIR(found.st_mode):
-        return sum(map(_freed_by, path.iterdir()))
-    return found.st_size if found.st_nlink == 1 else 0
+    with contextlib.suppress(FileNotFoundError):  # who begins to write something asks nobody
+        found = path.lstat()
+        if S_ISDIR(found.st_mode):
+            return sum(map(_freed_by, path.iterdir()))
+        return found.st_size if found.st_nlink == 1 else 0
+    return 0
 
 
 def _remove(path: Path) -> None:
-    if S_ISDIR(path.lstat().st_mode):
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        if S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,23 +67,24 @@ def _build(selection: Selection, wishes: Wishes, console: Console) -> None:
     options = options_of(loaded, wishes)
     images, report = build_all(loaded, wishes.components, options, console)
     store = BlobStore.of(options.environ)
-    proofs = Proofs.of(store)
-    untried = proofs.lacking(images) if wishes.verify else []
-    engine = _engine(output, untried, console)
-    if engine is not None:
-        with contextlib.closing(engine):
-            untried = _startable(untried, engine, options.platform, console)
-            ids = give(engine, images if output and output.kind == "docker" else untried, store, report)
-            try:
-                try_out(engine, untried, ids, proofs, report)
-            except UnsoundImage:
-                withdraw(proofs.lacking(untried), options.project, store, engine)
-                raise
-    if output is not None and output.place is not None:
-        write = write_layout if output.kind == "oci" else write_archive
-        sizes = {layer.digest: layer.size for built in images for layer in built.image.layers}
-        counter = Counter(report, "", f"writing {output.place}", sum(sizes.values()))
-        write({built.reference: built.image for built in images}, store, output.place, counter.add)
+    with store.in_use(partial(report.step, "")):
+        proofs = Proofs.of(store)
+        untried = proofs.lacking(images) if wishes.verify else []
+        engine = _engine(output, untried, console)
+        if engine is not None:
+            with contextlib.closing(engine):
+                untried = _startable(untried, engine, options.platform, console)
+                ids = give(engine, images if output and output.kind == "docker" else untried, store, report)
+                try:
+                    try_out(engine, untried, ids, proofs, report)
+                except UnsoundImage:
+                    withdraw(proofs.lacking(untried), options.project, store, engine)
+                    raise
+        if output is not None and output.place is not None:
+            write = write_layout if output.kind == "oci" else write_archive
+            sizes = {layer.digest: layer.size for built in images for layer in built.image.layers}
+            counter = Counter(report, "", f"writing {output.place}", sum(sizes.values()))
+            write({built.reference: built.image for built in images}, store, output.place, counter.add)
     report.finish(images)
 
 
@@ -90,7 +92,9 @@ def bring_images(loaded: "Loaded", engine: "Engine", console: Console) -> dict[s
     """What the engine calls each service's image, once it has it as the file wants it. Raises UserError."""
     options = options_of(loaded, Wishes())
     images, report = build_all(loaded, (), options, console, brief=True)
-    ids = give(engine, images, BlobStore.of(options.environ), report)
+    store = BlobStore.of(options.environ)
+    with store.in_use(partial(report.step, "")):
+        ids = give(engine, images, store, report)
     console.status("")
     return dict(zip(services_of(loaded), (ids[built.reference] for built in images), strict=True))
 

@@ -14,7 +14,7 @@ _VERDICTS: Final = {True: "reused", False: "new"}
 
 @dataclass
 class BuildReport:
-    """A `builders.spec.Listener`. images: the names of all that are built, in order. brief: only what is new."""
+    """A `builders.spec.Listener`. images: the names of all that are built, in order. brief: what is new or lasts."""
 
     console: Console
     images: Sequence[str]
@@ -27,11 +27,14 @@ class BuildReport:
         self._width = max(map(len, self.images), default=0)
 
     def step(self, image: str, what: str, progress: float | None = None) -> None:
-        """On a terminal the last line, whose end may not fit; elsewhere a line for each new step."""
+        """On a terminal the last line, whose end may not fit; elsewhere a line for each new step.
+
+        brief: not for one that is done as soon as it is begun, as those are for what is there already.
+        """
         named = f"{image}: {what}" if image else what
         if self.console.is_live:
             self.console.status(named if progress is None else f"{bar(progress)}  {named}")
-        elif named != self._last and not self.brief:
+        elif named != self._last and not (self.brief and progress in (0.0, 1.0)):
             self._last = named
             self.console.say(named)
 

@@ -1,6 +1,7 @@
 """`push`: bring the images of a file to a registry, each blob once."""
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builders.counter import Counter
@@ -9,7 +10,6 @@ from builders.images.layout import Image
 from builders.images.reference import DOCKER_HUB, Reference
 from builders.images.registry import Pushed, Pusher, compressed
 from builders.images.repository import Registry
-from builders.images.space import store_explained
 from builders.images.store import BlobStore
 from builders.spec import stored_name
 from compose.build_report import BuildReport
@@ -47,27 +47,26 @@ def push(
     names = [repository(loaded, service) for service in wanted]
     targets = [destination(registry, name) for name in names]
     store = BlobStore.of(os.environ)
-    images = [_built(loaded, store, service, tag) for service in wanted]
-    for service, image in zip(wanted, images, strict=True):
-        _check_current(loaded, service, image, tag)
-    proofs = Proofs.of(store)
-    for name, image in zip(names, images, strict=True):
-        if not proofs.has(image):
-            console.warn(f"{name}:{tag} was never tried")
-    console.status(f"asking {targets[0].registry}")
-    reached = Registry.connect(targets[0].registry, os.environ)
     report = BuildReport(console, names)
-    pusher = Pusher(reached, store)
-    pushed = []
-    for built, target in zip(images, targets, strict=True):
-        image = built
-        if compression is not Compression.NONE:
-            report.step("", f"compressing {target.name}")
-            with store_explained(store.root.parent):
+    with store.in_use(partial(report.step, "")):
+        images = [_built(loaded, store, service, tag) for service in wanted]
+        for service, image in zip(wanted, images, strict=True):
+            _check_current(loaded, service, image, tag)
+        proofs = Proofs.of(store)
+        for name, image in zip(names, images, strict=True):
+            if not proofs.has(image):
+                console.warn(f"{name}:{tag} was never tried")
+        console.status(f"asking {targets[0].registry}")
+        pusher = Pusher(Registry.connect(targets[0].registry, os.environ), store)
+        pushed = []
+        for built, target in zip(images, targets, strict=True):
+            image = built
+            if compression is not Compression.NONE:
+                report.step("", f"compressing {target.name}")
                 image = compressed(built, store, compression)
-        counter = Counter(report, "", f"pushing {target.name}", image.size)
-        pushed.append(pusher.push(image, target.repository, tag, counter.add))
-        store.save_pushed(f"{target.name}:{tag}", built.digest, image.digest)
+            counter = Counter(report, "", f"pushing {target.name}", image.size)
+            pushed.append(pusher.push(image, target.repository, tag, counter.add))
+            store.save_pushed(f"{target.name}:{tag}", built.digest, image.digest)
     console.status("")
     console.result(_table(targets, pushed))
 

@@ -1,8 +1,9 @@
 """Threads that move the blobs of one repository side by side, each over a connection of its own."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import SimpleQueue
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar
@@ -12,6 +13,8 @@ from builders.images.repository import CHUNK_BYTES, Registry, Repository
 from infra.errors import ExitCode, UserError
 
 _WORKERS = 4
+_PATIENCE_S = 1.0
+"""How long threads whose work is in vain may take to leave nothing behind; one may wait for an answer for minutes."""
 
 T = TypeVar("T")
 Work = Callable[[Repository, threading.Event], T]
@@ -23,23 +26,31 @@ class Crew:
 
     def __init__(self, registry: Registry, repository: str) -> None:
         self._stopped = threading.Event()
-        self._clients = [registry.repository(repository) for _ in range(_WORKERS)]
-        self._free: SimpleQueue[Repository] = SimpleQueue()
-        for client in self._clients:
-            self._free.put(client)
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="registry")
+        self._tasks: SimpleQueue[Callable[[Repository], None] | None] = SimpleQueue()
+        clients = [registry.repository(repository) for _ in range(_WORKERS)]
+        # Daemons, because the process may end before the answer comes that one of them waits for.
+        self._threads = [threading.Thread(target=self._serve, args=(client,), daemon=True) for client in clients]
 
     def submit(self, work: Work[T]) -> Future[T]:
-        return self._pool.submit(self._do, work)
+        future: Future[T] = Future()
 
-    def _do(self, work: Work[T]) -> T:
-        client = self._free.get()
-        try:
-            return work(client, self._stopped)
-        finally:
-            self._free.put(client)
+        def do(client: Repository) -> None:
+            try:
+                future.set_result(work(client, self._stopped))
+            except BaseException as error:  # noqa: BLE001  # whoever asks for the result gets it
+                future.set_exception(error)
+
+        self._tasks.put(do)
+        return future
+
+    def _serve(self, client: Repository) -> None:
+        while (do := self._tasks.get()) is not None and not self._stopped.is_set():
+            do(client)
+        client.close()
 
     def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -47,9 +58,11 @@ class Crew:
     ) -> None:
         if kind is not None:
             self._stopped.set()
-        self._pool.shutdown(cancel_futures=True)
-        for client in self._clients:
-            client.close()
+        for _ in self._threads:
+            self._tasks.put(None)
+        patient_until = time.monotonic() + _PATIENCE_S
+        for thread in self._threads:
+            thread.join(None if kind is None else max(0.0, patient_until - time.monotonic()))
 
 
 class StoppedError(Exception):

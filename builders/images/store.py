@@ -3,7 +3,8 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 
@@ -23,7 +24,7 @@ from builders.images.blobs import (
 )
 from builders.images.compressing import Compression
 from builders.images.layout import BaseImage, Image, Layer, MediaType, is_digest
-from builders.images.space import check_space
+from builders.images.space import check_space, store_explained
 from builders.images.tar import CHUNK_BYTES, ChangedError, File, Tree, content_size, write_tar
 from infra.errors import ExitCode, UserError
 from infra.locks import not_alone, only_one
@@ -72,6 +73,15 @@ class BlobStore:
         """Held beside others by whoever adds to the store, and alone by whoever removes from it."""
         return self.root / "lock"
 
+    @contextmanager
+    def in_use(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Nobody removes anything from the store inside the block, which may be entered again within itself.
+
+        tell: is told what it waits for. Raises UserError for what the disk refuses inside, as `store_explained` does.
+        """
+        with store_explained(self.root.parent), not_alone(self.lock, lambda: tell("waiting for a prune that runs")):
+            yield
+
     def layer(
         self,
         key: str,
@@ -81,17 +91,19 @@ class BlobStore:
         compression: Compression = Compression.NONE,
         mtime: int = 0,
         advance: Advance = ignore,
+        waiting: Callable[[], None] = lambda: None,
     ) -> tuple[Layer, bool]:
         """The layer of what `make` returns, and whether it was there already.
 
         key: says all that the content depends on; `make` is not called where a layer of this key is whole. Whoever else
-        wants the same layer meanwhile waits for it. advance: called with the number of bytes that were read.
+        wants the same layer meanwhile waits for it. advance: called with the number of bytes that were read. waiting:
+        called before it waits for who makes the same layer.
 
         Raises UserError: exit 3 for a tree that no layer can hold or that changes meanwhile, 4 for a disk that is too
         small; OSError for what else the disk refuses.
         """
         name = _hex(f"{_FORMAT}\n{compression}\n{mtime}\n{key}")
-        with only_one(self.root / "locks" / name):
+        with only_one(self.root / "locks" / name, waiting):
             known = self._known_layer(name, purpose)
             if known is not None:
                 return known, True

@@ -184,6 +184,23 @@ def test_a_folder_that_may_not_be_looked_at_may_be_there(home: Home, monkeypatch
     assert home.image("shop") == kept
 
 
+def test_what_is_gone_before_its_turn_is_no_error(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = home.store.root / "begun"
+    (begun / "folder").mkdir(parents=True)
+    for path in (begun / "1", begun / "2", begun / "folder" / "file"):
+        path.write_bytes(b"x")
+    whole = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if path.name in ("1", "file"):
+            path.unlink(missing_ok=True)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert kinds(prune(home.store)) == {"left behind": 3}
+    assert list(begun.iterdir()) == []
+
+
 def test_it_waits_for_builds_and_sees_what_they_made(home: Home) -> None:
     home.build("shop", model=b"one")
     waiting = threading.Event()

@@ -54,6 +54,25 @@ def test_elsewhere_a_build_is_told_in_plain_lines_and_a_table() -> None:
     )
 
 
+def test_a_brief_one_is_silent_about_what_is_there_and_tells_what_lasts() -> None:
+    err = io.StringIO()
+    report = BuildReport(Console(io.StringIO(), err), ["task-chat", "router"], brief=True)
+    for what, steps in {
+        "reading acme/tiny": (0.0, 1.0),
+        "making the layer of packages": (None, 0.0, 0.4, 0.5, 1.0),
+        "giving it to Docker": (0.0, 0.7, 1.0),
+    }.items():
+        for progress in steps:
+            report.step("router", what, progress)
+    for each in LAYERS:
+        report.layer("router", each)
+    assert err.getvalue() == (
+        "router: making the layer of packages\n"
+        "router: giving it to Docker\n"
+        "router     new      900 bytes  settings  (settings changed)\n"
+    )
+
+
 def test_on_a_terminal_the_last_line_shows_a_bar() -> None:
     err = Terminal()
     report = BuildReport(Console(io.StringIO(), err, environ={"TERM": "xterm"}), ["task-chat"])

@@ -11,6 +11,7 @@ import pytest
 
 from builders.images.compressing import Compression
 from builders.images.layout import Image, MediaType, digest_of
+from builders.images.registry import Pusher
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from compose.output import Console
@@ -20,7 +21,7 @@ from infra.errors import ExitCode, UserError
 from infra.files import write_private
 from infra.sizes import size
 from tests.compose.loading import load
-from tests.images import COMMIT, keep_image
+from tests.images import COMMIT, Pruning, keep_image
 from tests.registry import FakeRegistry
 
 pytestmark = pytest.mark.server
@@ -121,6 +122,15 @@ def test_what_the_registry_has_is_remembered_for_files_that_name_it(project: Pro
         assert seen[0] == built != seen[1]
         assert project.store.pushed(name, f"sha256:{'0' * 64}") is None
         assert project.store.pushed(f"{registry.name}/shop/task-chat:latest", built) is None
+
+
+def test_a_prune_waits_for_a_push(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    pruning = Pruning(project.store)
+    monkeypatch.setattr(Pusher, "push", pruning.beside(Pusher.push))
+    with FakeRegistry() as registry:
+        project.push(registry.name, "router")
+    pruning.join()
+    assert not project.store.pushed(f"{registry.name}/shop/router:latest", project.images["router"].digest)
 
 
 def test_only_what_is_asked_for_is_pushed(project: Project) -> None:

@@ -1,11 +1,14 @@
 """Images reach a registry to the byte, nothing is sent twice, and whatever fails is told in one sentence."""
 
 import base64
+import io
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from builders.images import registry_errors
+from builders.images.blobs import ignore
+from builders.images.crew import BlobBody, Crew
 from builders.images.layout import Image, ImageConfig, MediaType, digest_of
 from builders.images.registry import Pushed, Pusher
 from builders.images.repository import Registry
@@ -329,6 +334,18 @@ def test_what_fails_for_a_moment_is_repeated(store: BlobStore, nobody: Mapping[s
         assert sizes(pusher.push(image, "team/chat", "1", moved.append)) == (blob_bytes(image), 0, 0)
         assert registry.manifests["team/chat"]["1"][1] == image.manifest
     assert sum(moved) == blob_bytes(image)
+
+
+def test_an_interrupt_does_not_wait_for_an_answer(store: BlobStore, nobody: Mapping[str, str]) -> None:
+    with FakeRegistry(faults=[Fault("PUT", hangs=True)]) as registry:
+        crew = Crew(Registry.connect(registry.name, nobody), "team/chat")
+        body = BlobBody(lambda: io.BytesIO(b"x"), 1, ignore, threading.Event())
+        begun = time.monotonic()
+        with pytest.raises(KeyboardInterrupt), crew:  # noqa: PT012  # that is what may take long
+            crew.submit(lambda at, _: at.put_blob(digest_of(b"x"), body))
+            assert registry.hanging.wait(10)
+            raise KeyboardInterrupt
+        assert time.monotonic() - begun < 20
 
 
 def test_a_killed_push_goes_on_behind_the_last_whole_blob(store: BlobStore, nobody: Mapping[str, str]) -> None:

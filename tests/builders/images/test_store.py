@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -276,3 +278,19 @@ def test_a_record_that_was_cut_counts_as_absent(store: BlobStore, tmp_path: Path
 def test_what_was_found_out_is_not_asked_again(store: BlobStore) -> None:
     assert store.found("question", lambda: "answer") == "answer"
     assert BlobStore(store.root).found("question", lambda: pytest.fail("asked again")) == "answer"
+
+
+def test_who_waits_for_the_layer_of_another_is_told(store: BlobStore) -> None:
+    making, waits = threading.Event(), threading.Event()
+
+    def make() -> dict[str, Entry]:
+        making.set()
+        assert waits.wait(10)
+        return {"/a": File(b"a")}
+
+    first = threading.Thread(target=partial(store.layer, "key", make, purpose="x"))
+    first.start()
+    assert making.wait(10)
+    _, reused = store.layer("key", never, purpose="x", waiting=waits.set)
+    first.join()
+    assert reused
