@@ -15,17 +15,21 @@ _MARGIN_S: Final = 0.001
 class Reading:
     """Takes the engine's time stamps off the lines, and lines out that were read before.
 
+    Lines of the two streams of a container come slightly out of order, so what is new is judged for a request as a
+    whole.
+
     path: keeps the last stamp for whoever takes the container over. resume: go on from there.
     """
 
     def __init__(self, path: Path, *, resume: bool) -> None:
-        self._read = ""
+        self._read = self._before = ""
         self._stamp = b""
         self._current: str | None = None
         if resume:
             with contextlib.suppress(OSError):
                 self._read = path.read_text(encoding="ascii")
         self._file = open_private(path)
+        self.begin()
         self.save()
 
     @property
@@ -37,7 +41,7 @@ class Reading:
 
     def begin(self) -> None:
         """The next piece begins with a line, for the engine is asked anew."""
-        self._stamp, self._current = b"", None
+        self._stamp, self._current, self._before = b"", None, self._read
 
     def feed(self, data: bytes) -> bytes:
         """What is new in a piece, without stamps."""
@@ -50,7 +54,7 @@ class Reading:
                     self._current, self._stamp = self._stamp.decode("ascii", errors="replace"), b""
             else:
                 text, newline, data = data.partition(b"\n")
-                new += text + newline if self._current > self._read else b""
+                new += text + newline if self._current > self._before else b""
                 if newline:
                     self.end()
         return bytes(new)

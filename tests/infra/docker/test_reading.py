@@ -13,6 +13,16 @@ OUTPUT = "".join(f"{stamp} {text}\n" for stamp, text in LINES).encode()
 PLAIN = "".join(f"{text}\n" for _, text in LINES).encode()
 
 
+def test_lines_of_two_streams_come_out_of_order_and_all_are_told(tmp_path: Path) -> None:
+    reading = Reading(tmp_path / "read", resume=False)
+    (early, _), (late, _) = LINES[:2]
+    assert reading.feed(f"{late} out\n{early} err\n".encode()) == b"out\nerr\n"
+    assert reading.since_s == pytest.approx(1767225601 - 0.001, abs=1e-5)
+    reading.begin()
+    assert reading.feed(f"{late} out\n{early} err\n".encode()) == b""
+    reading.close()
+
+
 @pytest.mark.parametrize("size", [1, 7, 31, 1000])
 def test_stamps_go_wherever_pieces_are_cut(tmp_path: Path, size: int) -> None:
     reading = Reading(tmp_path / "read", resume=False)
