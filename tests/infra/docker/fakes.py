@@ -1,5 +1,6 @@
 """An engine in memory, in which a test lets happen what it wants to see."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,7 @@ class Box:
     labels: Mapping[str, str]
     running: bool = False
     exit_code: int = 0
+    out_of_memory: bool = False
     pid: int = 0
     checked_at: str = ""
     answer: str = ""
@@ -41,7 +43,10 @@ class Box:
 
 
 class FakeEngine(Engine):
-    """refusals: by method, what it raises, one call after the other. calls: method and container's name."""
+    """refusals: by method, what it raises, one call after the other. calls: method and container's name.
+
+    answers: while it is clear, the engine hangs. waiting: threads that have asked it meanwhile.
+    """
 
     def __init__(self, *, address: str = "tcp://engine") -> None:
         super().__init__(None, address)
@@ -50,10 +55,16 @@ class FakeEngine(Engine):
         self.calls: list[tuple[str, str]] = []
         self.used_networks: tuple[str, ...] = ()
         self.asked_since: list[float | None] = []
+        self.answers = threading.Event()
+        self.answers.set()
+        self.waiting: list[threading.Thread] = []
         self._made = 0
 
     def _call(self, method: str, name: str) -> None:
         self.calls.append((method, name))
+        if not self.answers.is_set():
+            self.waiting.append(threading.current_thread())
+            self.answers.wait()
         if self.refusals.get(method):
             raise self.refusals[method].pop(0)
 
@@ -112,7 +123,7 @@ class FakeEngine(Engine):
         return State(
             running=box.running,
             exit_code=box.exit_code,
-            out_of_memory=False,
+            out_of_memory=box.out_of_memory,
             pid=box.pid,
             checked_at=box.checked_at,
             answer=box.answer,

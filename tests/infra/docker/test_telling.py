@@ -80,6 +80,20 @@ def test_what_an_engine_does_not_take_is_told_with_the_next_change() -> None:
     telling = Telling(engine)
     telling.begin("router", new=True)
     telling.tell(STOPPED)
-    wait_until(lambda: engine.calls == [("run", "router")])
+    wait_until(lambda: engine.calls[:1] == [("run", "router")])
     telling.tell(STOPPED)
     heard(engine, ("router", TOLD))
+
+
+def test_words_to_an_engine_that_hangs_do_not_pile_up_or_keep_the_program_from_its_end() -> None:
+    engine = Hearing()
+    engine.answers.clear()
+    telling = Telling(engine)
+    telling.begin("router", new=False)
+    wait_until(lambda: len(engine.waiting) == 1)
+    for number in range(100):
+        telling.tell({"chat": {"message": str(number)}})
+    assert [thread.daemon for thread in engine.waiting] == [True]
+    engine.answers.set()
+    telling.tell(STOPPED)
+    heard(engine, ("router", "{}"), ("router", TOLD))
