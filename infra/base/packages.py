@@ -66,6 +66,11 @@ def _run(command: list[str], folder: Path) -> None:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=_TIMEOUT_S)  # noqa: S603  # ours
     except FileNotFoundError as error:
         raise UserError("this machine has no apt-get", hint=hint, exit_code=ExitCode.ENVIRONMENT) from error
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        message = f"apt-get could not fetch Debian's packages within {_TIMEOUT_S} s"
+        raise UserError(message, hint=hint, exit_code=ExitCode.ENVIRONMENT) from error
+    except subprocess.CalledProcessError as error:
         message = "apt-get could not fetch Debian's packages"
+        reasons = [line.removeprefix("E: ") for line in error.stderr.decode(errors="replace").splitlines()]
+        message = ": ".join([message, *reasons[:1]])
         raise UserError(message, hint=hint, exit_code=ExitCode.ENVIRONMENT) from error

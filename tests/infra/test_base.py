@@ -1,5 +1,6 @@
 """The root file system of the base image, made of small packages."""
 
+import errno
 import io
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.base import packages
+from infra.base.__main__ import main
 from infra.base.root import File, Link, packed, read, versions
 
 pytestmark = [
@@ -97,3 +100,55 @@ def test_folders_files_and_links_belong_to_root_and_have_one_mode_each() -> None
         "b/program": (0o755, 0, 0, ""),
         "tmp": (0o1777, 0, 0, ""),
     }
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("absent/base.tar", "no such file or directory"),
+        ("file/base.tar", "not a directory"),
+        ("folder", "is a directory"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_told_before_anything_is_fetched(
+    place: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(packages, "fetch", lambda _: pytest.fail("fetches"))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / place
+    assert main([str(target)]) == 4
+    assert capsys.readouterr().err == f"{target} cannot be written: {why}\nchoose a place that you may write to\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_the_reason_of_apt_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apt = tmp_path / "bin" / "apt-get"
+    apt.parent.mkdir()
+    apt.write_text("#!/bin/sh\necho 'E: Unable to locate package x' >&2\nexit 100\n")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(apt.parent))
+    assert main([str(tmp_path / "base.tar")]) == 4
+    told = capsys.readouterr().err.splitlines()[0]
+    assert told == "apt-get could not fetch Debian's packages: Unable to locate package x"
+    assert list(tmp_path.iterdir()) == [apt.parent]
+
+
+def test_a_disk_that_is_full_in_the_end_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(packages, "fetch", lambda _: [])
+    monkeypatch.setattr("infra.base.root.compiled", lambda *_: {})
+    whole = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        whole(path, content[:9])
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    target = tmp_path / "base.tar"
+    assert main([str(target)]) == 4
+    assert capsys.readouterr().err.startswith(f"{target} cannot be written: no space left on device\n")
+    assert list(tmp_path.iterdir()) == []
