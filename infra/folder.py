@@ -147,9 +147,14 @@ class RunFolder:
             state = self.running()
         except UserError:
             state = None
-        since = f" since {_moment(state.started_at)} (process {state.supervisor.pid})" if state else ""
+        if state is None:
+            return AlreadyRunningError(
+                f"another `up` or `down` is at work in {self.root.parent}",
+                hint="try again once it is done; `model-compose ps` shows what runs then",
+                exit_code=ExitCode.ENVIRONMENT,
+            )
         return AlreadyRunningError(
-            f"{self.root.parent} is already running{since}",
+            f"{self.root.parent} is already running since {_moment(state.started_at)} (process {state.supervisor.pid})",
             hint="`model-compose ps` shows it, `model-compose down` stops it",
             exit_code=ExitCode.ENVIRONMENT,
         )

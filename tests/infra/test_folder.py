@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import ExitCode, UserError
-from infra.folder import RunFolder
+from infra.folder import AlreadyRunningError, RunFolder
 from infra.state import ProcessId, RunState, ServiceState, this_process
 
 pytestmark = pytest.mark.server
@@ -109,6 +109,13 @@ def test_a_second_run_is_refused_and_told_since_when(folder: RunFolder, tmp_path
             pass
     assert caught.value.message == (f"{tmp_path} is already running since 2031-02-03 10:42 (process {os.getpid()})")
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_who_comes_before_a_run_has_begun_is_not_sent_to_stop_it(folder: RunFolder, tmp_path: Path) -> None:
+    with folder.hold(), pytest.raises(AlreadyRunningError) as caught, folder.hold():
+        pass
+    assert caught.value.message == f"another `up` or `down` is at work in {tmp_path}"
+    assert caught.value.hint == "try again once it is done; `model-compose ps` shows what runs then"
 
 
 def test_the_lock_ends_with_its_holder(folder: RunFolder) -> None:
