@@ -25,6 +25,8 @@ from tests.net import free_port
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(TIMEOUT_S)]
 
 CLIENTS = 16
+ANSWER_S = 300
+"""What a run may take: all of them share two cores with whatever else this machine does, one after the other."""
 NOT_TAKEN = "not taken"
 """Nobody listened, or nobody behind the published port did: that is told by a connection that ends without a word."""
 
@@ -80,7 +82,7 @@ class Load:
     def until_answered(self) -> None:
         """Until one more run is completed."""
         before = self.answers[HTTPStatus.OK]
-        wait_until(lambda: self.answers[HTTPStatus.OK] > before, timeout_s=150)
+        wait_until(lambda: self.answers[HTTPStatus.OK] > before, timeout_s=ANSWER_S)
 
     def _ask(self, client: int) -> None:
         number = 0
@@ -93,7 +95,7 @@ class Load:
 
     def _one(self, prompt: str) -> int | str:
         body = json.dumps({"input": {"user_prompt": prompt}})
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)) as connection:
             try:
                 connection.request("POST", "/api/workflows/runs", body, {"Content-Type": "application/json"})
                 response = connection.getresponse()

@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.hub import FakeHub, Fault
 
 pytestmark = pytest.mark.server
 
+FULL_DISK = Path(__file__).with_name("full_disk.py")
 OTHERS = "or name another base: --base docker-daemon:NAME, oci:DIR, archive:FILE, tar:FILE or REGISTRY/NAME"
 PICKLE = b"\x80\x04cos\nsystem\n(S'touch owned'\ntR."
 
@@ -82,6 +85,11 @@ def test_weights_that_cannot_be_trusted_are_named(shop: Workshop, tmp_path: Path
     assert not list(tmp_path.rglob("owned"))
 
 
+def on(disk: "SmallDisk", shop: Workshop) -> Workshop:
+    """The same with its cache there."""
+    return replace(shop, environment={**shop.environment, "MODEL_COMPOSE_CACHE": str(disk.place)})
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator["SmallDisk"]:
     disk = SmallDisk(tmp_path / "disk")
@@ -106,22 +114,36 @@ class SmallDisk:
         subprocess.run(["umount", str(self.place)], capture_output=True, check=False)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
-@pytest.mark.parametrize(
-    ("disk", "message"),
-    [
-        ("size=66m", "error: not enough space in {place}/"),
-        ("size=2g,nr_inodes=14", "error: not enough space in {place}"),
-        ("size=2g,nr_inodes=60", "error: the disk is full: the packages cannot be installed"),
-        ("size=2g,nr_inodes=260", "error: not enough space in {place}"),
-    ],
-    ids=["refused before", "at the base", "at the packages", "at the Bento"],
-)
-def test_a_disk_that_is_or_gets_full_is_said(shop: Workshop, small_disk: SmallDisk, disk: str, message: str) -> None:
-    small_disk.make(disk)
-    told = {**shop.environment, "MODEL_COMPOSE_CACHE": str(small_disk.place)}
-    code, said = refusal(Workshop(shop.folder, shop.materials, told))
-    assert code == 4
-    assert said[0].startswith(message.format(place=small_disk.place))
+IN_MEMORY = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+
+
+@IN_MEMORY
+def test_a_disk_that_is_too_small_is_said_before_it_is_full(shop: Workshop, small_disk: SmallDisk) -> None:
+    small_disk.make("size=66m")
+    code, said = refusal(on(small_disk, shop))
+    assert (code, said[0].startswith(f"error: not enough space in {small_disk.place}/")) == (4, True)
     assert said[1].startswith("hint: free some")
+    assert not shop.lock.exists()
+
+
+@IN_MEMORY
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("builders.gathering.find_base", "error: not enough space in {place}"),
+        ("builders.packages.uv.run_child", "error: the disk is full: the packages cannot be installed"),
+        ("builders.packages.layer.PackagesLayer.make", "error: not enough space in {place}"),
+        ("builders.contents.make_bento", "error: not enough space in {place}"),
+    ],
+    ids=["at the base", "inside uv", "at the packages", "at the Bento"],
+)
+def test_a_disk_that_gets_full_is_said(shop: Workshop, small_disk: SmallDisk, step: str, message: str) -> None:
+    small_disk.make("size=2g,nr_inodes=2000")
+    shop = on(small_disk, shop)
+    command = shop.command("--no-verify", "chat")[1:]
+    ended = shop.run([sys.executable, str(FULL_DISK), step, str(small_disk.place / "others"), *command])
+    said = ended.stderr.splitlines()[-2:]
+    assert (ended.returncode, said[0]) == (4, message.format(place=small_disk.place))
+    assert said[1].startswith("hint: free some")
+    assert (ended.stdout, shop.names(), shop.damaged(), shop.leftovers()) == ("", [], [], [])
     assert not shop.lock.exists()
