@@ -5,10 +5,13 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from infra.errors import ExitCode
 from infra.unit import Unit
+
+Killer = Literal["system", "remover", "anybody"]
+"""Who ended a unit by SIGKILL: the system because of memory, whoever removed its container, or it is not known."""
 
 HOPELESS: Final = {
     os.EX_CONFIG: ExitCode.FILE,  # the model, or what the file says about it
@@ -36,14 +39,16 @@ def too_slow(unit: Unit) -> Failure:
     return Failure(f"{unit.name} was not ready within {seconds}", "allow more time with `start_timeout` in the file")
 
 
-def ended(unit: Unit, status: int, lines: Sequence[str]) -> Failure:
+def ended(unit: Unit, status: int, lines: Sequence[str], killer: Killer) -> Failure:
     """It ended with this exit status (negative: by that signal) after these last lines of output."""
     if status in HOPELESS and lines:
         return Failure(_said(lines[-1]), exit_code=HOPELESS[status])
-    if status == -signal.SIGKILL and unit.memory_limited:
+    if status == -signal.SIGKILL and killer == "remover":
+        return Failure(f"{unit.name} was killed: somebody removed its container")
+    if status == -signal.SIGKILL and killer == "system" and unit.memory_limited:
         reason = "because memory ran out: it may use no more than its `resources.memory`"
         return Failure(f"{unit.name} was killed by the system, most likely {reason}", _LIMIT_HINT)
-    if status == -signal.SIGKILL:
+    if status == -signal.SIGKILL and killer == "system":
         return Failure(f"{unit.name} was killed by the system, most likely because memory ran out", _MEMORY_HINT)
     return Failure(f"{unit.name} {ending(status)}")
 

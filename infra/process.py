@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from infra.failure import Killer
 from infra.logs import LineSplitter
 from infra.secrets import without_secrets
 from infra.state import ProcessId
@@ -66,6 +67,8 @@ class Child:
         self.id = ProcessId.of(process.pid)
         self.terminated = False
         """Whether we asked it to end."""
+        self.killer: Killer = "system"
+        """Nobody tells, and others seldom kill."""
 
     @classmethod
     async def start(

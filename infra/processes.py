@@ -30,6 +30,11 @@ class ProcessPlace:
     def address(self) -> Address:
         return net.bound_address(self._listener, self._unit.address)
 
+    @property
+    def taken_over(self) -> bool:
+        """Never, for processes end with who started them."""
+        return False
+
     async def start(self, on_line: OnLine) -> Child:
         unit, descriptor = self._unit, self._listener.fileno()
         settings = self._around.folder.settings / f"{unit.name}.json"

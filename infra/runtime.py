@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from infra.failure import Killer
 from infra.state import ProcessId
 from infra.unit import Address, Unit
 
@@ -22,6 +23,10 @@ class Running(Protocol):
     def id(self) -> ProcessId | None:
         """The process on this machine, where there is one that can be seen."""
 
+    @property
+    def killer(self) -> Killer:
+        """Who ended it, once it has ended by SIGKILL and nobody had asked for that."""
+
     async def wait(self) -> int:
         """The exit status (negative: the signal), once its output is read and nothing is left of it."""
 
@@ -37,6 +42,10 @@ class Place(Protocol):
 
     @property
     def address(self) -> Address: ...
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether the unit runs there from before: its next life is the rest of that one."""
 
     async def start(self, on_line: OnLine) -> Running:
         """A new life. Raises OSError or PassingError when it may work the next time, UserError when it will not."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from infra import net
 from infra.errors import ExitCode, PassingError, UserError
-from infra.failure import HOPELESS, Failure, ended, ending, too_slow
+from infra.failure import HOPELESS, Failure, Killer, ended, ending, too_slow
 from infra.folder import RunFolder
 from infra.process import Children, python_command
 from infra.restart import CRASH_LIMIT, PATIENCE_S, RestartPolicy
@@ -55,7 +55,8 @@ class Service:
     """Runs `unit` in `place`; None: it asks the runtime for one.
 
     settled: set once it is ready, failed or stopped for the first time. ended: set when nothing more will happen.
-    was_ready: whether the life that runs has ever been ready, and so may have requests to finish.
+    was_ready: whether the life that runs has ever been ready, and so may have requests to finish; one that was taken
+    over is taken for such a one.
     """
 
     def __init__(self, unit: Unit, place: Place | None, around: Surroundings) -> None:
@@ -76,6 +77,7 @@ class Service:
         self._hung = False
         self._refusal: Failure | None = None
         self._running: Running | None = None
+        self._killer: Killer = "anybody"
         self._restarts = 0
         self._progress = Progress()
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -203,7 +205,8 @@ class Service:
 
     async def _serve(self, place: Place) -> int:
         """One life from its start to its end; returns its exit status."""
-        self.was_ready = self._hung = self._timed_out = False
+        self.was_ready = place.taken_over
+        self._hung = self._timed_out = False
         self._refusal = None
         poll = asyncio.create_task(self._watch(place))
         try:
@@ -226,7 +229,9 @@ class Service:
             self._running.terminate()
         self._changed()
         try:
-            return await self._running.wait()
+            status = await self._running.wait()
+            self._killer = self._running.killer
+            return status
         finally:
             self._running = None
 
@@ -259,7 +264,7 @@ class Service:
             return too_slow(self.unit)
         if self._hung:
             return Failure(f"{self.unit.name} answered nobody any more and was ended")
-        return ended(self.unit, status, self._lines)
+        return ended(self.unit, status, self._lines, self._killer)
 
     def _fail(self, failure: Failure) -> None:
         self.failure = failure

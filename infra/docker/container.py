@@ -22,7 +22,8 @@ PROCESSES: Final = 2048
 """Threads are counted among them."""
 LOGS: Final = {"max-size": "10m", "max-file": "3"}
 
-CHECK_INTERVAL_S: Final = 5
+CHECK_INTERVAL_S: Final = 10
+"""Each check costs the start of an interpreter. A start is asked after by `up` itself."""
 CHECK_TIMEOUT_S: Final = 20
 CHECK_RETRIES: Final = 3
 

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from infra.docker.engine import Engine, State
 from infra.docker.errors import EngineError
 from infra.docker.reading import Reading
-from infra.failure import HOPELESS
+from infra.failure import HOPELESS, Killer
 from infra.logs import LineSplitter
 from infra.runtime import OnLine
 from infra.state import ProcessId
@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 _RETRY_S: Final = 1.0
 """How often an engine that does not answer is asked again."""
+_KILL_S: Final = 5.0
+"""How long an engine may take to kill a container. Then nobody waits any more: the next life removes it, or the end of
+the run tells that it is left."""
 _SETTLE_S: Final = 0.05
 """Between the end of a container's output and its own."""
 _BY_SIGNAL: Final = 128
@@ -31,12 +34,14 @@ class ContainerLife:
     """Follows a container that runs.
 
     process: its first one, where that is one of this machine. reading: of its output; it is closed at the end.
+    killer: see `Running`.
     """
 
     def __init__(
         self, engine: Engine, container: str, process: ProcessId | None, on_line: OnLine, reading: Reading
     ) -> None:
         self.id = process
+        self.killer: Killer = "anybody"
         self._container = container
         self._engine = engine
         self._on_line = on_line
@@ -47,7 +52,10 @@ class ContainerLife:
         threading.Thread(target=self._follow, name=f"container-{container[:12]}", daemon=True).start()
 
     async def wait(self) -> int:
-        """The exit status (negative: the signal), once its output is read; the container is removed."""
+        """The exit status (negative: the signal), once its output is read; the container is removed.
+
+        Of one that was killed while the engine does not answer, soon.
+        """
         return await asyncio.shield(self._status)
 
     def terminate(self) -> None:
@@ -56,6 +64,7 @@ class ContainerLife:
     def kill(self) -> None:
         self._killed.set()
         self._signal("SIGKILL")
+        self._loop.call_later(_KILL_S, self._end, -signal.SIGKILL)
 
     def _signal(self, name: str) -> None:
         threading.Thread(target=self._send, args=(name,), name=f"signal-{self._container[:12]}", daemon=True).start()
@@ -89,8 +98,10 @@ class ContainerLife:
             else:
                 away = False
                 if state is None:
+                    self.killer = "remover"
                     return -signal.SIGKILL
                 if not state.running:
+                    self.killer = "system" if state.out_of_memory else "anybody"
                     return exit_status(state)
             if heard:
                 time.sleep(_SETTLE_S)
@@ -115,9 +126,10 @@ class ContainerLife:
         taken = threading.Event()
 
         def take(lines: list[str]) -> None:
-            for line in lines:
-                self._on_line(line)
-            self._reading.save()
+            if not self._status.done():  # or else another life may be heard by now
+                for line in lines:
+                    self._on_line(line)
+                self._reading.save()
             taken.set()
 
         if lines:

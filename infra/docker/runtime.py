@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from infra import probe
 from infra.docker.container import Container, network_name
@@ -25,10 +26,13 @@ from infra.unit import Address, Unit
 if TYPE_CHECKING:
     from infra.service import Surroundings
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _LOOK_INTERVAL_S: Final = 0.2
 _PATIENCE_S: Final = 1
 """How long one command in a container asks again and again; each costs the start of an interpreter."""
-_BLIND_MISSES: Final = 6
+_BLIND_MISSES: Final = 4
 """Of a container that cannot be seen waiting for a processor, which must so be silent for a minute."""
 
 
@@ -70,26 +74,28 @@ class ContainerPlace:
         self._process: ProcessId | None = None
         self._has_run = False
         self._begun = asyncio.Event()
-        self._asker = ThreadPoolExecutor(1, f"asks-{unit.name}")  # of its own, so that nobody waits for its turn
+
+    @property
+    def taken_over(self) -> bool:
+        return self._running is not None
 
     async def start(self, on_line: OnLine) -> ContainerLife:
         self._begun.clear()
-        taken_over = self._running is not None
+        taken_over = self.taken_over
+        reading = Reading(self._read, resume=taken_over)  # before there is a container that nobody would follow
         try:
-            if self._running is not None:
-                self._id, self._running = self._running, None
-            else:
-                self._id = await asyncio.to_thread(self._make)
+            self._id = await asyncio.to_thread(self._make) if self._running is None else self._running
             self._process = await asyncio.to_thread(local_process, self._engine, self._id)
-        except EngineError as error:
-            if error.transient or self._has_run:  # an engine that ends refuses much that it does again later
-                raise PassingError.of(error) from None
+        except BaseException as error:
+            reading.close()
+            if isinstance(error, EngineError) and (error.transient or self._has_run):
+                raise PassingError.of(error) from None  # an engine that ends refuses much that it does again later
             raise
+        self._running = None
         self._has_run = True
         self._begun.set()
         if self._container.kind == "router":
             self._telling.begin(self._id, new=not taken_over)
-        reading = Reading(self._read, resume=taken_over)
         return ContainerLife(self._engine, self._id, self._process, on_line, reading)
 
     def _make(self) -> str:
@@ -142,14 +148,12 @@ class ContainerPlace:
 
     def close(self) -> None:
         """Its networks are shared, and stay."""
-        self._asker.shutdown(wait=False)
 
     async def _is_ready(self, advance: Advance) -> bool:
         """Tells how far it is where it is not; then it may have taken a second."""
-        loop = asyncio.get_running_loop()
         command = [*self._container.health_command(), str(_PATIENCE_S)]
         try:
-            status, answer = await loop.run_in_executor(self._asker, self._engine.run, self._id, command)
+            status, answer = await _answer(self._engine.run, self._id, command)
         except EngineError:  # it does not run any more, or the engine is away
             return False
         if status != 0 and (said := _json_object(answer)) is not None:
@@ -158,9 +162,24 @@ class ContainerPlace:
 
     async def _state(self) -> State | None:
         try:
-            return await asyncio.to_thread(self._engine.state, self._id)
+            return await _answer(self._engine.state, self._id)
         except EngineError:
             return None
+
+
+async def _answer(ask: Callable[P, T], *question: P.args, **more: P.kwargs) -> T:
+    """As `asyncio.to_thread`, but the program can end meanwhile: an engine may never answer."""
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()
+
+    def wait() -> None:
+        try:
+            answer.set_result(ask(*question, **more))
+        except BaseException as error:  # noqa: BLE001  # whoever asked gets it
+            answer.set_exception(error)
+
+    threading.Thread(target=wait, name="asks-the-engine", daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

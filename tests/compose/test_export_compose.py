@@ -40,7 +40,7 @@ EVERY = {
 
 def check(port: int, path: str) -> dict[str, object]:
     test = ["CMD", "python3", "-P", "-S", "-m", "services.healthcheck", str(port), path]
-    return {"test": test, "interval": "5s", "timeout": "20s", "retries": 3, "start_period": "120s"}
+    return {"test": test, "interval": "10s", "timeout": "20s", "retries": 3, "start_period": "120s"}
 
 
 def test_the_file_says_what_up_runs_and_no_secret(tmp_path: Path) -> None:

@@ -105,10 +105,10 @@ def test_a_killed_service_is_started_again(folder: Folder) -> None:
     after = folder.services()
     assert after["chat"]["pid"] != before["chat"]["pid"]
     assert after["router"]["pid"] == before["router"]["pid"]
-    assert folder.command("logs", "chat")[1] == (
-        "[model-compose] chat was killed by the system, most likely because memory ran out;"
-        " starting it again in 0.25 s\n"
-    )
+    ended = "was killed by the system, most likely because memory ran out"
+    if folder.runtime == "docker":  # where the engine knows better
+        ended = "was ended by SIGKILL"
+    assert folder.command("logs", "chat")[1] == f"[model-compose] chat {ended}; starting it again in 0.25 s\n"
 
 
 def test_a_service_that_ends_again_and_again_is_given_up(folder: Folder) -> None:

@@ -49,7 +49,7 @@ def test_a_task_has_its_limits_no_port_and_no_rights() -> None:
         "StopTimeout": 30,
         "Healthcheck": {
             "Test": ["CMD", "python3", "-P", "-S", "-m", "services.healthcheck", "3000", "/readyz"],
-            "Interval": 5 * 10**9,
+            "Interval": 10 * 10**9,
             "Timeout": 20 * 10**9,
             "Retries": 3,
             "StartPeriod": 600 * 10**9,

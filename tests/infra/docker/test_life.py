@@ -11,6 +11,7 @@ import pytest
 from infra.docker.errors import EngineError
 from infra.docker.life import ContainerLife
 from infra.docker.reading import Reading
+from tests.conformance.folder import wait_until
 from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, FakeEngine
 
 pytestmark = pytest.mark.server
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.docker.life._RETRY_S", 0.01)
+    monkeypatch.setattr("infra.docker.life._KILL_S", 0.1)
 
 
 @pytest.fixture
@@ -69,6 +71,44 @@ async def test_a_killed_container_of_an_engine_that_is_gone_has_ended(reading: R
     life.kill()
     async with asyncio.timeout(10):
         assert await life.wait() == -signal.SIGKILL
+
+
+async def test_a_killed_container_of_an_engine_that_hangs_has_ended(reading: Reading) -> None:
+    engine = FakeEngine()
+    engine.answers.clear()
+    id_ = container_of(engine, b"1 late\n", running=True)
+    lines: list[str] = []
+    life = ContainerLife(engine, id_, None, lines.append, reading)
+    life.kill()
+    async with asyncio.timeout(10):
+        assert await life.wait() == -signal.SIGKILL
+        engine.answers.set()
+        await asyncio.to_thread(wait_until, lambda: not engine.boxes)
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    ("removed", "out_of_memory", "killer"),
+    [(True, False, "remover"), (False, True, "system"), (False, False, "anybody")],
+)
+async def test_who_killed_a_container_is_told_where_the_engine_knows_it(
+    reading: Reading, removed: bool, out_of_memory: bool, killer: str
+) -> None:
+    engine = FakeEngine()
+    id_ = container_of(engine, exit_code=137)
+    engine.boxes[id_].out_of_memory = out_of_memory
+
+    def output(*_: object, **__: object) -> Iterator[bytes]:
+        if removed:
+            engine.boxes.clear()
+        return iter(())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "output", output)
+        life = ContainerLife(engine, id_, None, lambda _: None, reading)
+        async with asyncio.timeout(10):
+            assert await life.wait() == -signal.SIGKILL
+    assert life.killer == killer
 
 
 async def test_a_flood_waits_in_the_engine(reading: Reading) -> None:

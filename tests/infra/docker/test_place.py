@@ -17,6 +17,7 @@ from infra.folder import RunFolder
 from infra.process import Children
 from infra.service import Service, Surroundings
 from infra.unit import TcpAddress, Unit
+from tests.conformance.folder import wait_until
 from tests.infra.docker.fakes import CHAT, OUTAGE, PROJECT, Box, FakeEngine
 
 pytestmark = pytest.mark.server
@@ -143,7 +144,7 @@ FINE = "{}"
     [
         ([FINE, HUNG, TOO_LATE, FINE, HUNG, TOO_LATE, HUNG, FINE], 1e-9, 7),
         ([HUNG] * 20, 1e-9, 3),
-        ([HUNG] * 20, None, 6),
+        ([HUNG] * 20, None, 4),
         ([HUNG] * 20, 100.0, None),
     ],
     ids=["in a row", "hung", "cannot be seen waiting", "starved"],
@@ -181,3 +182,60 @@ async def test_what_an_engine_refuses_may_pass_once_it_has_done_it(tmp_path: Pat
     with pytest.raises(PassingError, match="could not make it"):
         await place.start(lambda _: None)
     place.close()
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+async def test_a_service_that_was_taken_over_may_have_requests_before_it_is_asked(
+    tmp_path: Path, taken_over: bool
+) -> None:
+    engine = FakeEngine()
+    running = {}
+    if taken_over:
+        running["chat"] = engine.add(CHAT.config(PROJECT), CHAT.name(PROJECT))
+        engine.boxes[running["chat"]].running = True
+    runtime = DockerRuntime(engine, PROJECT, {"chat": CHAT}, running)
+    service = Service(UNIT, None, around(runtime, tmp_path, []))
+    life = asyncio.create_task(service.run())
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(wait_until, lambda: ("output", "id1") in engine.calls)
+        assert service.was_ready is taken_over
+        service.terminate()
+        await life
+
+
+async def test_no_container_is_made_that_nobody_can_follow(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    place = place_of(engine, tmp_path)
+    (tmp_path / "logs").write_text("")
+    with pytest.raises(OSError, match="exists"):
+        await place.start(lambda _: None)
+    assert engine.boxes == {}
+
+
+async def test_a_container_that_cannot_be_taken_over_at_once_is_taken_over_later(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    id_ = engine.add(CHAT.config(PROJECT), CHAT.name(PROJECT))
+    engine.boxes[id_].running = True
+    place = place_of(engine, tmp_path, running=id_)
+    engine.refusals = {"state": [OUTAGE]}
+    with pytest.raises(PassingError):
+        await place.start(lambda _: None)
+    life = await place.start(lambda _: None)
+    assert [id_] == list(engine.boxes)
+    life.kill()
+    await life.wait()
+
+
+async def test_a_question_to_an_engine_that_hangs_does_not_keep_the_program_from_its_end(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    place = place_of(engine, tmp_path)
+    life = await place.start(lambda _: None)
+    engine.answers.clear()
+    asking = asyncio.create_task(place.until_ready(lambda _: None))
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(wait_until, lambda: ("run", "id1") in engine.calls)
+    assert all(thread.daemon for thread in engine.waiting)
+    asking.cancel()
+    engine.answers.set()
+    life.kill()
+    await life.wait()
