@@ -40,9 +40,9 @@ down: ## stop what quickstart started
 	@$(BIN)/model-compose -f $(EXAMPLE) down
 
 test: .venv/tools ## all tests but the soak ones, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m 'not soak and not docker' --numprocesses $(JOBS) --dist loadfile
-	@# by themselves: tests that measure time would feel the builds of images
-	$(BIN)/python -m pytest -m 'docker and not soak' --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -m 'not soak and not docker' --numprocesses $(JOBS) --dist loadfile --durations 20
+	@# by themselves: tests that measure time would feel the builds of images; they wait more than they compute
+	$(BIN)/python -m pytest -m 'docker and not soak' --numprocesses $$(($(JOBS) + 1)) --dist loadfile --durations 20
 
 soak: .venv/tools ## the same properties in full size
 	$(BIN)/python -m pytest -m soak

@@ -67,8 +67,15 @@ def fake_image(docker: Engine, base_image: str) -> str:
 
 @pytest.fixture(scope="session")
 def product(
-    engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+    engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, worker_id: str
 ) -> Product:
-    """A project whose images the engine has; the layers of packages are kept from one session to the next."""
+    """A project whose images the engine has, made once for all processes of this session.
+
+    The layers of packages are kept from one session to the next.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "product"
     cache = pytestconfig.cache.mkdir("images")
-    return make_product(tmp_path_factory.mktemp("product"), base_tar, cache, engine)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make_product(folder, base_tar, cache, engine)

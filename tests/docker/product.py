@@ -42,22 +42,19 @@ class Product:
         return f"{self.folder.name}/{service}:latest"
 
     def digests(self, said: str) -> dict[str, str]:
-        """What a build's table says: each image and its digest."""
-        return dict(re.findall(r"^(\S+:latest) .*(sha256:[0-9a-f]{64})$", said, re.MULTILINE))
+        """What a build's table says: the digest of each image, by its name without the tag."""
+        return dict(re.findall(r"^(\S+):\S+ .*(sha256:[0-9a-f]{64})$", said, re.MULTILINE))
 
 
 def make_product(folder: Path, base: Path, cache: Path, engine: str) -> Product:
-    """Write the project, and build its images into the engine; `cache` may hold layers of earlier builds."""
+    """Write the project and build its images into the engine, unless another process of this session has.
+
+    `cache` may hold layers of earlier builds.
+    """
     from tests.encoders import make_encoder, make_sentence_layout
     from tests.models import make_model
     from tests.rewriters import make_rewriter
 
-    make_model("llama", folder / "models" / "llama")
-    make_rewriter("t5", folder / "models" / "t5")
-    make_encoder("distilbert", folder / "models" / "labels", labels=2)
-    make_sentence_layout(make_encoder("bert", folder / "models" / "vectors"))
-    (folder / "model-compose.yml").write_text(FILE, encoding="utf-8")
-    shutil.rmtree(cache / "images" / "proven", ignore_errors=True)  # so that every image is tried
     environment = {
         **os.environ,
         "API_TOKEN": "token-of-the-router",
@@ -66,7 +63,17 @@ def make_product(folder: Path, base: Path, cache: Path, engine: str) -> Product:
         "MODEL_COMPOSE_CACHE": str(cache),
         "NO_COLOR": "1",
     }
-    return Product(folder, environment, build(folder, environment))
+    said = folder / "said.txt"
+    if said.exists():
+        return Product(folder, environment, said.read_text(encoding="utf-8"))
+    make_model("llama", folder / "models" / "llama")
+    make_rewriter("t5", folder / "models" / "t5")
+    make_encoder("distilbert", folder / "models" / "labels", labels=2)
+    make_sentence_layout(make_encoder("bert", folder / "models" / "vectors"))
+    (folder / "model-compose.yml").write_text(FILE, encoding="utf-8")
+    shutil.rmtree(cache / "images" / "proven", ignore_errors=True)  # so that every image is tried
+    said.write_text(build(folder, environment), encoding="utf-8")
+    return Product(folder, environment, said.read_text(encoding="utf-8"))
 
 
 def build(folder: Path, environment: Mapping[str, str], *options: str) -> str:

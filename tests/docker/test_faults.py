@@ -13,6 +13,7 @@ import pytest
 
 from infra.docker.container import project_id
 from infra.docker.engine import Engine
+from infra.probe import LIFE_MISSES
 from tests.conformance.folder import ROUTER, Folder, wait_until
 from tests.docker.engine import SCRIPT, skip
 from tests.docker.fake_image import remove_volumes
@@ -73,7 +74,14 @@ def test_what_hangs_or_takes_too_much_is_started_again_and_what_starves_is_not(
         )
 
     wait_until(healed, timeout_s=150)
-    wait_until(lambda: inspect(docker, folder, "starved")["State"]["Health"]["FailingStreak"] > 3, timeout_s=150)
+
+    def health() -> dict[str, Any]:
+        checked: dict[str, Any] = inspect(docker, folder, "starved")["State"]["Health"]
+        return checked
+
+    wait_until(lambda: health()["FailingStreak"] >= LIFE_MISSES, timeout_s=150)
+    last = health()["Log"][-1]["End"]
+    wait_until(lambda: health()["Log"][-1]["End"] != last)  # one more check, so that `up` has seen the misses
     after = folder.services()
     assert {name: (after[name]["restarts"], after[name]["state"]) for name in ("starved", "router")} == {
         "starved": (0, "ready"),

@@ -1,6 +1,7 @@
 """The images of a whole project in a real engine, as `model-compose build` makes them."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -62,16 +63,14 @@ def test_a_second_build_makes_nothing_and_tries_nothing(product: Product) -> Non
     assert "works:" not in said
 
 
-def test_another_prompt_changes_no_task_image(product: Product) -> None:
-    file = product.folder / "model-compose.yml"
-    before = file.read_text()
-    try:
-        file.write_text(before.replace("component: chat}", 'component: chat, input: {user_prompt: "Say hello."}}'))
-        said = build(product.folder, product.environment)
-    finally:
-        file.write_text(before)
+def test_another_prompt_changes_no_task_image(product: Product, tmp_path: Path) -> None:
+    edited = Path(shutil.copytree(product.folder, tmp_path / product.folder.name))
+    file = edited / "model-compose.yml"
+    asking = 'component: chat, input: {user_prompt: "Say hello."}}'
+    file.write_text(file.read_text().replace("component: chat}", asking))
+    said = build(edited, product.environment, "--tag", "edited")
     old, new = product.digests(product.said), product.digests(said)
-    assert {name for name in old if old[name] != new[name]} == {product.reference("router")}
+    assert {name for name in old if old[name] != new[name]} == {f"{product.folder.name}/router"}
 
 
 def test_two_tasks_of_one_model_share_its_layers(product: Product) -> None:
