@@ -89,8 +89,9 @@ def unchanged(bench: Bench) -> Iterator[Row]:
     ours = f"{_median(again)}, {_layers(again)}, {_same(again, bench.builds['large'].digests)}"
     theirs = ""
     if bench.stock:
+        before = bench.stock_large.digest
         made = bench.stock.containerize(bench.stock_folder("chat"), "Chat")
-        digest = "the same id" if made.digest == bench.stock_large.digest else "another id"
+        digest = "the same id" if made.digest == before else "another id"
         theirs = f"{made.seconds:.1f} s, a layer of {size(bench.stock.last_layers(made.tag))}, {digest}"
     yield Row(f"a task with {bench.place.megabytes} MB of weights again", "the same", ours, theirs)
 
