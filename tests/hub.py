@@ -10,16 +10,16 @@ import socket
 import struct
 import sys
 import termios
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
+
+from tests.http_server import QuietHandler, QuietServer
 
 TOKEN = "hf_tokenForTheFakeHub"
 """The token that opens private and gated repositories."""
@@ -115,20 +115,17 @@ class FakeHub:
 
     def __enter__(self) -> Self:
         self.repositories = {name: Repository(name, folder) for name, folder in self.folders.items()}
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.hub = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fake-hub", daemon=True)
-        self._thread.start()
+        self._server.start("fake-hub")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._server.port}"
 
     def commit(self, name: str) -> str:
         """The only commit of repository `name`."""
@@ -140,26 +137,16 @@ class FakeHub:
         return sorted(path.split("/resolve/")[1].split("/", 1)[1] for path in paths)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(QuietServer):
     hub: FakeHub
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left is no news."""
 
 
 _API = re.compile(r"/api/models/(?P<name>.+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+))?")
 _FILE = re.compile(r"/(?P<name>.+?)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(QuietHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """The tests' own output stays readable."""
 
     def do_HEAD(self) -> None:
         self._route()

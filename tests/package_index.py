@@ -8,12 +8,13 @@ import threading
 import zipfile
 from dataclasses import dataclass, field
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Self
 
 from packaging.utils import canonicalize_name
+
+from tests.http_server import QuietHandler, QuietServer
 
 
 @dataclass
@@ -32,22 +33,19 @@ class PackageIndex:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.index = self
         self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="index", daemon=True)
-        self._thread.start()
+        self._server.start("index")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
 
     @property
     def url(self) -> str:
         """With the login."""
-        return f"https://{self.user}:{self.password}@localhost:{self._server.server_address[1]}/simple"
+        return f"https://{self.user}:{self.password}@localhost:{self._server.port}/simple"
 
     @cached_property
     def _installed(self) -> dict[str, Distribution]:
@@ -83,21 +81,12 @@ def make_wheel(installed: Distribution, folder: Path) -> Path:
     return wheel
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(QuietServer):
     index: PackageIndex
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that left is no news."""
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        """The tests' own output stays readable."""
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import parse_qs, urlsplit
+
+from tests.http_server import QuietHandler, QuietServer
 
 USER, PASSWORD = "ann", "s3cret-Pa55word"
 IDENTITY_TOKEN = "eyJhbGciOi.an-identity-token"
@@ -88,25 +89,22 @@ class FakeRegistry:
         self._released.wait()
 
     def __enter__(self) -> Self:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(_Handler)
         self._server.registry = self
         self._server.tokens = {}
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="registry", daemon=True)
-        self._thread.start()
+        self._server.start("registry")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
 
     @property
     def name(self) -> str:
         """As it stands in references."""
-        return f"localhost:{self._server.server_address[1]}"
+        return f"localhost:{self._server.port}"
 
     def asked(self, method: str, path: str = "*") -> list[Request]:
         """The admitted requests of that kind, in order."""
@@ -118,26 +116,16 @@ class FakeRegistry:
         return sum(request.body_bytes for request in self.requests if "/blobs/" in request.path)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+class _Server(QuietServer):
     registry: FakeRegistry
     tokens: dict[str, "_Token"]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that left is no news."""
 
 
 _PATH = re.compile(r"/v2/(?P<repository>.+?)/(?P<kind>blobs/uploads|blobs|manifests)/(?P<what>[^/]*)")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(QuietHandler):
     server: _Server
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """The tests' own output stays readable."""
 
     def do_HEAD(self) -> None:
         self._route()

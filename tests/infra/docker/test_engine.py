@@ -49,7 +49,7 @@ class FakeEngine(ThreadingMixIn, UnixStreamServer):
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_DELETE = answer  # noqa: N815 - what the library calls
+            do_GET = do_POST = do_DELETE = answer
 
             def address_string(self) -> str:
                 return "client"
