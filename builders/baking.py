@@ -36,6 +36,11 @@ class WeightsSet:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
+    def weights_bytes(self) -> int:
+        """Of the tensors alone, without tokenizers and the like."""
+        return sum(file.size for name, file in self.files if name.endswith(".safetensors"))
+
+    @property
     def folder(self) -> str:
         """Where an image has it."""
         return f"{MODELS}/{self.digest}"

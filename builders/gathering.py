@@ -128,7 +128,7 @@ class Gathering:
         only = self._lock.files(name, spec.revision, revision) if self._lock else ()
         counter = Counter(self._listener, spec.name, f"reading {name}", set_bytes(path, name, only))
         weights = read_set(path, name, self._files, counter.add, only)
-        locked = LockedModel(revision, {path: file.sha256 for path, file in weights.files})
+        locked = LockedModel(revision, {path: file.sha256 for path, file in weights.files}, weights.weights_bytes)
         return replace(ingredients, locked=locked, weights=weights)
 
     def _base(self) -> BaseImage:

@@ -25,13 +25,16 @@ class LockedModel:
     """A model that was baked.
 
     revision: the commit; None for a folder of the user's. files: sha256 of each by its path, such as `config.json`.
+    weights_bytes: how large the safetensors among them are; None where an older version wrote the lock.
     """
 
     revision: str | None
     files: Mapping[str, str]
+    weights_bytes: int | None = None
 
     def to_toml(self) -> dict[str, Any]:
-        return {**({"revision": self.revision} if self.revision else {}), "files": dict(sorted(self.files.items()))}
+        known = {"revision": self.revision, "weights_bytes": self.weights_bytes}
+        return {**{key: value for key, value in known.items() if value}, "files": dict(sorted(self.files.items()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Lock:
                 name: LockedModel(
                     _text(model.get("revision", "")) or None,
                     {path: _text(file) for path, file in model["files"].items()},
+                    _size(model.get("weights_bytes")),
                 )
                 for name, model in value.get("models", {}).items()
             },
@@ -245,5 +249,11 @@ def _packages(wheels: Mapping[str, Any]) -> Iterator[Package]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _size(value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
         raise TypeError(value)
     return value

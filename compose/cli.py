@@ -223,6 +223,25 @@ def export_compose(common: Common, output: Path | None, tag: str) -> None:
     export_file(common.selection, output, tag, common.console)
 
 
+@export.command("kubernetes")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", required=True, help="Write it there.")
+@click.option("--registry", metavar="REGISTRY", help="Where `push` has brought the images.")
+@click.option("--namespace", metavar="NAME", help="One of its own; the folder's name unless given.")
+@click.option("--target", type=click.Choice(["cpu", "nvidia", "amd"]), help="What the cluster computes on.")
+@click.option("--replicas", type=click.IntRange(1), metavar="N", help="How many of each, where the file does not say.")
+@click.option("--tag", default="latest", metavar="TAG", help="Of the images; `latest` unless given.")
+@click.option("--without-page", is_flag=True, help="Leave out the page.")
+@common_options()
+@click.pass_obj
+def export_kubernetes(common: Common, /, without_page: bool, **options: Any) -> None:
+    """Write a Kustomize tree for a cluster that has the images."""
+    common.console.status("reading the file")
+    from compose.export_kubernetes import Wishes
+    from compose.export_kubernetes import export_kubernetes as write_tree
+
+    write_tree(common.selection, Wishes(page=not without_page, **options), common.console)
+
+
 @cli.command()
 @common_options()
 @click.pass_obj

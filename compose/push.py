@@ -1,6 +1,7 @@
 """`push`: bring the images of a file to a registry, each blob once."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,7 @@ def push(
     store = BlobStore.of(os.environ)
     report = BuildReport(console, names)
     with store.in_use(partial(report.step, "")):
-        images = [_built(loaded, store, service, tag) for service in wanted]
-        for service, image in zip(wanted, images, strict=True):
-            _check_current(loaded, service, image, tag)
+        images = built_images(loaded, store, wanted, tag)
         proofs = Proofs.of(store)
         for name, image in zip(names, images, strict=True):
             if not proofs.has(image):
@@ -94,6 +93,14 @@ def destination(registry: str, name: str) -> Reference:
 
 def _no_registry(registry: str, hint: str) -> UserError:
     return UserError(f"{registry!r} is no registry that images are pushed to", hint=hint, exit_code=ExitCode.USAGE)
+
+
+def built_images(loaded: "Loaded", store: BlobStore, services: Sequence[str], tag: str) -> list[Image]:
+    """What `build` has made of these services, and what the file still makes of them. Raises UserError (exit 3)."""
+    images = [_built(loaded, store, service, tag) for service in services]
+    for service, image in zip(services, images, strict=True):
+        _check_current(loaded, service, image, tag)
+    return images
 
 
 def _built(loaded: "Loaded", store: BlobStore, service: str, tag: str) -> Image:

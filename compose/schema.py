@@ -50,6 +50,9 @@ def build_schema() -> Json:
     controller["properties"] |= {
         key: adapter["properties"][key] for key in sorted(OLDER_KEYS["controller"] - {"adapter"})
     }
+    scaling = blocks["ScalingSpec"]
+    scaling["properties"] |= {f"{name}_replicas": scaling["properties"][name] for name in ("min", "max")}
+    scaling.pop("required")
     _workflow_component(blocks["WorkflowComponentSpec"], blocks["WorkflowActionSpec"])
     _jobs(blocks)
     inline = sorted(OLDER_KEYS["workflow"] - {"job"})

@@ -150,6 +150,7 @@ Texts = Annotated[tuple[str, ...], _reads_as(_texts, list[str | int] | str)]
 Flag = Annotated[bool, _reads_as(_flag, bool | _Truth)]
 Count = Annotated[int, _reads_as(_whole(0), int | _Numeral)]
 Positive = Annotated[int, _reads_as(_whole(1), int | _Numeral)]
+Percent = Annotated[int, _reads_as(_whole(1, 100), int | _Numeral)]
 Number = Annotated[float, _reads_as(_number, float | _Numeral)]
 Dependencies = Annotated[
     tuple[str | tuple[str, ...], ...], _reads_as(_dependencies, list[str | int | list[str | int]] | str)

@@ -1,4 +1,4 @@
-"""Settings without their secrets, as an image holds them; where they are read, the environment gives these back."""
+"""Settings as an image holds them, without what is known only where they are read: secrets, and further names."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,9 @@ from typing import Any, Final
 _KEY: Final = "withheld"
 """Where such a text says what it leaves out: `{"auth_token": "API_TOKEN", "database.url": "DATABASE_URL"}`, each by
 its place and the variable that holds it."""
+
+ALLOWED_HOSTS: Final = "MODEL_COMPOSE_ALLOWED_HOSTS"
+"""The variable with names of this server beside those of its settings, parted by commas; such as a pod's address."""
 
 
 class MissingVariables(Exception):  # noqa: N818 - says what is wrong, as the other errors of services do
@@ -33,7 +36,7 @@ def withheld(text: str | bytes) -> dict[str, str]:
 
 
 def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Settings with every secret in its place; any other text is read as it is. Raises MissingVariables."""
+    """Settings with every secret in its place, and all names of the server. Raises MissingVariables."""
     document: dict[str, Any] = json.loads(text)
     places: Mapping[str, str] = document.pop(_KEY, {})
     if missing := sorted({name for name in places.values() if not environ.get(name)}):
@@ -41,6 +44,9 @@ def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, An
     for place, name in places.items():
         block, key = _at(document, place)
         block[key] = environ[name]
+    if hosts := [host.strip() for host in environ.get(ALLOWED_HOSTS, "").split(",") if host.strip()]:
+        written = [*hosts, *(f"[{host}]" for host in hosts if ":" in host)]
+        document["allowed_hosts"] = [*document.get("allowed_hosts", ()), *written]
     return document
 
 

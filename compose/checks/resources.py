@@ -10,9 +10,8 @@ def check_resources(component: ModelComponentSpec, here: Location, findings: Fin
     """Write down what contradicts itself in `resources`, `replicas` and `scaling`."""
     _check_gpu(component, (*here, "resources"), findings)
     scaling = component.scaling
-    if scaling and scaling.max_replicas < scaling.min_replicas:
-        message = f"`max_replicas` must be at least `min_replicas`, which is {scaling.min_replicas}"
-        findings.error((*here, "scaling", "max_replicas"), message)
+    if scaling and scaling.max < scaling.min:
+        findings.error((*here, "scaling", "max"), f"`max` must be at least `min`, which is {scaling.min}")
     if scaling and "replicas" in component.model_fields_set:
         message = "`replicas` cannot stand beside `scaling`, which decides how many there are"
         findings.error((*here, "replicas"), message, "keep one of them", key=True)

@@ -69,6 +69,19 @@ class _Rewriter:
         if not actions and inline:
             entries["actions"] = inline_list(inline)
         replace(entries, "runtime", _runtime)
+        replace(entries, "scaling", self._scaling)
+        return Mapping(entries, node.mark)
+
+    def _scaling(self, node: Node) -> Node:
+        if not isinstance(node, Mapping):
+            return node
+        entries = dict(node.entries)
+        for key, older in take(entries, OLDER_KEYS["scaling"]).items():
+            name = key.removesuffix("_replicas")
+            if name in entries:
+                self.complaints.add(older.key_mark, f"`{key}` and `{name}` mean the same", f"keep `{name}`")
+            else:
+                entries[name] = older
         return Mapping(entries, node.mark)
 
     def _action(self, node: Node, defaults: dict[str, Entry]) -> Node:

@@ -12,6 +12,7 @@ OLDER_KEYS: Final[dict[str, frozenset[str]]] = {
     "controller": frozenset({"adapter", "type", "host", "port", "base_path", "origins"}),
     "component": frozenset({"action", "params", "output"}) | ACTION_FIELDS,
     "workflow component": frozenset({"action", "workflow", "input", "output"}),
+    "scaling": frozenset({"min_replicas", "max_replicas"}),
     "action": frozenset({"params"}) | ACTION_FIELDS,
     "workflow": frozenset({"job", "component", "action", "input", "repeat_count"}),
     "if job": frozenset({"operator", "value", "if_true", "if_false"}),

@@ -18,6 +18,7 @@ from compose.written import (
     GpuType,
     Identifier,
     Memory,
+    Percent,
     Plain,
     Positive,
     Template,
@@ -99,10 +100,14 @@ class ResourcesSpec(Spec):
 
 
 class ScalingSpec(Spec):
-    """Between how many replicas a cluster may choose."""
+    """Between how many replicas a cluster may choose, 0 for none while nobody asks, and how busy they should be.
 
-    min_replicas: Count = 1
-    max_replicas: Positive
+    target: of the processors that they ask for, in percent.
+    """
+
+    min: Count = 1
+    max: Positive
+    target: Percent = 70
 
 
 class ModelComponentSpec(Spec):

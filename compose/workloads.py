@@ -1,0 +1,290 @@
+"""What the services of a file are in a cluster: their share of it, how many there are, and whom they may ask."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+from builders.container import PORTS, STATE
+from builders.lock import LOCK_FILE, Lock, model_name
+from compose.containers import limits_of
+from compose.image_settings import host_name, page_told, router_told
+from compose.plan import environment_of, start_timeout_s, stop_timeout_s
+from compose.reading.nodes import mark_at
+from compose.spec import ModelComponentSpec
+from infra.errors import ExitCode, UserError
+from infra.kubernetes.workload import MARGIN_S, Export, Gpu, Scaling, Share, Workload
+from infra.resources import Resources, write_memory
+from infra.secrets import is_secret_name
+from services.withheld import withheld
+
+if TYPE_CHECKING:
+    from compose.loader import Loaded
+
+Target = Literal["cpu", "nvidia", "amd"]
+
+_MI: Final = 2**20
+_GI: Final = 2**30
+_WEIGHTS_SHARE: Final = 1.3
+"""Bytes of memory for each byte of weights."""
+_BESIDE_WEIGHTS: Final = _GI
+
+_READ_PER_S: Final = 50_000_000
+"""Bytes of weights that a slow disk gives in a second, when nobody has read them before."""
+_BESIDE_READING_S: Final = 20
+_PATIENCE: Final = 3
+"""How many times as long as expected a start may take."""
+
+_TASK_CPU: Final = 2.0
+_ROUTER_SHARE: Final = Share(cpu_request=0.25, cpu_limit=2, memory_bytes=_GI)
+_PAGE_SHARE: Final = Share(cpu_request=0.1, cpu_limit=1, memory_bytes=_GI)
+_FEWEST_ROUTERS: Final = 2
+_MORE_ROUTERS: Final = 3
+"""How many times as many there are under load."""
+_RUNS_BYTES: Final = 5 * _GI
+
+_POSTGRES_PORT: Final = 5432
+_COLLECTOR_PORT: Final = 4318
+_COLLECTORS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,200}", re.ASCII)
+_DNS_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterImage:
+    """reference: with tag and digest. architecture: as nodes are labelled."""
+
+    reference: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Where an export is for. replicas: how many of each there are, where the file does not say and several may be."""
+
+    name: str
+    namespace: str
+    target: Target
+    replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    """What the file gives a service, and which of it is a secret."""
+
+    values: Mapping[str, str]
+    secret: frozenset[str]
+
+
+def export_of(loaded: "Loaded", lock: Lock | None, images: Mapping[str, ClusterImage], cluster: Cluster) -> Export:
+    """Everything of the file that a cluster is told.
+
+    lock: with the sizes of its models. images: by service; the page is left out when it has none.
+
+    Raises UserError (exit 3) for what the cluster could not hold, and for a secret that would be seen in an image.
+    """
+    controller = loaded.spec.controller
+    tasks = [_task(loaded, component, lock, images[component.name], cluster) for component in loaded.spec.models]
+    workloads = [*tasks, _router(loaded, images["router"], [task.name for task in tasks], cluster)]
+    if "page" in images:
+        workloads.append(_page(loaded, images["page"]))
+    given = {workload.service: _variables(loaded, workload.service) for workload in workloads}
+    keys = {service: _secret_keys(service, given) for service in given}
+    token = withheld(router_told(loaded).settings).get("auth_token")
+    return Export(
+        name=cluster.name,
+        namespace=cluster.namespace,
+        workloads=tuple(_told(workload, given[workload.service], keys[workload.service]) for workload in workloads),
+        hosts=tuple(sorted({host.lower() for host in controller.allowed_hosts if _DNS_NAME.fullmatch(host.lower())})),
+        token=keys["router"][token] if token else None,
+        exposed=bool(controller.auth.token) or controller.auth.insecure,
+        base_path=controller.adapter.base_path,
+        notes=tuple(_notes(loaded, cluster)),
+    )
+
+
+def _task(
+    loaded: "Loaded", component: ModelComponentSpec, lock: Lock | None, image: ClusterImage, cluster: Cluster
+) -> Workload:
+    runtimes = (loaded.spec.controller.runtime, component.runtime)
+    limits = limits_of(component)
+    weights_bytes = _weights_bytes(component, lock)
+    cpu = limits.cpu or _TASK_CPU
+    load_s = _BESIDE_READING_S + weights_bytes / _READ_PER_S
+    scaling = component.scaling
+    return Workload(
+        service=component.name,
+        kind="task",
+        name=host_name(component.name),
+        image=image.reference,
+        architecture=image.architecture,
+        port=PORTS["task"],
+        share=Share(
+            cpu_request=cpu,
+            cpu_limit=cpu,
+            memory_bytes=_memory_bytes(loaded, component, weights_bytes),
+            gpu=_gpu(loaded, component, limits, cluster),
+        ),
+        environment={"OMP_NUM_THREADS": str(math.ceil(cpu))},
+        replicas=max(1, scaling.min) if scaling else _replicas(component, cluster),
+        scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling else None,
+        start_timeout_s=max(start_timeout_s(*runtimes), _PATIENCE * load_s),
+        request_timeout_s=max(stop_timeout_s(*runtimes) - MARGIN_S, 1),
+    )
+
+
+def _router(loaded: "Loaded", image: ClusterImage, tasks: list[str], cluster: Cluster) -> Workload:
+    """One router where runs are in a file, which is nobody else's; several where they are in PostgreSQL."""
+    controller = loaded.spec.controller
+    shared = controller.database.driver == "postgres"
+    replicas = max(_FEWEST_ROUTERS, cluster.replicas or 0) if shared else 1
+    return Workload(
+        service="router",
+        kind="router",
+        name=host_name("router"),
+        image=image.reference,
+        architecture=image.architecture,
+        port=PORTS["router"],
+        share=_ROUTER_SHARE,
+        replicas=replicas,
+        scaling=Scaling(replicas, _MORE_ROUTERS * replicas) if shared else None,
+        start_timeout_s=start_timeout_s(controller.runtime),
+        request_timeout_s=controller.shutdown_timeout,
+        calls=tuple(tasks),
+        reaches=tuple(_reached(loaded)),
+        claims={} if shared else {STATE: _RUNS_BYTES},
+    )
+
+
+def _page(loaded: "Loaded", image: ClusterImage) -> Workload:
+    """One: a browser's requests must come to the pod that has its session."""
+    runtime = loaded.spec.controller.runtime
+    return Workload(
+        service="page",
+        kind="page",
+        name=host_name("page"),
+        image=image.reference,
+        architecture=image.architecture,
+        port=PORTS["page"],
+        share=_PAGE_SHARE,
+        start_timeout_s=start_timeout_s(runtime),
+        request_timeout_s=max(stop_timeout_s(runtime) - MARGIN_S, 1),
+        calls=(host_name("router"),),
+    )
+
+
+def _replicas(component: ModelComponentSpec, cluster: Cluster) -> int:
+    return component.replicas if "replicas" in component.model_fields_set else cluster.replicas or component.replicas
+
+
+def _weights_bytes(component: ModelComponentSpec, lock: Lock | None) -> int:
+    model = lock.models.get(model_name(component.model.name, component.model.revision)) if lock else None
+    if model is None or model.weights_bytes is None:
+        raise UserError(
+            f"{LOCK_FILE} does not say how large the weights of `{component.name}` are",
+            hint="`model-compose build` writes it",
+            exit_code=ExitCode.FILE,
+        )
+    return model.weights_bytes
+
+
+def _memory_bytes(loaded: "Loaded", component: ModelComponentSpec, weights_bytes: int) -> int:
+    """What the file says, else what the weights need. Raises UserError for less than that, but for smaller weights."""
+    needed = math.ceil((_WEIGHTS_SHARE * weights_bytes + _BESIDE_WEIGHTS) / _MI) * _MI
+    given = component.resources.memory
+    if given is None:
+        return needed
+    if given < needed and component.quantization is None:
+        raise UserError(
+            f"{_place(loaded, component, 'resources', 'memory')}: {write_memory(given)} are too little for the weights "
+            f"of `{component.name}`, which are {math.ceil(weights_bytes / _MI)}Mi",
+            hint=f"write `memory: {write_memory(needed)}`, or leave it out",
+            exit_code=ExitCode.FILE,
+        )
+    return given
+
+
+def _gpu(loaded: "Loaded", component: ModelComponentSpec, limits: Resources, cluster: Cluster) -> Gpu | None:
+    if not limits.gpu_count:
+        return None
+    if cluster.target == "cpu":
+        raise UserError(
+            f"{_place(loaded, component)}: `{component.name}` needs a GPU, and `--target cpu` is a cluster without any",
+            hint="take `--target nvidia`, or `device: cpu` without `gpu`, and build again",
+            exit_code=ExitCode.FILE,
+        )
+    return Gpu(limits.gpu_count, cluster.target, limits.gpu_type)
+
+
+def _place(loaded: "Loaded", component: ModelComponentSpec, *key: str) -> str:
+    return str(mark_at(loaded.root, ("components", loaded.spec.components.index(component), *key)))
+
+
+def _reached(loaded: "Loaded") -> Iterator[int]:
+    """The ports of what the router asks outside of the export: its database, and whoever collects its traces."""
+    controller = loaded.spec.controller
+    if controller.database.url:
+        yield _port(controller.database.url) or _POSTGRES_PORT
+    environment = environment_of(controller.runtime)
+    for name in _COLLECTORS:
+        if name in environment:
+            yield _port(environment[name]) or _COLLECTOR_PORT
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
+
+
+def _variables(loaded: "Loaded", service: str) -> _Variables:
+    """Raises UserError (exit 3) for a name that no object of Kubernetes takes."""
+    controller = loaded.spec.controller
+    component = next((component for component in loaded.spec.models if component.name == service), None)
+    values = environment_of(controller.runtime, component.runtime if component else None)
+    told = {"router": router_told, "page": page_told}.get(service)
+    withheld_values = told(loaded).secrets if told else {}
+    for name in values:
+        if not _VARIABLE.fullmatch(name):
+            raise UserError(
+                f"`{name}` in an `environment` is no name that Kubernetes takes",
+                hint="use letters, digits, `_`, `.` and `-`, and no digit first",
+                exit_code=ExitCode.FILE,
+            )
+    secret = frozenset({*withheld_values, *filter(is_secret_name, values)})
+    return _Variables({**values, **withheld_values}, secret)
+
+
+def _secret_keys(service: str, given: Mapping[str, _Variables]) -> dict[str, str]:
+    """The key of each secret: its variable, with the service's name where another one has another value under it."""
+    own = given[service]
+    return {
+        name: name
+        if all(other.values.get(name, own.values[name]) == own.values[name] for other in given.values())
+        else f"{host_name(service)}.{name}"
+        for name in sorted(own.secret)
+    }
+
+
+def _told(workload: Workload, given: _Variables, keys: Mapping[str, str]) -> Workload:
+    plain = {name: value for name, value in given.values.items() if name not in given.secret}
+    return replace(workload, environment={**workload.environment, **plain}, secrets=keys)
+
+
+def _notes(loaded: "Loaded", cluster: Cluster) -> Iterator[str]:
+    controller = loaded.spec.controller
+    if controller.database.driver == "sqlite":
+        yield (
+            "Asynchronous runs are in a file on a volume, so there is one router, and an update stops it for a moment. "
+            "With `controller.database: postgresql://...` there are several, and updates stop nothing."
+        )
+    if not (controller.auth.token or controller.auth.insecure):
+        yield (
+            "The file has no `controller.auth.token`, so `overlays/prod` has no way in from outside. Set one, "
+            "build and export again to open it."
+        )
+    if cluster.target == "amd" and any(limits_of(component).gpu_count for component in loaded.spec.models):
+        yield "The images need ROCm's build of torch: build them with `--index-url` of an index that has it."

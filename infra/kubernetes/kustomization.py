@@ -1,0 +1,40 @@
+"""The files by which Kustomize puts a tree together: what belongs to it, and what is changed of it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from infra.kubernetes.workload import Workload
+
+
+def base(resources: Iterable[str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": sorted(resources),
+    }
+
+
+def component(resources: Sequence[str], patches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
+    if resources:
+        found["resources"] = sorted(resources)
+    if patches:
+        found["patches"] = list(patches)
+    return found
+
+
+def overlay(components: Sequence[str], patches: Sequence[str] = (), images: Sequence[Workload] = ()) -> dict[str, Any]:
+    """images: the workloads whose images are named by their tags alone, as a machine has them that built them."""
+    found: dict[str, Any] = {**base(["../../base"])}
+    if components:
+        found["components"] = [f"../../components/{name}" for name in components]
+    if patches:
+        found["patches"] = [{"path": path} for path in patches]
+    if images:
+        found["images"] = [_by_tag(workload.image) for workload in images]
+    return found
+
+
+def _by_tag(image: str) -> dict[str, str]:
+    name, _, tag = image.partition("@")[0].rpartition(":")
+    return {"name": name, "newTag": tag}

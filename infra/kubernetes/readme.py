@@ -1,0 +1,89 @@
+"""The README of an export: how it is deployed, and what it leaves to whoever deploys it."""
+
+from collections.abc import Collection
+from typing import Final
+
+from infra.kubernetes.routes import GATEWAY_CLASS, tls_secret
+from infra.kubernetes.workload import Export
+
+_COMPONENTS: Final = {
+    "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API",
+    "gpu": "GPUs for the tasks that ask for them, and leave to run on their nodes",
+    "hpa": "more pods under load; the cluster has the metrics server",
+    "ingress": "the same door as an Ingress; take it instead of `gateway`",
+    "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.17 or newer",
+    "servicemonitor": "metrics for Prometheus; the cluster has its operator",
+}
+
+
+def readme(export: Export, components: Collection[str]) -> str:
+    parts = [_HEAD.format(name=export.name, namespace=export.namespace)]
+    if export.secret_keys:
+        parts.append(
+            _SECRETS.format(secret=export.secret, namespace=export.namespace, keys=", ".join(export.secret_keys))
+        )
+    parts.append(_DEPLOY.format(namespace=export.namespace, router=export.router.name, port=export.router.port))
+    if "gateway" in components:
+        parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
+    rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
+    parts.append(_PARTS.format(rows=rows))
+    if export.notes:
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in export.notes) + "\n")
+    return "\n".join(parts)
+
+
+_HEAD: Final = """\
+# {name} on Kubernetes
+
+Written by `model-compose export kubernetes`, for Kubernetes 1.30 and newer. The next export replaces these files and
+leaves others alone: put changes of your own into a folder beside them, such as `overlays/mine`, whose
+`kustomization.yaml` says `resources: [../prod]`.
+
+Everything is in the namespace `{namespace}`, which is for this application alone: nobody else may speak to its pods.
+
+## Deploy
+"""
+
+_SECRETS: Final = """\
+Secrets are not in these files. Write theirs into a file `secrets.env`, a line `NAME=VALUE` for each of {keys},
+and give it to the cluster first:
+
+```sh
+kubectl create namespace {namespace}
+kubectl create secret generic {secret} --namespace {namespace} --from-env-file secrets.env
+```
+"""
+
+_DEPLOY: Final = """\
+```sh
+kubectl apply -k overlays/prod
+kubectl rollout status deployment --namespace {namespace} --timeout 15m
+kubectl port-forward --namespace {namespace} service/{router} {port}
+```
+
+`overlays/prod` takes the images by their digests, from where they were pushed. `overlays/local` is for a cluster on one
+machine, such as kind or minikube, which was given the images themselves: one pod each, named by tag.
+"""
+
+_DOOR: Final = """\
+## From outside
+
+The certificate is in the Secret `{tls}`, which you or a tool such as cert-manager make. The Gateway's class is called
+`{gateway_class}`; in an overlay of your own say what your cluster calls it:
+
+```yaml
+patches:
+  - target: {{kind: Gateway, name: {name}}}
+    patch: '[{{"op": "replace", "path": "/spec/gatewayClassName", "value": "YOURS"}}]'
+```
+
+Router and page answer to the names that `controller.allowed_hosts` has in the file.
+"""
+
+_PARTS: Final = """\
+## Components
+
+| component | brings |
+| --- | --- |
+{rows}
+"""

@@ -1,0 +1,84 @@
+"""The way in from outside: by the Gateway API, or by an Ingress; both with TLS, and both to router and page alone."""
+
+from typing import Any, Final
+
+from infra.kubernetes.network import admit
+from infra.kubernetes.objects import Manifest, manifest
+from infra.kubernetes.pods import PORT
+from infra.kubernetes.workload import Export, Workload
+
+GATEWAY_CLASS: Final = "model-compose"
+"""Clusters name theirs as they like; an overlay of the user's says which one."""
+_ROOTS: Final = ("/v1", "/docs", "/openapi.json")
+"""What the router answers outside of its `base_path`, for clients: no metrics, no probes."""
+_LONG_S: Final = 3_600
+"""What an answer may take at a door that has a time limit of its own: models write for minutes."""
+
+
+def tls_secret(export: Export) -> str:
+    """The name of the Secret with the certificate, which the user or a tool such as cert-manager makes."""
+    return f"{export.name}-tls"
+
+
+def gateway(export: Export) -> Manifest:
+    listener: dict[str, Any] = {
+        "name": "https",
+        "port": 443,
+        "protocol": "HTTPS",
+        "tls": {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": tls_secret(export)}]},
+        "allowedRoutes": {"namespaces": {"from": "Same"}},
+    }
+    spec = {"gatewayClassName": GATEWAY_CLASS, "listeners": [listener]}
+    return manifest("gateway.networking.k8s.io/v1", "Gateway", export, export.name, spec=spec)
+
+
+def http_route(export: Export) -> Manifest:
+    spec: dict[str, Any] = {
+        "parentRefs": [{"name": export.name, "sectionName": "https"}],
+        "rules": [
+            {
+                "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in paths],
+                "backendRefs": [{"name": workload.name, "port": workload.port}],
+                "timeouts": {"request": "0s"},  # no limit: the router has its own
+            }
+            for workload, paths in doors(export)
+        ],
+    }
+    if export.hosts:
+        spec["hostnames"] = list(export.hosts)
+    return manifest("gateway.networking.k8s.io/v1", "HTTPRoute", export, export.name, spec=spec)
+
+
+def ingress(export: Export) -> Manifest:
+    paths = [
+        {
+            "path": path,
+            "pathType": "Prefix",
+            "backend": {"service": {"name": workload.name, "port": {"name": PORT}}},
+        }
+        for workload, paths in doors(export)
+        for path in paths
+    ]
+    rules: list[dict[str, Any]] = [{"host": host, "http": {"paths": paths}} for host in export.hosts]
+    tls: dict[str, Any] = {"secretName": tls_secret(export)}
+    if export.hosts:
+        tls["hosts"] = list(export.hosts)
+    annotations = {
+        "nginx.ingress.kubernetes.io/proxy-buffering": "off",  # an answer is read while it is written
+        "nginx.ingress.kubernetes.io/proxy-read-timeout": str(_LONG_S),
+        "nginx.ingress.kubernetes.io/ssl-redirect": "true",
+    }
+    spec = {"rules": rules or [{"http": {"paths": paths}}], "tls": [tls]}
+    return manifest("networking.k8s.io/v1", "Ingress", export, export.name, annotations=annotations, spec=spec)
+
+
+def doors(export: Export) -> list[tuple[Workload, tuple[str, ...]]]:
+    """Which paths lead where; without a page the rest leads nowhere."""
+    base = (export.base_path,) if export.base_path else ()
+    found = [(export.router, (*base, *_ROOTS) if base else ("/",))]
+    return [*found, *((workload, ("/",)) for workload in export.workloads if workload.kind == "page" and base)]
+
+
+def admit_outside(export: Export) -> list[Manifest]:
+    """Whatever stands before the cluster may have no address that a policy knows."""
+    return [admit(export, workload, f"{workload.name}-from-outside", None) for workload, _ in doors(export)]

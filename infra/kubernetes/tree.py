@@ -1,0 +1,150 @@
+"""An export as a folder for Kustomize: the path and the text of each file."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.kubernetes import kustomization
+from infra.kubernetes.deployments import deployment, volume_claims
+from infra.kubernetes.network import deny_all, traffic
+from infra.kubernetes.objects import Manifest
+from infra.kubernetes.observing import admit_prometheus, service_monitor, watched
+from infra.kubernetes.patches import addressed_patch, gpu_patch, local_patch, scaled_patch
+from infra.kubernetes.readme import readme
+from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
+from infra.kubernetes.scaling import (
+    admit_keda,
+    autoscaler,
+    disruption_budget,
+    scaled_object,
+    trigger_authentication,
+)
+from infra.kubernetes.services import namespace, service, service_account
+from infra.kubernetes.settings import config_map
+from infra.kubernetes.workload import Export
+from infra.kubernetes.yaml_text import yaml_text
+
+KUSTOMIZATION = "kustomization.yaml"
+
+Files = dict[str, dict[str, Any]]
+"""Documents by their paths within a folder."""
+
+
+def tree(export: Export) -> Mapping[str, str]:
+    """Every file by its path, sorted; equal exports give equal bytes."""
+    parts = components(export)
+    files: dict[str, str] = {"README.md": readme(export, parts)}
+    folders: dict[str, Files] = {
+        "base": _base(export),
+        **{f"components/{name}": found for name, found in parts.items()},
+        "overlays/local": _local(export, parts),
+        "overlays/prod": _prod(export, parts),
+    }
+    for folder, documents in folders.items():
+        files |= {f"{folder}/{path}": yaml_text(document) for path, document in documents.items()}
+    return dict(sorted(files.items()))
+
+
+def components(export: Export) -> dict[str, Files]:
+    """Those that this export has any use for, by their names."""
+    makers: dict[str, Callable[[Export], Files]] = {
+        "gateway": _gateway,
+        "gpu": _gpu,
+        "hpa": _hpa,
+        "ingress": _ingress,
+        "keda": _keda,
+        "servicemonitor": _service_monitor,
+    }
+    made = {name: make(export) for name, make in makers.items()}
+    return {name: files for name, files in made.items() if files}
+
+
+def _base(export: Export) -> Files:
+    files: Files = {
+        "namespace.yaml": namespace(export),
+        "serviceaccount.yaml": service_account(export),
+        "networkpolicy.yaml": deny_all(export),
+    }
+    for workload in export.workloads:
+        objects = [
+            config_map(export, workload),
+            deployment(export, workload),
+            disruption_budget(export, workload),
+            service(export, workload),
+            traffic(export, workload),
+            *volume_claims(export, workload),
+        ]
+        files |= {f"{workload.name}/{each['kind'].lower()}.yaml": each for each in objects}
+    return {KUSTOMIZATION: kustomization.base(files), **files}
+
+
+def _gpu(export: Export) -> Files:
+    patches = {workload.name: gpu_patch(export, workload) for workload in export.workloads if workload.share.gpu}
+    return _patched({}, patches)
+
+
+def _hpa(export: Export) -> Files:
+    scaled = [workload for workload in export.workloads if workload.is_scaled]
+    objects = {f"{workload.name}.yaml": autoscaler(export, workload) for workload in scaled}
+    return _component(objects, [scaled_patch(workload) for workload in scaled])
+
+
+def _keda(export: Export) -> Files:
+    sleepers = [workload for workload in export.workloads if workload.may_sleep]
+    if not sleepers:
+        return {}
+    objects = {f"{workload.name}.yaml": scaled_object(export, workload) for workload in sleepers}
+    objects["networkpolicy.yaml"] = admit_keda(export)
+    if export.token:
+        objects["triggerauthentication.yaml"] = trigger_authentication(export)
+    found = _patched(objects, {export.router.name: addressed_patch(export, export.router)})
+    found[KUSTOMIZATION]["patches"] += [scaled_patch(workload) for workload in sleepers]
+    return found
+
+
+def _gateway(export: Export) -> Files:
+    return _component({"gateway.yaml": gateway(export), "httproute.yaml": http_route(export), **_doors(export)})
+
+
+def _ingress(export: Export) -> Files:
+    return _component({"ingress.yaml": ingress(export), **_doors(export)})
+
+
+def _doors(export: Export) -> Files:
+    return {f"{policy['metadata']['name']}.yaml": policy for policy in admit_outside(export)}
+
+
+def _service_monitor(export: Export) -> Files:
+    objects: Files = {}
+    for workload in watched(export):
+        objects[f"{workload.name}.yaml"] = service_monitor(export, workload)
+        objects[f"{workload.name}-from-prometheus.yaml"] = admit_prometheus(export, workload)
+    return _patched(objects, {export.router.name: addressed_patch(export, export.router)})
+
+
+def _component(objects: Files, patches: Sequence[dict[str, Any]] = ()) -> Files:
+    return {KUSTOMIZATION: kustomization.component(list(objects), patches), **objects} if objects or patches else {}
+
+
+def _patched(objects: Files, patches: Mapping[str, Manifest]) -> Files:
+    """With a patch for each of these workloads, in a file of its own."""
+    files = {f"{name}-patch.yaml": patch for name, patch in patches.items()}
+    found = _component(objects, [{"path": path} for path in sorted(files)])
+    return {**found, **files} if found else {}
+
+
+def _local(export: Export, parts: Mapping[str, Files]) -> Files:
+    """One pod each, on a machine that has the images."""
+    patches = {f"{workload.name}-patch.yaml": local_patch(export, workload) for workload in export.workloads}
+    used = [name for name in ("gpu",) if name in parts]
+    return {KUSTOMIZATION: kustomization.overlay(used, sorted(patches), export.workloads), **patches}
+
+
+def _prod(export: Export, parts: Mapping[str, Files]) -> Files:
+    return {KUSTOMIZATION: kustomization.overlay(list(prod_components(export, parts)))}
+
+
+def prod_components(export: Export, parts: Mapping[str, Files]) -> Iterator[str]:
+    """What the file asks for; nothing is opened to the outside that does not ask for a token."""
+    for name in ("gateway", "gpu", "hpa", "keda"):
+        if name in parts and (name != "gateway" or export.exposed):
+            yield name
