@@ -15,7 +15,7 @@ from compose.plan import environment_of, start_timeout_s, stop_timeout_s
 from compose.reading.nodes import mark_at
 from compose.spec import ModelComponentSpec
 from infra.errors import ExitCode, UserError
-from infra.kubernetes.workload import MARGIN_S, Export, Gpu, Scaling, Share, Workload
+from infra.kubernetes.workload import MARGIN_S, Claim, Export, Gpu, Scaling, Share, Workload
 from infra.resources import Resources, write_memory
 from infra.secrets import is_secret_name
 from services.withheld import withheld
@@ -131,7 +131,7 @@ def _task(
         replicas=max(1, scaling.min) if scaling else _replicas(component, cluster),
         scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling else None,
         start_timeout_s=max(start_timeout_s(*runtimes), _PATIENCE * load_s),
-        request_timeout_s=max(stop_timeout_s(*runtimes) - MARGIN_S, 1),
+        request_timeout_s=max(stop_timeout_s(*runtimes) - MARGIN_S, loaded.spec.controller.run_timeout or 1),
     )
 
 
@@ -154,7 +154,7 @@ def _router(loaded: "Loaded", image: ClusterImage, tasks: list[str], cluster: Cl
         request_timeout_s=controller.shutdown_timeout,
         calls=tuple(tasks),
         reaches=tuple(_reached(loaded)),
-        claims={} if shared else {STATE: _RUNS_BYTES},
+        claims=() if shared else (Claim("runs", STATE, _RUNS_BYTES),),
     )
 
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from infra.kubernetes.objects import Manifest
+from infra.kubernetes.services import service_host
 from infra.kubernetes.workload import Export, Workload
 
 _GPUS: Final = {
@@ -10,6 +11,12 @@ _GPUS: Final = {
     "amd": ("amd.com/gpu", "amd.com/gpu.product-name"),
 }
 """Of each vendor the resource, which taints go by as well, and the label by which its nodes say what they have."""
+
+_BY_TAG: Final = {
+    "checkov.io/skip2": "CKV_K8S_15=an image that was brought by hand cannot be fetched",
+    "checkov.io/skip3": "CKV_K8S_43=an image that was brought by hand is known by its tag",
+}
+"""What a well-known checker of manifests would prefer otherwise, and why it is so."""
 
 _LOCAL_CPU: Final = "100m"
 """A machine of one's own has few processors; what is limited to more may still use them."""
@@ -31,10 +38,10 @@ def gpu_patch(export: Export, workload: Workload) -> Manifest:
 
 
 def addressed_patch(export: Export, workload: Workload) -> Manifest:
-    """Let those ask who call a pod by its own address, as whoever collects metrics does."""
+    """Let those ask who call a pod by its own address, or from another namespace, as whoever collects metrics does."""
     environment = [
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": "MODEL_COMPOSE_ALLOWED_HOSTS", "value": "$(POD_IP)"},
+        {"name": "MODEL_COMPOSE_ALLOWED_HOSTS", "value": f"$(POD_IP),{service_host(export, workload)}"},
     ]
     return _of_pods(export, workload, {"containers": [{"name": workload.kind, "env": environment}]})
 
@@ -47,6 +54,7 @@ def local_patch(export: Export, workload: Workload) -> Manifest:
         "resources": {"requests": {"cpu": _LOCAL_CPU}},
     }
     patch = _of_pods(export, workload, {"containers": [container]})
+    patch["metadata"]["annotations"] = _BY_TAG
     patch["spec"]["replicas"] = 1
     return patch
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from infra.kubernetes.objects import labels, pods_of
 from infra.kubernetes.settings import config_map_name
-from infra.kubernetes.workload import PRE_STOP_S, USER, Export, Workload
+from infra.kubernetes.workload import PRE_STOP_S, USER, Claim, Export, Workload
 from infra.resources import write_cpu, write_memory
 
 PORT: Final = "http"
@@ -45,8 +45,8 @@ def pod_template(export: Export, workload: Workload) -> dict[str, Any]:
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": _TMP_SIZE}},
             *(
-                {"name": volume_name(path), "persistentVolumeClaim": {"claimName": claim_name(workload, path)}}
-                for path in sorted(workload.claims)
+                {"name": claim.name, "persistentVolumeClaim": {"claimName": claim_name(workload, claim)}}
+                for claim in workload.claims
             ),
         ],
     }
@@ -81,7 +81,7 @@ def _container(export: Export, workload: Workload) -> dict[str, Any]:
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
         "volumeMounts": [
             {"name": "tmp", "mountPath": TMP},
-            *({"name": volume_name(path), "mountPath": path} for path in sorted(workload.claims)),
+            *({"name": claim.name, "mountPath": claim.path} for claim in workload.claims),
         ],
     }
     return {key: value for key, value in container.items() if value}
@@ -129,10 +129,5 @@ def _spread(export: Export, workload: Workload, place: str) -> dict[str, Any]:
     }
 
 
-def volume_name(path: str) -> str:
-    """Of `/var/lib/model-compose`: `model-compose`."""
-    return path.rstrip("/").rpartition("/")[2]
-
-
-def claim_name(workload: Workload, path: str) -> str:
-    return f"{workload.name}-{volume_name(path)}"
+def claim_name(workload: Workload, claim: Claim) -> str:
+    return f"{workload.name}-{claim.name}"

@@ -1,5 +1,6 @@
 """The README of an export: how it is deployed, and what it leaves to whoever deploys it."""
 
+import textwrap
 from collections.abc import Collection
 from typing import Final
 
@@ -20,16 +21,26 @@ def readme(export: Export, components: Collection[str]) -> str:
     parts = [_HEAD.format(name=export.name, namespace=export.namespace)]
     if export.secret_keys:
         parts.append(
-            _SECRETS.format(secret=export.secret, namespace=export.namespace, keys=", ".join(export.secret_keys))
+            _SECRETS.format(
+                secret=export.secret,
+                namespace=export.namespace,
+                keys="\n".join(f"- `{key}`" for key in export.secret_keys),
+            )
         )
-    parts.append(_DEPLOY.format(namespace=export.namespace, router=export.router.name, port=export.router.port))
+    parts.append(
+        _DEPLOY.format(name=export.name, namespace=export.namespace, router=export.router.name, port=export.router.port)
+    )
     if "gateway" in components:
         parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
     rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
     parts.append(_PARTS.format(rows=rows))
     if export.notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in export.notes) + "\n")
+        parts.append("## Notes\n\n" + "\n".join(map(_item, export.notes)) + "\n")
     return "\n".join(parts)
+
+
+def _item(note: str) -> str:
+    return textwrap.fill(note, 120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 
 _HEAD: Final = """\
@@ -45,8 +56,10 @@ Everything is in the namespace `{namespace}`, which is for this application alon
 """
 
 _SECRETS: Final = """\
-Secrets are not in these files. Write theirs into a file `secrets.env`, a line `NAME=VALUE` for each of {keys},
-and give it to the cluster first:
+Secrets are not in these files. Write them into a file `secrets.env`, a line `NAME=VALUE` each, and give it to the
+cluster first:
+
+{keys}
 
 ```sh
 kubectl create namespace {namespace}
@@ -63,13 +76,21 @@ kubectl port-forward --namespace {namespace} service/{router} {port}
 
 `overlays/prod` takes the images by their digests, from where they were pushed. `overlays/local` is for a cluster on one
 machine, such as kind or minikube, which was given the images themselves: one pod each, named by tag.
+
+A registry that asks for credentials gets them so:
+
+```sh
+kubectl create secret docker-registry registry --namespace {namespace} --docker-server HOST \\
+  --docker-username NAME --docker-password PASSWORD
+kubectl patch serviceaccount {name} --namespace {namespace} --patch '{{"imagePullSecrets": [{{"name": "registry"}}]}}'
+```
 """
 
 _DOOR: Final = """\
 ## From outside
 
-The certificate is in the Secret `{tls}`, which you or a tool such as cert-manager make. The Gateway's class is called
-`{gateway_class}`; in an overlay of your own say what your cluster calls it:
+The certificate is in the Secret `{tls}`, which you make, or a tool such as cert-manager. The class of the Gateway
+is called `{gateway_class}`; in an overlay of your own say what your cluster calls it:
 
 ```yaml
 patches:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from infra.kubernetes.network import admit, pods_named
 from infra.kubernetes.objects import Manifest, manifest, pods_of
+from infra.kubernetes.services import service_host
 from infra.kubernetes.workload import Export, Workload
 
 _SLOW_DOWN_S: Final = 300
@@ -53,15 +54,15 @@ def scaled_object(export: Export, workload: Workload) -> Manifest:
     wake: dict[str, Any] = {
         "type": "metrics-api",
         "metadata": {
-            "url": f"http://{router.name}.{export.namespace}.svc:{router.port}/metrics",
+            "url": f"http://{service_host(export, router)}:{router.port}/metrics",
             "format": "prometheus",
             "valueLocation": f'{WANTED}{{component="{workload.service}"}}',
             "targetValue": str(_MANY),
             "activationTargetValue": "0",
-            "aggregateFromKubeServiceEndpoints": "true",  # each router knows its own requests only
-            "aggregationType": "sum",
         },
     }
+    if router.replicas > 1:  # each of them knows its own requests only
+        wake["metadata"] |= {"aggregateFromKubeServiceEndpoints": "true", "aggregationType": "sum"}
     if export.token:
         wake["metadata"]["authMode"] = "bearer"
         wake["authenticationRef"] = {"name": export.name}

@@ -20,6 +20,11 @@ def service_account(export: Export) -> Manifest:
     return manifest("v1", "ServiceAccount", export, export.name, automountServiceAccountToken=False)
 
 
+def service_host(export: Export, workload: Workload) -> str:
+    """What pods of other namespaces call a workload."""
+    return f"{workload.name}.{export.namespace}.svc"
+
+
 def service(export: Export, workload: Workload) -> Manifest:
     port = {"name": PORT, "port": workload.port, "targetPort": PORT, "protocol": "TCP", "appProtocol": "http"}
     spec = {"type": "ClusterIP", "selector": selector(export, workload), "ports": [port]}

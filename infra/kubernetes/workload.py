@@ -44,6 +44,15 @@ class Scaling:
     target_percent: int = 70
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A volume that outlives the pods, and that one pod has for itself. path: where it is seen."""
+
+    name: str
+    path: str
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One service. name: what others call it, and its objects.
@@ -51,8 +60,7 @@ class Workload:
     image: with tag and digest. architecture: of the image, as nodes are labelled. environment: what is no secret.
     secrets: the key of the export's Secret by the variable that it becomes. replicas: where nothing scales it.
     start_timeout_s: until a pod must be ready. request_timeout_s: what a request that already runs may take when the
-    pod must go. calls: the workloads that it asks. reaches: TCP ports of what it asks outside of the export. claims:
-    bytes of its volumes by the folder where they are seen, for one pod alone.
+    pod must go. calls: the workloads that it asks. reaches: TCP ports of what it asks outside of the export.
     """
 
     service: str
@@ -70,7 +78,7 @@ class Workload:
     request_timeout_s: float = 25
     calls: tuple[str, ...] = ()
     reaches: tuple[int, ...] = ()
-    claims: Mapping[str, int] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
 
     @property
     def grace_s(self) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from services.router.clients.client import OnDelta, TaskCaller
+from services.router.clients.client import NotReady, OnDelta, TaskCaller
 from services.router.watching import tracing
 from services.router.watching.metrics import TaskMetrics
 from services.wire import Delta, Done, Readiness, TaskRequest
@@ -26,6 +26,7 @@ class MeasuredTask:
     async def predict(self, request: TaskRequest, on_delta: OnDelta | None) -> Done:
         began_s = time.perf_counter()
         status = "failed"
+        self._metrics.began()
         try:
             with tracing.span(f"task {self._component}", "client", component=self._component) as span:
                 done = await self._caller.predict(request, on_delta and self._timed(on_delta, began_s))
@@ -33,6 +34,9 @@ class MeasuredTask:
                     if key in done.usage:
                         span.set_attribute(name, done.usage[key])
             status = "completed"
+        except NotReady:
+            self._metrics.missed()
+            raise
         except asyncio.CancelledError:
             status = "cancelled"
             raise

@@ -1,6 +1,7 @@
 """What the router counts, in Prometheus' text format; labels come from the file or from us, never from a client."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
@@ -26,6 +27,9 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _RUN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _WAIT_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _TASK_STATUSES = ("completed", "failed", "cancelled")
+
+_REMEMBERED_S = 60
+"""How long a request that found nobody counts as one that wants somebody: its client comes again sooner."""
 
 
 class DurableCounts(Protocol):
@@ -89,6 +93,7 @@ class Metrics:
         self._rejected = self._counter("rejected_requests", "Requests refused, by the code of their error.", "reason")
         self._active = self._gauge("active_requests", "Requests at work.")
         self._queued = self._gauge("queued_requests", "Requests that wait.")
+        self._wanted = self._gauge("wanted_requests", "Requests at work, and one if a late one found no service.")
         self._waits = self._histogram("queue_wait", "How long requests waited for their turn.", _WAIT_BUCKETS)
         self._tasks = self._histogram(
             "task_request_duration", "Time that requests to tasks took.", _RUN_BUCKETS, "component", "status"
@@ -111,7 +116,9 @@ class Metrics:
     def task(self, component: str) -> "TaskMetrics":
         """Where the requests to one component are counted."""
         durations = {status: self._tasks.labels(component, status) for status in _TASK_STATUSES}
-        return TaskMetrics(durations, self._first.labels(component))
+        metrics = TaskMetrics(durations, self._first.labels(component))
+        self._wanted.labels(component).set_function(lambda: metrics.wanted)
+        return metrics
 
     def rejected(self, code: str) -> None:
         """Count a request that was refused. code: the ServiceError's, which is one of ours."""
@@ -158,17 +165,36 @@ class Metrics:
 
 
 class TaskMetrics:
-    """The requests to one component. durations: by `completed`, `failed` or `cancelled`."""
+    """The requests to one component. durations: by `completed`, `failed` or `cancelled`. clock: in seconds."""
 
-    def __init__(self, durations: dict[str, Histogram], first_text: Histogram) -> None:
+    def __init__(
+        self, durations: dict[str, Histogram], first_text: Histogram, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._durations = durations
         self._first_text = first_text
+        self._clock = clock
+        self._active = 0
+        self._missed_s: float | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Above 0 while anybody asks for the component, whether it is there or not: what wakes one that sleeps."""
+        missed = self._missed_s is not None and self._clock() - self._missed_s < _REMEMBERED_S
+        return self._active + missed
+
+    def began(self) -> None:
+        self._active += 1
+
+    def missed(self) -> None:
+        """Nobody was there to take the request."""
+        self._missed_s = self._clock()
 
     def first_text(self, seconds: float) -> None:
         """The first text of a stream has come."""
         self._first_text.observe(seconds)
 
     def ended(self, status: str, seconds: float) -> None:
+        self._active -= 1
         self._durations[status].observe(seconds)
 
 
