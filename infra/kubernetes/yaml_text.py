@@ -11,11 +11,11 @@ _OTHERWISE: Final = frozenset({"yes", "no", "on", "off", "true", "false", "null"
 """Words that are no text to some reader."""
 
 
-def yaml_text(document: Mapping[str, Any], heading: str = "") -> str:
-    """One document with sorted keys. heading: lines of a comment."""
-    comment = "".join(f"# {line}\n" for line in heading.splitlines())
-    body = yaml.dump(dict(document), Dumper=_Dumper, sort_keys=True, default_flow_style=False, width=1000)
-    return comment + body
+def yaml_text(document: Mapping[str, Any]) -> str:
+    """One document with sorted keys."""
+    return yaml.dump(
+        dict(document), Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=1000
+    )
 
 
 class _Dumper(yaml.SafeDumper):

@@ -20,7 +20,7 @@ CLICK, TORCH = Package("click", "8.5.1", ("1" * 64, "2" * 64)), Package("torch",
 LOCK = Lock(
     tool="0.1.0",
     bases={BASE: f"sha256:{'a' * 64}"},
-    models={"tiny/one": LockedModel("c" * 40, {"model.safetensors": "d" * 64, "config.json": "e" * 64})},
+    models={"tiny/one": LockedModel("c" * 40, {"model.safetensors": "d" * 64, "config.json": "e" * 64}, 5_412_345)},
     packages={PACKAGES: Resolution(WANTED.digest, (CLICK, TORCH))},
 )
 TEXT = f"""\
@@ -34,6 +34,7 @@ tool = "0.1.0"
 
 [models."tiny/one"]
 revision = "{"c" * 40}"
+weights_bytes = 5412345
 
 [models."tiny/one".files]
 "config.json" = "{"e" * 64}"
@@ -88,6 +89,8 @@ def test_no_file_is_no_lock(tmp_path: Path) -> None:
         TEXT.replace("1" * 64, "1"),
         "format = 1\ntool = '1'\nbases = 'x'",
         "format = 1\ntool = '1'\n[models]\nx = 1",
+        TEXT.replace("5412345", "'5 MB'"),
+        TEXT.replace("5412345", "0"),
     ],
 )
 def test_another_text_is_refused(tmp_path: Path, text: str) -> None:

@@ -34,6 +34,19 @@ def test_settings_without_secrets_are_what_they_were() -> None:
     assert withhold(SETTINGS, {}) == json.dumps(SETTINGS, ensure_ascii=False)
 
 
+@pytest.mark.parametrize(
+    ("variable", "hosts"),
+    [
+        ("", ["page"]),
+        ("10.1.2.3, router.shop.svc,", ["page", "10.1.2.3", "router.shop.svc"]),
+        ("fd00::1", ["page", "fd00::1", "[fd00::1]"]),
+    ],
+)
+def test_the_environment_gives_further_names_of_the_server(variable: str, hosts: list[str]) -> None:
+    text = json.dumps({"allowed_hosts": ["page"]})
+    assert read_settings(text, {"MODEL_COMPOSE_ALLOWED_HOSTS": variable}) == {"allowed_hosts": hosts}
+
+
 def test_what_the_environment_lacks_is_named() -> None:
     with pytest.raises(MissingVariables) as caught:
         read_settings(withhold(SETTINGS, PLACES), {"API_KEY": "very-secret", "TOKEN": ""})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.errors import ServiceError
-from services.router.clients.client import OnDelta
+from services.router.clients.client import NotReady, OnDelta
 from services.router.clients.measured import MeasuredTask
 from services.router.watching.metrics import Metrics
 from services.wire import Delta, Done, Readiness, TaskRequest
@@ -35,6 +35,36 @@ class Caller:
         if self._error is not None:
             raise self._error
         return Done("ab")
+
+
+async def test_a_component_is_wanted_while_it_is_asked() -> None:
+    metrics = Metrics([])
+    task = MeasuredTask(Caller(hang=True), "chat", metrics.task("chat"))
+    asking = asyncio.create_task(task.predict(REQUEST, None))
+    await asyncio.sleep(0)
+    assert wanted(metrics) == 1
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert wanted(metrics) == 0
+
+
+async def test_a_component_that_was_not_there_is_wanted_for_a_while() -> None:
+    now_s = [0.0]
+    metrics = Metrics([])
+    task_metrics = metrics.task("chat")
+    task_metrics._clock = lambda: now_s[0]
+    absent = Caller(NotReady("Not ready.", hint="Again.", retry_after_s=2, lasting=False))
+    with pytest.raises(NotReady):
+        await MeasuredTask(absent, "chat", task_metrics).predict(REQUEST, None)
+    assert wanted(metrics) == 1
+    now_s[0] = 59
+    assert wanted(metrics) == 1
+    now_s[0] = 60
+    assert wanted(metrics) == 0
+
+
+def wanted(metrics: Metrics) -> float:
+    return float(counted(metrics).get(("wanted_requests", (("component", "chat"),)), 0))
 
 
 async def measure(caller: Caller, *, stream: bool = True) -> tuple[dict[str, float], list[str]]:

@@ -1,0 +1,118 @@
+"""`export kubernetes`: what it writes of images that are built, and what it says where they are not."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from builders.images.layout import Image
+from builders.images.store import BlobStore
+from builders.images.tar import File
+from builders.lock import LOCK_FILE, Lock, LockedModel
+from compose.cli import cli
+from tests.compose.loading import load
+from tests.images import COMMIT, keep_image
+
+pytestmark = pytest.mark.unit
+
+FILE = """
+controller: {webui: {}, auth: {token: "${env.API_TOKEN}"}}
+component: {id: chat, type: model, task: chat-completion, model: acme/tiny}
+"""
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Image]:
+    """Of a file in the working folder, built and locked."""
+    monkeypatch.setenv("MODEL_COMPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("API_TOKEN", "sentinel")
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    loaded = load(folder, FILE, API_TOKEN="sentinel")
+    (folder / LOCK_FILE).write_text(Lock("1", models={"acme/tiny": LockedModel(COMMIT, {}, 1_000_000)}).text)
+    store = BlobStore.of(os.environ)
+    layer, _ = store.layer("own", lambda: {"/task.json": File(b"x")}, purpose="task")
+    return {service: keep_image(store, loaded, service, [layer]) for service in ("chat", "router", "page")}
+
+
+def export(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["export", "kubernetes", "-o", "k8s", *arguments])
+
+
+def pod_image(folder: Path, name: str) -> str:
+    document = yaml.safe_load((folder / "base" / name / "deployment.yaml").read_text("utf-8"))
+    image: str = document["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_images_are_those_that_were_built_where_push_brings_them(images: dict[str, Image]) -> None:
+    result = export("--registry", "registry.example.com/me")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "wrote k8s; next: kubectl apply -k k8s/overlays/prod\n"
+    place = "registry.example.com/me/shop"
+    assert pod_image(Path("k8s"), "task-chat") == f"{place}/task-chat:latest@{images['chat'].digest}"
+    assert pod_image(Path("k8s"), "router") == f"{place}/router:latest@{images['router'].digest}"
+    assert b"sentinel" not in b"".join(everything(Path("k8s")).values())
+
+
+def test_without_a_registry_it_is_for_this_machine(images: dict[str, Image]) -> None:
+    result = export()
+    assert result.exit_code == 0
+    assert result.stdout == "wrote k8s; next: kubectl apply -k k8s/overlays/local\n"
+    assert "names images that no cluster can fetch" in result.stderr
+    assert pod_image(Path("k8s"), "page") == f"shop/page:latest@{images['page'].digest}"
+
+
+def test_a_second_export_changes_nothing(images: dict[str, Image]) -> None:
+    export()
+    first = everything(Path("k8s"))
+    assert export().exit_code == 0
+    assert everything(Path("k8s")) == first
+
+
+def test_the_page_may_be_left_out(images: dict[str, Image]) -> None:
+    export()
+    assert export("--without-page").exit_code == 0
+    assert not Path("k8s/base/page").exists()
+
+
+def test_the_namespace_is_the_one_that_is_named(images: dict[str, Image]) -> None:
+    assert export("--namespace", "market").exit_code == 0
+    document = yaml.safe_load(Path("k8s/base/namespace.yaml").read_text("utf-8"))
+    assert document["metadata"]["name"] == "market"
+
+
+@pytest.mark.parametrize("name", ["Market", "-", "a" * 64, "default", "kube-system"])
+def test_some_namespaces_are_refused(images: dict[str, Image], name: str) -> None:
+    result = export(f"--namespace={name}")
+    assert result.exit_code == 2
+    assert "namespace" in result.stderr
+    assert not Path("k8s").exists()
+
+
+def test_without_images_it_says_how_they_are_made(images: dict[str, Image]) -> None:
+    result = export("--tag", "v2")
+    assert result.exit_code == 3
+    assert "there is no image shop/task-chat:v2" in result.stderr
+    assert "model-compose build --tag v2 chat" in result.stderr
+
+
+def test_images_of_another_file_are_not_exported(images: dict[str, Image]) -> None:
+    Path("model-compose.yml").write_text(FILE.replace("id: chat", "id: chat, max_queue_length: 3"))
+    result = export()
+    assert result.exit_code == 3
+    assert "the file has changed since shop/task-chat:latest was built" in result.stderr
+
+
+def test_a_folder_of_somebody_else_is_left_alone(images: dict[str, Image]) -> None:
+    Path("k8s").mkdir()
+    Path("k8s/notes.txt").write_text("mine")
+    assert export().exit_code == 2
+    assert list(everything(Path("k8s"))) == [Path("notes.txt")]

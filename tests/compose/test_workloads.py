@@ -1,0 +1,190 @@
+"""What a file becomes in a cluster: sizes from the lock, numbers, secrets by name, and who asks whom."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders.lock import Lock, LockedModel
+from compose.loader import Loaded
+from compose.workloads import Cluster, ClusterImage, export_of
+from infra.errors import ExitCode, UserError
+from infra.kubernetes.workload import Claim, Export, Gpu, Scaling, Share, Workload
+from tests.compose.loading import load
+
+pytestmark = pytest.mark.unit
+
+GI = 2**30
+CLUSTER = Cluster(name="shop", namespace="market", target="nvidia")
+LOCK = Lock("1", models={"acme/tiny": LockedModel("1" * 40, {}, 10 * GI)})
+CONTROLLER = "controller: {}\n"
+COMPONENT = """
+component:
+  id: writer
+  type: model
+  task: text-generation
+  model: acme/tiny
+"""
+
+
+def image(name: str) -> ClusterImage:
+    return ClusterImage(f"{name}:v1@sha256:{'a' * 64}", "amd64")
+
+
+def exported(loaded: Loaded, lock: Lock | None = LOCK, cluster: Cluster = CLUSTER, *, page: bool = False) -> Export:
+    names = [*(component.name for component in loaded.spec.models), "router", *(["page"] if page else [])]
+    return export_of(loaded, lock, {name: image(name) for name in names}, cluster)
+
+
+def only(export: Export, kind: str) -> Workload:
+    (found,) = [workload for workload in export.workloads if workload.kind == kind]
+    return found
+
+
+def task(folder: Path, more: str = "", controller: str = CONTROLLER, cluster: Cluster = CLUSTER) -> Workload:
+    return only(exported(load(folder, controller + COMPONENT + more), cluster=cluster), "task")
+
+
+def test_a_task_of_a_file_that_says_nothing_more(tmp_path: Path) -> None:
+    assert task(tmp_path) == Workload(
+        service="writer",
+        kind="task",
+        name="task-writer",
+        image=image("writer").reference,
+        architecture="amd64",
+        port=3000,
+        share=Share(cpu_request=2, cpu_limit=2, memory_bytes=14 * GI),
+        environment={"OMP_NUM_THREADS": "2"},
+        start_timeout_s=3 * (20 + 10 * GI / 50_000_000),
+        request_timeout_s=25,
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "changed"),
+    [
+        ("  replicas: 3\n", {"replicas": 3}),
+        ("  scaling: {min: 2, max: 5}\n", {"replicas": 2, "scaling": Scaling(2, 5, 70)}),
+        ("  scaling: {min: 0, max: 1, target: 50}\n", {"replicas": 1, "scaling": Scaling(0, 1, 50)}),
+        ("  scaling: {min_replicas: 2, max_replicas: 5}\n", {"replicas": 2, "scaling": Scaling(2, 5, 70)}),
+        (
+            "  resources: {cpu: 2500m, memory: 20Gi}\n",
+            {
+                "share": Share(cpu_request=2.5, cpu_limit=2.5, memory_bytes=20 * GI),
+                "environment": {"OMP_NUM_THREADS": "3"},
+            },
+        ),
+        (
+            "  resources: {gpu: 'L4:2'}\n",
+            {"share": Share(cpu_request=2, cpu_limit=2, memory_bytes=14 * GI, gpu=Gpu(2, "nvidia", "L4"))},
+        ),
+        (
+            "  device: cuda:1\n",
+            {"share": Share(cpu_request=2, cpu_limit=2, memory_bytes=14 * GI, gpu=Gpu(2, "nvidia"))},
+        ),
+        (
+            "  quantization: int8\n  resources: {memory: 8Gi}\n",
+            {"share": Share(cpu_request=2, cpu_limit=2, memory_bytes=8 * GI)},
+        ),
+        (
+            "  runtime: {start_timeout: 1h, stop_timeout: 65, environment: {LOG: '1'}}\n",
+            {
+                "start_timeout_s": 3600,
+                "request_timeout_s": 60,
+                "environment": {"OMP_NUM_THREADS": "2", "LOG": "1"},
+            },
+        ),
+    ],
+)
+def test_what_the_file_says_of_a_task(tmp_path: Path, more: str, changed: dict[str, Any]) -> None:
+    assert task(tmp_path, more) == replace(task(tmp_path), **changed)
+
+
+def test_a_request_that_may_run_long_is_waited_for(tmp_path: Path) -> None:
+    assert task(tmp_path, controller="controller: {run_timeout: 5m}\n").request_timeout_s == 300
+
+
+def test_replicas_of_the_command_line_are_for_what_the_file_leaves_open(tmp_path: Path) -> None:
+    many = replace(CLUSTER, replicas=4)
+    assert task(tmp_path, cluster=many).replicas == 4
+    assert task(tmp_path, "  replicas: 3\n", cluster=many).replicas == 3
+    assert only(exported(load(tmp_path, CONTROLLER + COMPONENT), cluster=many), "router").replicas == 1
+
+
+def test_amd(tmp_path: Path) -> None:
+    loaded = load(tmp_path, CONTROLLER + COMPONENT + "  resources: {gpu: 1}\n")
+    export = exported(loaded, cluster=replace(CLUSTER, target="amd"))
+    assert only(export, "task").share.gpu == Gpu(1, "amd")
+    assert [note for note in export.notes if "ROCm" in note]
+
+
+def test_a_gpu_in_a_cluster_without_any_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model-compose\.yml:\d+:\d+: `writer` needs a GPU") as caught:
+        task(tmp_path, "  resources: {gpu: 1}\n", cluster=replace(CLUSTER, target="cpu"))
+    assert caught.value.exit_code == ExitCode.FILE
+
+
+def test_memory_below_what_the_weights_need_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"yml:8:\d+: 8Gi are too little for the weights of `writer`") as caught:
+        task(tmp_path, "  resources: {memory: 8Gi}\n")
+    assert caught.value.exit_code == ExitCode.FILE
+    assert caught.value.hint == "write `memory: 14Gi`, or leave it out"
+
+
+@pytest.mark.parametrize("lock", [None, Lock("1"), Lock("1", models={"acme/tiny": LockedModel("1" * 40, {})})])
+def test_without_sizes_in_the_lock_it_is_to_be_built(tmp_path: Path, lock: Lock | None) -> None:
+    with pytest.raises(UserError, match="does not say how large the weights of `writer` are") as caught:
+        exported(load(tmp_path, CONTROLLER + COMPONENT), lock)
+    assert caught.value.exit_code == ExitCode.FILE
+
+
+def test_a_router_with_a_file_of_runs_is_alone(tmp_path: Path) -> None:
+    export = exported(load(tmp_path, "controller: {shutdown_timeout: 90}\n" + COMPONENT))
+    router = only(export, "router")
+    assert (router.replicas, router.scaling) == (1, None)
+    assert router.claims == (Claim("runs", "/var/lib/model-compose", 5 * GI),)
+    assert (router.calls, router.reaches, router.request_timeout_s) == (("task-writer",), (), 90)
+    assert (export.exposed, export.token) == (False, None)
+    assert len(export.notes) == 2
+
+
+@pytest.mark.parametrize(("url", "port"), [("postgresql://me:pw@db:5433/x", 5433), ("postgres://me@db/x", 5432)])
+def test_routers_share_a_database(tmp_path: Path, url: str, port: int) -> None:
+    controller = "controller: {database: '${env.DB_URL}', auth: {token: '${env.API_TOKEN}'}}\n"
+    export = exported(load(tmp_path, controller + COMPONENT, DB_URL=url, API_TOKEN="sentinel"))
+    router = only(export, "router")
+    assert (router.replicas, router.scaling, router.claims) == (2, Scaling(2, 6), ())
+    assert router.reaches == (port,)
+    assert router.secrets == {"API_TOKEN": "API_TOKEN", "DB_URL": "DB_URL"}
+    assert (export.token, export.exposed, export.notes) == ("API_TOKEN", True, ())
+
+
+def test_traces_have_a_way_out(tmp_path: Path) -> None:
+    controller = "controller: {runtime: {environment: {OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4999'}}}\n"
+    assert only(exported(load(tmp_path, controller + COMPONENT)), "router").reaches == (4999,)
+
+
+def test_a_secret_that_differs_between_services_has_a_key_for_each(tmp_path: Path) -> None:
+    controller = "controller: {runtime: {environment: {A_KEY: one, B_KEY: both, LOG: x}}}\n"
+    export = exported(load(tmp_path, controller + COMPONENT + "  runtime: {environment: {A_KEY: two}}\n"))
+    assert only(export, "task").secrets == {"A_KEY": "task-writer.A_KEY", "B_KEY": "B_KEY"}
+    assert only(export, "router").secrets == {"A_KEY": "router.A_KEY", "B_KEY": "B_KEY"}
+    assert only(export, "router").environment == {"LOG": "x"}
+
+
+def test_a_name_that_kubernetes_does_not_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`MY NAME` in an `environment`"):
+        task(tmp_path, "  runtime: {environment: {MY NAME: x}}\n")
+
+
+def test_the_page_is_one_and_asks_the_router(tmp_path: Path) -> None:
+    export = exported(load(tmp_path, "controller: {webui: {}}\n" + COMPONENT), page=True)
+    page = only(export, "page")
+    assert (page.replicas, page.scaling, page.calls) == (1, None, ("router",))
+    assert [workload.kind for workload in export.workloads] == ["task", "router", "page"]
+
+
+def test_it_is_reached_by_the_names_that_the_file_allows(tmp_path: Path) -> None:
+    controller = "controller: {allowed_hosts: [Shop.Example.com, box, 10.1.2.3, 'shop.example.com:8080']}\n"
+    assert exported(load(tmp_path, controller + COMPONENT)).hosts == ("shop.example.com",)

@@ -1,0 +1,69 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from infra.kubernetes.observing import service_monitor
+from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
+from tests.infra.kubernetes.objects import ROUTER, SHOP, TASK
+
+pytestmark = pytest.mark.unit
+
+API = ["/api", "/v1", "/docs", "/openapi.json"]
+
+
+def leads(route: dict[str, Any]) -> dict[str, list[str]]:
+    """The paths by the Service behind them."""
+    return {
+        rule["backendRefs"][0]["name"]: [match["path"]["value"] for match in rule["matches"]]
+        for rule in route["spec"]["rules"]
+    }
+
+
+def test_the_page_gets_what_is_not_the_routers() -> None:
+    assert leads(http_route(SHOP)) == {"router": API, "page": ["/"]}
+    (rule,) = ingress(SHOP)["spec"]["rules"]
+    assert rule["host"] == "shop.example.com"
+    assert [(path["path"], path["backend"]["service"]["name"]) for path in rule["http"]["paths"]] == [
+        *((path, "router") for path in API),
+        ("/", "page"),
+    ]
+
+
+def test_metrics_and_probes_are_nobodys_outside() -> None:
+    everything = [
+        path for paths in leads(http_route(replace(SHOP, workloads=(TASK, ROUTER)))).values() for path in paths
+    ]
+    assert everything == API
+
+
+def test_an_api_at_the_root_leaves_no_room_for_a_page() -> None:
+    assert leads(http_route(replace(SHOP, base_path=""))) == {"router": ["/"]}
+
+
+def test_both_doors_have_a_certificate() -> None:
+    (listener,) = gateway(SHOP)["spec"]["listeners"]
+    assert (listener["protocol"], listener["tls"]["certificateRefs"][0]["name"]) == ("HTTPS", "shop-tls")
+    assert http_route(SHOP)["spec"]["parentRefs"] == [{"name": "shop", "sectionName": "https"}]
+    assert ingress(SHOP)["spec"]["tls"] == [{"secretName": "shop-tls", "hosts": ["shop.example.com"]}]
+
+
+def test_without_names_every_name_is_taken() -> None:
+    nameless = replace(SHOP, hosts=())
+    assert "hostnames" not in http_route(nameless)["spec"]
+    assert "host" not in ingress(nameless)["spec"]["rules"][0]
+    assert ingress(nameless)["spec"]["tls"] == [{"secretName": "shop-tls"}]
+
+
+def test_whoever_stands_before_the_cluster_reaches_router_and_page() -> None:
+    assert [policy["metadata"]["name"] for policy in admit_outside(SHOP)] == [
+        "router-from-outside",
+        "page-from-outside",
+    ]
+
+
+def test_prometheus_is_given_the_routers_token() -> None:
+    (router,) = service_monitor(SHOP, ROUTER)["spec"]["endpoints"]
+    (task,) = service_monitor(SHOP, TASK)["spec"]["endpoints"]
+    assert task == {"port": "http", "path": "/metrics", "interval": "15s"}
+    assert router["authorization"]["credentials"] == {"name": "shop-secrets", "key": "TOKEN"}
