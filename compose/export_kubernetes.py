@@ -14,11 +14,12 @@ from builders.images.store import BlobStore
 from builders.lock import LOCK_FILE, Lock
 from compose.containers import limits_of
 from compose.folder_export import write_folder
-from compose.images import project_name, repository, services_of
+from compose.images import repository, services_of
 from compose.output import Console
 from compose.push import built_images, destination
 from compose.state import Selection
 from compose.workloads import Cluster, ClusterImage, Target, export_of
+from infra.docker.container import project_name
 from infra.errors import ExitCode, UserError
 from infra.kubernetes.tree import tree
 

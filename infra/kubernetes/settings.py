@@ -23,8 +23,7 @@ _OF_PAGE: Final = {"GRADIO_ANALYTICS_ENABLED": "False"}
 
 def variables(workload: Workload) -> dict[str, str]:
     """What is no secret, sorted."""
-    patience = {"MODEL_COMPOSE_GRACE_S": str(round(workload.request_timeout_s))}
-    own = {"task": {**_OF_TASKS, **patience}, "router": {}, "page": _OF_PAGE}[workload.kind]
+    own = {"task": _OF_TASKS, "router": {}, "page": _OF_PAGE}[workload.kind]
     return dict(sorted({**workload.environment, **OFFLINE, **own}.items()))
 
 

@@ -487,6 +487,7 @@ def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: 
     lock = Lock.parse(text)
     assert lock.models["tiny/one"].revision == "1" * 40
     assert sorted(lock.models["tiny/one"].files) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert lock.models["tiny/one"].weights_bytes == (project.model / "model.safetensors").stat().st_size
     assert len(lock.bases) == 1
     assert len(lock.packages) == 2
     state = (project.folder / "model-compose.lock").stat().st_mtime_ns

@@ -10,6 +10,9 @@ import httptools
 _CONNECT_S = 5
 _KEEP_ALIVE_S = 4.0
 """Below the five seconds after which servers close idle connections, so that a kept one is rarely stale."""
+_LONGEST_S = 8.0
+"""After so long a connection to a name is made anew, since several may answer to it by then, as when a cluster has
+started more of them; and before the ten seconds are over in which one that must go still answers."""
 _READ_AHEAD_BYTES = 8 * 1024
 """What may wait in a link before its service is held back."""
 
@@ -32,11 +35,13 @@ class Link(asyncio.BufferedProtocol):
     """One connection: `ask`, then `read` until nothing comes. Both raise LinkError, or what `fail` was given.
 
     status: of the answer under way, 0 before its head has come. complete: whether the whole answer has come.
+    opened_s: since when, by the monotonic clock.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.complete = True
+        self.opened_s = time.monotonic()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
         self._chunks: list[bytes] = []
@@ -151,7 +156,9 @@ class Links:
         """A kept link or a new one; raises OSError when there is nobody to talk to."""
         while self._idle:
             link, since = self._idle.popitem()
-            if link.reusable and time.monotonic() - since < _KEEP_ALIVE_S:
+            now = time.monotonic()
+            fresh = self._path is not None or now - link.opened_s < _LONGEST_S
+            if fresh and link.reusable and now - since < _KEEP_ALIVE_S:
                 return link
             link.close()
         loop = asyncio.get_running_loop()

@@ -18,14 +18,13 @@ def test_the_name_changes_with_what_it_holds() -> None:
 
 def test_no_file_brings_a_pod_online() -> None:
     given = {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "DO_NOT_TRACK": "0", "LOG": "x"}
-    assert variables(replace(TASK, environment=given, request_timeout_s=120)) == {
+    assert variables(replace(TASK, environment=given)) == {
         "BENTOML_DO_NOT_TRACK": "True",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
         "LOG": "x",
-        "MODEL_COMPOSE_GRACE_S": "120",
         "TRANSFORMERS_OFFLINE": "1",
     }
     assert variables(ROUTER) == {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}

@@ -19,8 +19,8 @@ EMPTY = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
 
 
 @asynccontextmanager
-async def service(folder: Path, answer: Answer) -> AsyncIterator[Links]:
-    """Links to a service that treats each connection like this."""
+async def service(folder: Path | None, answer: Answer) -> AsyncIterator[Links]:
+    """Links to a service that treats each connection like this; without a folder it has a TCP port."""
 
     serving: set[asyncio.Task[None] | None] = set()
 
@@ -32,8 +32,13 @@ async def service(folder: Path, answer: Answer) -> AsyncIterator[Links]:
         with suppress(OSError):
             await writer.wait_closed()
 
-    links = Links(f"unix:{folder}/task.sock")
-    async with await asyncio.start_unix_server(serve, str(folder / "task.sock")):
+    if folder is None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        links = Links(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    else:
+        server = await asyncio.start_unix_server(serve, str(folder / "task.sock"))
+        links = Links(f"unix:{folder}/task.sock")
+    async with server:
         yield links
         links.close()
         async with asyncio.timeout(5):
@@ -110,6 +115,30 @@ async def test_a_link_that_is_cancelled_before_its_head_is_closed(folder: Path) 
                 await ask(links)
         async with asyncio.timeout(5):
             await closed.wait()
+
+
+@pytest.mark.parametrize(("longest_s", "connections"), [(60, 1), (0, 2)])
+async def test_behind_a_name_others_are_found_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, longest_s: float, connections: int
+) -> None:
+    """Under load a link is never idle, and who was started meanwhile would get no request."""
+    monkeypatch.setattr(link_module, "_LONGEST_S", longest_s)
+    served = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+            writer.write(EMPTY)
+
+    async with service(None, answer) as links:
+        for _ in range(2):
+            link = await ask(links)
+            await read_all(link)
+            links.give_back(link)
+    assert served == connections
 
 
 @pytest.mark.parametrize("answer", [EMPTY.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), EMPTY])

@@ -1,0 +1,82 @@
+"""What `kubectl kustomize` makes of the trees: components and overlays change what they are for, and nothing else."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.infra.kubernetes.examples import FILES, GOLDEN
+
+pytestmark = pytest.mark.kube
+
+WRITER = "task-writer-0e3c5fe0"
+
+
+def kustomize(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The objects of a folder by kind and name."""
+    if shutil.which("kubectl") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no kubectl")
+    made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    assert (made.returncode, made.stderr) == (0, "")
+    objects = list(yaml.safe_load_all(made.stdout))
+    found = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+    assert len(found) == len(objects)
+    return found
+
+
+@pytest.fixture(scope="module")
+def prod() -> dict[tuple[str, str], dict[str, Any]]:
+    return kustomize(GOLDEN / "shop" / "overlays" / "prod")
+
+
+def pods(objects: dict[tuple[str, str], dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Of each Deployment its name, the pods' spec and their container."""
+    for (kind, name), found in objects.items():
+        if kind == "Deployment":
+            spec = found["spec"]["template"]["spec"]
+            yield name, spec, spec["containers"][0]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/prod"])
+def test_every_object_has_the_namespace(name: str, folder: str) -> None:
+    for (kind, _), found in kustomize(GOLDEN / name / folder).items():
+        assert kind == "Namespace" or found["metadata"]["namespace"] == name
+
+
+def test_nothing_says_how_many_there_are_of_what_is_scaled(prod: dict[tuple[str, str], dict[str, Any]]) -> None:
+    fixed = {name: found["spec"].get("replicas") for (kind, name), found in prod.items() if kind == "Deployment"}
+    assert fixed == {"page": 1, "router": None, "task-reader": None, WRITER: None}
+    assert [name for kind, name in prod if kind == "HorizontalPodAutoscaler"] == ["router", "task-reader"]
+    assert [name for kind, name in prod if kind == "ScaledObject"] == [WRITER]
+
+
+def test_only_what_asks_for_a_gpu_gets_one(prod: dict[tuple[str, str], dict[str, Any]]) -> None:
+    for name, spec, container in pods(prod):
+        given = {**container["resources"]["limits"], **container["resources"]["requests"]}
+        assert given.get("nvidia.com/gpu") == ("1" if name == WRITER else None)
+        assert [each["key"] for each in spec.get("tolerations", ())] == (["nvidia.com/gpu"] if name == WRITER else [])
+        assert spec["nodeSelector"].get("nvidia.com/gpu.product") == ("NVIDIA-L4" if name == WRITER else None)
+        assert spec["nodeSelector"]["kubernetes.io/arch"] == "amd64"
+
+
+def test_the_router_knows_its_address_before_it_allows_it(prod: dict[tuple[str, str], dict[str, Any]]) -> None:
+    (variables,) = [container["env"] for name, _, container in pods(prod) if name == "router"]
+    names = [variable["name"] for variable in variables]
+    assert names.index("POD_IP") < names.index("MODEL_COMPOSE_ALLOWED_HOSTS")
+    assert {"API_TOKEN", "DATABASE_URL"} < set(names)
+
+
+def test_a_machine_of_ones_own_takes_images_by_tag_and_one_pod_each() -> None:
+    local = kustomize(GOLDEN / "shop" / "overlays" / "local")
+    for name, _, container in pods(local):
+        assert local["Deployment", name]["spec"]["replicas"] == 1
+        assert container["image"].endswith(":v1")
+        assert container["imagePullPolicy"] == "IfNotPresent"
+        assert container["resources"]["requests"]["cpu"] == "100m"
+    assert not {kind for kind, _ in local} & {"HorizontalPodAutoscaler", "ScaledObject", "HTTPRoute"}
