@@ -130,7 +130,7 @@ def _task(
         ),
         environment={"OMP_NUM_THREADS": str(math.ceil(cpu))},
         replicas=max(1, scaling.min) if scaling else _replicas(component, cluster),
-        scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling else None,
+        scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling and scaling.min < scaling.max else None,
         start_timeout_s=max(start_timeout_s(*runtimes), _PATIENCE * load_s),
         request_timeout_s=max(stop_timeout_s(*runtimes) - MARGIN_S, loaded.spec.controller.run_timeout or 1),
     )
@@ -287,5 +287,11 @@ def _notes(loaded: "Loaded", cluster: Cluster) -> Iterator[str]:
             "The file has no `controller.auth.token`, so `overlays/prod` has no way in from outside. Set one, "
             "build and export again to open it."
         )
+    for component in loaded.spec.models:
+        if component.scaling and component.scaling.min == 1 < component.scaling.max:
+            yield (
+                f"`{component.name}` has one pod while little is asked (`scaling.min: 1`), so a drained node stops it "
+                "until another pod has loaded the model. With `min: 2` it goes on."
+            )
     if cluster.target == "amd" and any(limits_of(component).gpu_count for component in loaded.spec.models):
         yield "The images need ROCm's build of torch: build them with `--index-url` of an index that has it."

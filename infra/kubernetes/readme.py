@@ -12,7 +12,7 @@ _COMPONENTS: Final = {
     "gpu": "GPUs for the tasks that ask for them, and leave to run on their nodes",
     "hpa": "more pods under load; the cluster has the metrics server",
     "ingress": "the same door as an Ingress; take it instead of `gateway`",
-    "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.17 or newer",
+    "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.19 or newer",
     "servicemonitor": "metrics for Prometheus; the cluster has its operator",
 }
 

@@ -66,6 +66,7 @@ def test_a_task_of_a_file_that_says_nothing_more(tmp_path: Path) -> None:
     [
         ("  replicas: 3\n", {"replicas": 3}),
         ("  scaling: {min: 2, max: 5}\n", {"replicas": 2, "scaling": Scaling(2, 5, 70)}),
+        ("  scaling: {min: 3, max: 3}\n", {"replicas": 3}),
         ("  scaling: {min: 0, max: 1, target: 50}\n", {"replicas": 1, "scaling": Scaling(0, 1, 50)}),
         ("  scaling: {min_replicas: 2, max_replicas: 5}\n", {"replicas": 2, "scaling": Scaling(2, 5, 70)}),
         (
@@ -110,6 +111,11 @@ def test_replicas_of_the_command_line_are_for_what_the_file_leaves_open(tmp_path
     assert task(tmp_path, cluster=many).replicas == 4
     assert task(tmp_path, "  replicas: 3\n", cluster=many).replicas == 3
     assert only(exported(load(tmp_path, CONTROLLER + COMPONENT), cluster=many), "router").replicas == 1
+
+
+def test_a_task_that_may_be_alone_is_told_of(tmp_path: Path) -> None:
+    notes = exported(load(tmp_path, CONTROLLER + COMPONENT + "  scaling: {max: 3}\n")).notes
+    assert [note for note in notes if note.startswith("`writer` has one pod while little is asked")]
 
 
 def test_amd(tmp_path: Path) -> None:
