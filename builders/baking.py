@@ -36,9 +36,13 @@ class WeightsSet:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @property
+    def tensors(self) -> tuple[StoredFile, ...]:
+        """The files of the weights themselves, without tokenizers and the like."""
+        return tuple(file for name, file in self.files if name.endswith(".safetensors"))
+
+    @property
     def weights_bytes(self) -> int:
-        """Of the tensors alone, without tokenizers and the like."""
-        return sum(file.size for name, file in self.files if name.endswith(".safetensors"))
+        return sum(file.size for file in self.tensors)
 
     @property
     def folder(self) -> str:

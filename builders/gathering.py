@@ -9,6 +9,7 @@ from builders.base_python import python_of
 from builders.code import tool_version
 from builders.counter import Counter
 from builders.file_store import FileStore
+from builders.headers import tensors_of
 from builders.images.base import find_base, is_remote, located
 from builders.images.layout import BaseImage
 from builders.images.store import BlobStore
@@ -128,7 +129,12 @@ class Gathering:
         only = self._lock.files(name, spec.revision, revision) if self._lock else ()
         counter = Counter(self._listener, spec.name, f"reading {name}", set_bytes(path, name, only))
         weights = read_set(path, name, self._files, counter.add, only)
-        locked = LockedModel(revision, {path: file.sha256 for path, file in weights.files}, weights.weights_bytes)
+        locked = LockedModel(
+            revision,
+            {path: file.sha256 for path, file in weights.files},
+            weights.weights_bytes,
+            sum(tensor.elements for file in weights.tensors for tensor in tensors_of(file.path)),
+        )
         return replace(ingredients, locked=locked, weights=weights)
 
     def _base(self) -> BaseImage:

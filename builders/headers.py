@@ -29,12 +29,12 @@ def facts_of(source: ModelSource, resolved: Resolved, environ: Mapping[str, str]
         hub = hub_of(environ, hub_cache(environ, source.cache_dir), source.token)
         return Facts(resolved.config, _on_hub(hub, source.name, resolved.revision or "main", resolved.weights))
     try:
-        return Facts(resolved.config, [*chain.from_iterable(map(_in_file, shard_files(resolved.path)))])
+        return Facts(resolved.config, [*chain.from_iterable(map(tensors_of, shard_files(resolved.path)))])
     except (OSError, ValueError):
         raise _damaged(source.name) from None
 
 
-def _in_file(path: Path) -> list[Tensor]:
+def tensors_of(path: Path) -> list[Tensor]:
     """The tensors of one file on this disk; raises ValueError or OSError."""
     with path.open("rb") as file:
         _, header = read_header(file, path.stat().st_size)

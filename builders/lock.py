@@ -25,15 +25,17 @@ class LockedModel:
     """A model that was baked.
 
     revision: the commit; None for a folder of the user's. files: sha256 of each by its path, such as `config.json`.
-    weights_bytes: how large the safetensors among them are; None where an older version wrote the lock.
+    weights_bytes, parameters: how large the safetensors among them are, and how many numbers they hold; None where an
+    older version wrote the lock.
     """
 
     revision: str | None
     files: Mapping[str, str]
     weights_bytes: int | None = None
+    parameters: int | None = None
 
     def to_toml(self) -> dict[str, Any]:
-        known = {"revision": self.revision, "weights_bytes": self.weights_bytes}
+        known = {"revision": self.revision, "weights_bytes": self.weights_bytes, "parameters": self.parameters}
         return {**{key: value for key, value in known.items() if value}, "files": dict(sorted(self.files.items()))}
 
 
@@ -79,7 +81,8 @@ class Lock:
                 name: LockedModel(
                     _text(model.get("revision", "")) or None,
                     {path: _text(file) for path, file in model["files"].items()},
-                    _size(model.get("weights_bytes")),
+                    _count(model.get("weights_bytes")),
+                    _count(model.get("parameters")),
                 )
                 for name, model in value.get("models", {}).items()
             },
@@ -253,7 +256,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _size(value: Any) -> int | None:
+def _count(value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):
         raise TypeError(value)
     return value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
 from builders.container import PORTS, STATE
-from builders.lock import LOCK_FILE, Lock, model_name
+from builders.lock import LOCK_FILE, Lock, LockedModel, model_name
 from compose.containers import limits_of
 from compose.image_settings import host_name, page_told, router_told
 from compose.plan import environment_of, start_timeout_s, stop_timeout_s
@@ -18,6 +18,7 @@ from infra.errors import ExitCode, UserError
 from infra.kubernetes.workload import MARGIN_S, Claim, Export, Gpu, Scaling, Share, Workload
 from infra.resources import Resources, write_memory
 from infra.secrets import is_secret_name
+from services.engine.loading.precision import BYTES
 from services.withheld import withheld
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ def _task(
 ) -> Workload:
     runtimes = (loaded.spec.controller.runtime, component.runtime)
     limits = limits_of(component)
-    weights_bytes = _weights_bytes(component, lock)
+    model = _locked(component, lock)
     cpu = limits.cpu or _TASK_CPU
-    load_s = _BESIDE_READING_S + weights_bytes / _READ_PER_S
+    load_s = _BESIDE_READING_S + (model.weights_bytes or 0) / _READ_PER_S
     scaling = component.scaling
     return Workload(
         service=component.name,
@@ -125,7 +126,7 @@ def _task(
         share=Share(
             cpu_request=cpu,
             cpu_limit=cpu,
-            memory_bytes=_memory_bytes(loaded, component, weights_bytes),
+            memory_bytes=_memory_bytes(loaded, component, _served_bytes(component, model)),
             gpu=_gpu(loaded, component, limits, cluster),
         ),
         environment={"OMP_NUM_THREADS": str(math.ceil(cpu))},
@@ -180,7 +181,7 @@ def _replicas(component: ModelComponentSpec, cluster: Cluster) -> int:
     return component.replicas if "replicas" in component.model_fields_set else cluster.replicas or component.replicas
 
 
-def _weights_bytes(component: ModelComponentSpec, lock: Lock | None) -> int:
+def _locked(component: ModelComponentSpec, lock: Lock | None) -> LockedModel:
     model = lock.models.get(model_name(component.model.name, component.model.revision)) if lock else None
     if model is None or model.weights_bytes is None:
         raise UserError(
@@ -188,7 +189,12 @@ def _weights_bytes(component: ModelComponentSpec, lock: Lock | None) -> int:
             hint="`model-compose build` writes it",
             exit_code=ExitCode.FILE,
         )
-    return model.weights_bytes
+    return model
+
+
+def _served_bytes(component: ModelComponentSpec, model: LockedModel) -> int:
+    """How large the weights are in memory: as they are stored, or wider where the file wants them so."""
+    return max(model.weights_bytes or 0, (model.parameters or 0) * BYTES.get(component.precision, 0))
 
 
 def _memory_bytes(loaded: "Loaded", component: ModelComponentSpec, weights_bytes: int) -> int:

@@ -22,6 +22,7 @@ from builders.bento import BentoInputs, make_bento, settings_text
 from builders.build import build
 from builders.code import code_for, tool_version
 from builders.garbage import prune
+from builders.headers import tensors_of
 from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.images.tar import Entry, File, Link, Tree, write_tar
@@ -488,6 +489,9 @@ def test_the_lock_holds_what_came_from_elsewhere_and_is_the_same_again(project: 
     assert lock.models["tiny/one"].revision == "1" * 40
     assert sorted(lock.models["tiny/one"].files) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert lock.models["tiny/one"].weights_bytes == (project.model / "model.safetensors").stat().st_size
+    assert lock.models["tiny/one"].parameters == sum(
+        tensor.elements for tensor in tensors_of(project.model / "model.safetensors")
+    )
     assert len(lock.bases) == 1
     assert len(lock.packages) == 2
     state = (project.folder / "model-compose.lock").stat().st_mtime_ns

@@ -20,7 +20,11 @@ CLICK, TORCH = Package("click", "8.5.1", ("1" * 64, "2" * 64)), Package("torch",
 LOCK = Lock(
     tool="0.1.0",
     bases={BASE: f"sha256:{'a' * 64}"},
-    models={"tiny/one": LockedModel("c" * 40, {"model.safetensors": "d" * 64, "config.json": "e" * 64}, 5_412_345)},
+    models={
+        "tiny/one": LockedModel(
+            "c" * 40, {"model.safetensors": "d" * 64, "config.json": "e" * 64}, 5_412_345, 1_350_000
+        )
+    },
     packages={PACKAGES: Resolution(WANTED.digest, (CLICK, TORCH))},
 )
 TEXT = f"""\
@@ -35,6 +39,7 @@ tool = "0.1.0"
 [models."tiny/one"]
 revision = "{"c" * 40}"
 weights_bytes = 5412345
+parameters = 1350000
 
 [models."tiny/one".files]
 "config.json" = "{"e" * 64}"

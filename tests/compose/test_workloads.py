@@ -17,7 +17,7 @@ pytestmark = pytest.mark.unit
 
 GI = 2**30
 CLUSTER = Cluster(name="shop", namespace="market", target="nvidia")
-LOCK = Lock("1", models={"acme/tiny": LockedModel("1" * 40, {}, 10 * GI)})
+LOCK = Lock("1", models={"acme/tiny": LockedModel("1" * 40, {}, 10 * GI, 5 * GI)})
 CONTROLLER = "controller: {}\n"
 COMPONENT = """
 component:
@@ -84,6 +84,8 @@ def test_a_task_of_a_file_that_says_nothing_more(tmp_path: Path) -> None:
             "  device: cuda:1\n",
             {"share": Share(cpu_request=2, cpu_limit=2, memory_bytes=14 * GI, gpu=Gpu(2, "nvidia"))},
         ),
+        ("  precision: bfloat16\n", {}),
+        ("  precision: float32\n", {"share": Share(cpu_request=2, cpu_limit=2, memory_bytes=27 * GI)}),
         (
             "  quantization: int8\n  resources: {memory: 8Gi}\n",
             {"share": Share(cpu_request=2, cpu_limit=2, memory_bytes=8 * GI)},
