@@ -49,7 +49,6 @@ _RUNS_BYTES: Final = 5 * _GI
 _POSTGRES_PORT: Final = 5432
 _COLLECTOR_PORT: Final = 4318
 _COLLECTORS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,200}", re.ASCII)
 _DNS_NAME: Final = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 """No address, and no name of one machine: what a route may be for."""
 
@@ -254,13 +253,6 @@ def _variables(loaded: "Loaded", service: str) -> _Variables:
     values = environment_of(controller.runtime, component.runtime if component else None)
     told = {"router": router_told, "page": page_told}.get(service)
     withheld_values = told(loaded).secrets if told else {}
-    for name in values:
-        if not _VARIABLE.fullmatch(name):
-            raise UserError(
-                f"`{name}` in an `environment` is no name that Kubernetes takes",
-                hint="use letters, digits, `_`, `.` and `-`, and no digit first",
-                exit_code=ExitCode.FILE,
-            )
     secret = frozenset({*withheld_values, *filter(is_secret_name, values)})
     return _Variables({**values, **withheld_values}, secret)
 

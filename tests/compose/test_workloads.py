@@ -181,11 +181,6 @@ def test_a_secret_that_differs_between_services_has_a_key_for_each(tmp_path: Pat
     assert only(export, "router").environment == {"LOG": "x"}
 
 
-def test_a_name_that_kubernetes_does_not_take_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="`MY NAME` in an `environment`"):
-        task(tmp_path, "  runtime: {environment: {MY NAME: x}}\n")
-
-
 def test_the_page_is_one_and_asks_the_router(tmp_path: Path) -> None:
     export = exported(load(tmp_path, "controller: {webui: {}}\n" + COMPONENT), page=True)
     page = only(export, "page")
