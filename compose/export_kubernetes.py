@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,8 @@ from compose.state import Selection
 from compose.workloads import Cluster, ClusterImage, Target, export_of
 from infra.docker.container import project_name
 from infra.errors import ExitCode, UserError
-from infra.kubernetes.tree import tree
+from infra.kubernetes.tree import broken, exceptions, tree
+from infra.kubernetes.workload import Export
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
@@ -49,8 +49,11 @@ def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) ->
     loaded = selection.load(console)
     namespace = wishes.namespace or project_name(loaded.directory)
     _check_namespace(namespace)
-    files = kubernetes_files(loaded, wishes, namespace)
-    write_folder(wishes.output, files)
+    export = kubernetes_export(loaded, wishes, namespace)
+    _check_rules(export)
+    write_folder(wishes.output, tree(export))
+    for each in exceptions(export):
+        console.say(f"{each.kind} `{each.name}` is an exception to the rule `{each.rule}`: {each.reason}")
     if wishes.registry is None:
         console.warn(
             "without --registry, `overlays/prod` names images that no cluster can fetch; `overlays/local` can be used"
@@ -59,8 +62,8 @@ def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) ->
     console.result(f"wrote {wishes.output}; next: kubectl apply -k {overlay}")
 
 
-def kubernetes_files(loaded: "Loaded", wishes: Wishes, namespace: str) -> Mapping[str, str]:
-    """The text of each file by its path. Raises UserError."""
+def kubernetes_export(loaded: "Loaded", wishes: Wishes, namespace: str) -> Export:
+    """What a cluster is told of the file and its images. Raises UserError."""
     services = [service for service in services_of(loaded) if wishes.page or service != "page"]
     built = built_images(loaded, BlobStore.of(os.environ), services, wishes.tag)
     images = {
@@ -73,7 +76,17 @@ def kubernetes_files(loaded: "Loaded", wishes: Wishes, namespace: str) -> Mappin
         target=wishes.target or ("nvidia" if _wants_gpu(loaded) else "cpu"),
         replicas=wishes.replicas,
     )
-    return tree(export_of(loaded, Lock.read(loaded.directory / LOCK_FILE), images, cluster))
+    return export_of(loaded, Lock.read(loaded.directory / LOCK_FILE), images, cluster)
+
+
+def _check_rules(export: Export) -> None:
+    """Raises UserError (exit 3) for the first thing that a cluster should not be given."""
+    for found in broken(export):
+        raise UserError(
+            f"{found.kind} `{found.name}` would break the rule `{found.rule}` for clusters: {found.problem}",
+            hint=found.remedy,
+            exit_code=ExitCode.FILE,
+        )
 
 
 def _reference(loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> str:

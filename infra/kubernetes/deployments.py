@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from infra.kubernetes.exceptions import of_pods
 from infra.kubernetes.objects import Manifest, manifest, pods_of
 from infra.kubernetes.pods import START_INTERVAL_S, claim_name, pod_template, start_tries
 from infra.kubernetes.workload import Export, Workload
@@ -10,10 +11,6 @@ from infra.resources import write_memory
 _KEPT_REVISIONS: Final = 5
 _BESIDE_START_S: Final = 300
 """What a rollout may take beside the start of a pod, such as to fetch an image."""
-_SECRETS_IN_VARIABLES: Final = {
-    "checkov.io/skip1": "CKV_K8S_35=libraries read these from variables; each pod is given its own alone",
-}
-"""What a well-known checker of manifests would prefer otherwise, and why it is so."""
 
 
 def deployment(export: Export, workload: Workload) -> Manifest:
@@ -25,8 +22,7 @@ def deployment(export: Export, workload: Workload) -> Manifest:
         "strategy": _strategy(workload),
         "template": pod_template(export, workload),
     }
-    annotations = _SECRETS_IN_VARIABLES if workload.secrets else {}
-    return manifest("apps/v1", "Deployment", export, workload.name, workload, annotations, spec=spec)
+    return manifest("apps/v1", "Deployment", export, workload.name, workload, of_pods(workload), spec=spec)
 
 
 def _strategy(workload: Workload) -> dict[str, Any]:

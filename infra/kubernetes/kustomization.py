@@ -1,9 +1,14 @@
 """The files by which Kustomize puts a tree together: what belongs to it, and what is changed of it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from infra.kubernetes.workload import Workload
+
+KUSTOMIZATION: Final = "kustomization.yaml"
+
+Files = dict[str, dict[str, Any]]
+"""Documents by their paths within a folder."""
 
 
 def base(resources: Iterable[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from infra.kubernetes.exceptions import of_local
 from infra.kubernetes.objects import Manifest
 from infra.kubernetes.services import service_host
 from infra.kubernetes.workload import Export, Workload
@@ -11,12 +12,6 @@ _GPUS: Final = {
     "amd": ("amd.com/gpu", "amd.com/gpu.product-name"),
 }
 """Of each vendor the resource, which taints go by as well, and the label by which its nodes say what they have."""
-
-_BY_TAG: Final = {
-    "checkov.io/skip2": "CKV_K8S_15=an image that was brought by hand cannot be fetched",
-    "checkov.io/skip3": "CKV_K8S_43=an image that was brought by hand is known by its tag",
-}
-"""What a well-known checker of manifests would prefer otherwise, and why it is so."""
 
 _LOCAL_CPU: Final = "100m"
 """A machine of one's own has few processors; what is limited to more may still use them."""
@@ -54,7 +49,7 @@ def local_patch(export: Export, workload: Workload) -> Manifest:
         "resources": {"requests": {"cpu": _LOCAL_CPU}},
     }
     patch = _of_pods(export, workload, {"containers": [container]})
-    patch["metadata"]["annotations"] = _BY_TAG
+    patch["metadata"]["annotations"] = of_local(workload)
     patch["spec"]["replicas"] = 1
     return patch
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from infra.kubernetes.routes import GATEWAY_CLASS, tls_secret
 from infra.kubernetes.workload import Export
+from infra.policy.rules import Finding
 
 _COMPONENTS: Final = {
     "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API",
@@ -17,7 +18,8 @@ _COMPONENTS: Final = {
 }
 
 
-def readme(export: Export, components: Collection[str]) -> str:
+def readme(export: Export, components: Collection[str], exceptions: Collection[Finding]) -> str:
+    """exceptions: what `overlays/prod` knowingly breaks of the rules for all exports."""
     parts = [_HEAD.format(name=export.name, namespace=export.namespace)]
     if export.secret_keys:
         parts.append(
@@ -34,6 +36,9 @@ def readme(export: Export, components: Collection[str]) -> str:
         parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
     rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
     parts.append(_PARTS.format(rows=rows))
+    if exceptions:
+        said = [f"{each.kind} `{each.name}`, rule `{each.rule}`: {each.reason}." for each in exceptions]
+        parts.append(_EXCEPTIONS + "\n".join(map(_item, said)) + "\n")
     if export.notes:
         parts.append("## Notes\n\n" + "\n".join(map(_item, export.notes)) + "\n")
     return "\n".join(parts)
@@ -107,4 +112,11 @@ _PARTS: Final = """\
 | component | brings |
 | --- | --- |
 {rows}
+"""
+
+_EXCEPTIONS: Final = """\
+## Exceptions
+
+These objects of `overlays/prod` are less than the rules for all exports ask, and say why in an annotation:
+
 """

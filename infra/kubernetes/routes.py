@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from infra.kubernetes.exceptions import of_door
 from infra.kubernetes.network import admit
 from infra.kubernetes.objects import Manifest, manifest
 from infra.kubernetes.pods import PORT
@@ -46,7 +47,9 @@ def http_route(export: Export) -> Manifest:
     }
     if export.hosts:
         spec["hostnames"] = list(export.hosts)
-    return manifest("gateway.networking.k8s.io/v1", "HTTPRoute", export, export.name, spec=spec)
+    return manifest(
+        "gateway.networking.k8s.io/v1", "HTTPRoute", export, export.name, annotations=of_door(export), spec=spec
+    )
 
 
 def ingress(export: Export) -> Manifest:
@@ -64,6 +67,7 @@ def ingress(export: Export) -> Manifest:
     if export.hosts:
         tls["hosts"] = list(export.hosts)
     annotations = {
+        **of_door(export),
         "nginx.ingress.kubernetes.io/proxy-buffering": "off",  # an answer is read while it is written
         "nginx.ingress.kubernetes.io/proxy-read-timeout": str(_LONG_S),
         "nginx.ingress.kubernetes.io/ssl-redirect": "true",

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from infra.kubernetes.exceptions import of_scaler
 from infra.kubernetes.network import admit, pods_named
 from infra.kubernetes.objects import Manifest, manifest, pods_of
 from infra.kubernetes.services import service_host
@@ -43,7 +44,9 @@ def autoscaler(export: Export, workload: Workload) -> Manifest:
         ],
         "behavior": _behavior(),
     }
-    return manifest("autoscaling/v2", "HorizontalPodAutoscaler", export, workload.name, workload, spec=spec)
+    return manifest(
+        "autoscaling/v2", "HorizontalPodAutoscaler", export, workload.name, workload, of_scaler(workload), spec=spec
+    )
 
 
 def scaled_object(export: Export, workload: Workload) -> Manifest:
@@ -76,7 +79,7 @@ def scaled_object(export: Export, workload: Workload) -> Manifest:
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior()}},
         "triggers": [wake, load] if scaling.max > 1 else [wake],
     }
-    return manifest("keda.sh/v1alpha1", "ScaledObject", export, workload.name, workload, spec=spec)
+    return manifest("keda.sh/v1alpha1", "ScaledObject", export, workload.name, workload, of_scaler(workload), spec=spec)
 
 
 def trigger_authentication(export: Export) -> Manifest:

@@ -1,15 +1,17 @@
 """An export as a folder for Kustomize: the path and the text of each file."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from infra.kubernetes import kustomization
 from infra.kubernetes.deployments import deployment, volume_claims
+from infra.kubernetes.kustomization import KUSTOMIZATION, Files
 from infra.kubernetes.network import deny_all, traffic
 from infra.kubernetes.objects import Manifest
 from infra.kubernetes.observing import admit_prometheus, service_monitor, watched
 from infra.kubernetes.patches import addressed_patch, gpu_patch, local_patch, scaled_patch
 from infra.kubernetes.readme import readme
+from infra.kubernetes.rendering import rendered, rendered_with
 from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
 from infra.kubernetes.scaling import (
     admit_keda,
@@ -22,26 +24,47 @@ from infra.kubernetes.services import namespace, service, service_account
 from infra.kubernetes.settings import config_map
 from infra.kubernetes.workload import Export
 from infra.kubernetes.yaml_text import yaml_text
+from infra.policy.checking import findings
+from infra.policy.rules import Finding
 
-KUSTOMIZATION = "kustomization.yaml"
-
-Files = dict[str, dict[str, Any]]
-"""Documents by their paths within a folder."""
+_COMPONENTS: Final = "components/"
+LOCAL: Final = "overlays/local"
+PROD: Final = "overlays/prod"
 
 
 def tree(export: Export) -> Mapping[str, str]:
     """Every file by its path, sorted; equal exports give equal bytes."""
-    parts = components(export)
-    files: dict[str, str] = {"README.md": readme(export, parts)}
-    folders: dict[str, Files] = {
-        "base": _base(export),
-        **{f"components/{name}": found for name, found in parts.items()},
-        "overlays/local": _local(export, parts),
-        "overlays/prod": _prod(export, parts),
-    }
-    for folder, documents in folders.items():
-        files |= {f"{folder}/{path}": yaml_text(document) for path, document in documents.items()}
+    documents = folders(export)
+    parts = [folder.removeprefix(_COMPONENTS) for folder in documents if folder.startswith(_COMPONENTS)]
+    files = {"README.md": readme(export, parts, exceptions(export))}
+    for folder, found in documents.items():
+        files |= {f"{folder}/{path}": yaml_text(document) for path, document in found.items()}
     return dict(sorted(files.items()))
+
+
+def folders(export: Export) -> dict[str, Files]:
+    """The documents of every folder, by its path."""
+    parts = components(export)
+    return {
+        "base": _base(export),
+        **{f"{_COMPONENTS}{name}": found for name, found in parts.items()},
+        LOCAL: _local(export, parts),
+        PROD: _prod(export, parts),
+    }
+
+
+def exceptions(export: Export) -> list[Finding]:
+    """What knowingly breaks a rule in `overlays/prod`."""
+    return [found for found in findings(rendered(folders(export), PROD)) if found.reason]
+
+
+def broken(export: Export) -> list[Finding]:
+    """What breaks a rule without a reason in anything that can be applied, each sort of it once."""
+    documents = folders(export)
+    sets = [rendered(documents, folder) for folder in ("base", LOCAL, PROD)]
+    sets += [rendered_with(documents, folder) for folder in documents if folder.startswith(_COMPONENTS)]
+    found = [each for manifests in sets for each in findings(manifests) if each.reason is None]
+    return list(dict.fromkeys(found))
 
 
 def components(export: Export) -> dict[str, Files]:

@@ -1,9 +1,9 @@
-"""Two files and what a cluster is told of them; `python -m tests.infra.kubernetes.examples` writes the golden trees."""
+"""Files and what a cluster is told of them; `python -m tests.infra.kubernetes.examples` writes the golden trees."""
 
 import shutil
 from pathlib import Path
 
-from builders.lock import Lock, LockedModel
+from builders.lock import Lock, LockedModel, model_name
 from compose.images import services_of
 from compose.loader import Loaded, load_spec
 from compose.workloads import Cluster, ClusterImage, export_of
@@ -12,10 +12,13 @@ from infra.kubernetes.workload import Export
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
-FILES = {
-    "quickstart": HERE.parents[2] / "examples" / "quickstart" / "model-compose.yml",
+_EXAMPLES = HERE.parents[2] / "examples"
+EVERY = {
     "shop": HERE / "shop" / "model-compose.yml",
+    **{path.parent.relative_to(_EXAMPLES).as_posix(): path for path in sorted(_EXAMPLES.rglob("model-compose.yml"))},
 }
+"""All that the repository has an example of, and one that has all that an export can hold."""
+FILES = {name: EVERY[name] for name in ("quickstart", "shop")}
 SECRETS = {
     "API_TOKEN": "sentinel-token",
     "DATABASE_URL": "postgresql://shop:sentinel-password@db.example.com:5433/shop",
@@ -33,7 +36,13 @@ REGISTRY = "registry.example.com/me"
 
 
 def loaded(name: str) -> Loaded:
-    return load_spec((FILES[name],), environ=SECRETS)
+    return load_spec((EVERY[name],), environ=SECRETS)
+
+
+def lock(file: Loaded) -> Lock:
+    """As if it had been built; models that are not in the lock above have a gigabyte each."""
+    names = [model_name(component.model.name, component.model.revision) for component in file.spec.models]
+    return Lock("1", models={name: LOCK.models.get(name, LockedModel("3" * 40, {}, 10**9)) for name in names})
 
 
 def image(service: str, index: int, place: str) -> ClusterImage:
@@ -45,7 +54,8 @@ def export(name: str) -> Export:
     """What a cluster with NVIDIA's GPUs is told of one of them."""
     file = loaded(name)
     images = {service: image(service, index, f"{REGISTRY}/{name}") for index, service in enumerate(services_of(file))}
-    return export_of(file, LOCK, images, Cluster(name=name, namespace=name, target="nvidia"))
+    project = name.rpartition("/")[2]
+    return export_of(file, lock(file), images, Cluster(name=project, namespace=project, target="nvidia"))
 
 
 if __name__ == "__main__":

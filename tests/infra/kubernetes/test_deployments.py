@@ -42,7 +42,7 @@ def test_a_rollout_waits_longer_than_a_start() -> None:
 
 
 def test_the_labels_are_the_recommended_ones_and_the_version_is_the_images() -> None:
-    assert deployment(SHOP, TASK)["metadata"] == {
+    assert deployment(SHOP, replace(TASK, replicas=2))["metadata"] == {
         "name": "task-chat",
         "namespace": "market",
         "labels": {

@@ -1,0 +1,151 @@
+"""Who may speak to whom: page to router to tasks, all of them to the cluster's DNS, and nobody else."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from infra.policy.objects import Manifest, Objects, Pod, name_of
+from infra.policy.rules import Rule
+
+_CALLS: Final = {"page": frozenset({"router"}), "router": frozenset({"task"}), "task": frozenset[str]()}
+_DNS: Final = 53
+_APPLICATION: Final = "app.kubernetes.io/name"
+_GUESTS: Final = {"task": {"prometheus"}, "router": {"prometheus", "keda-operator"}}
+"""Of which applications elsewhere in the cluster the pods may come in."""
+_SIDES: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
+
+Problem = tuple[Manifest, str]
+Link = tuple[str, str]
+
+
+def _policies(objects: Objects, pod: Pod, side: str) -> list[Manifest]:
+    return [
+        policy
+        for policy in objects.of("NetworkPolicy")
+        if side in policy["spec"].get("policyTypes", ()) and pod in objects.selected(policy["spec"]["podSelector"])
+    ]
+
+
+def _closed(objects: Objects) -> Iterator[Problem]:
+    for pod in objects.pods:
+        own = [policy for side in _SIDES for policy in _policies(objects, pod, side) if policy["spec"]["podSelector"]]
+        sides = {side for policy in own for side in policy["spec"]["policyTypes"]}
+        for side in sorted(_SIDES.keys() - sides):
+            yield pod.owner, f"no NetworkPolicy of its own says what its pods may {_word(side)}"
+    walls = [policy["spec"] for policy in objects.of("NetworkPolicy") if not policy["spec"]["podSelector"]]
+    is_walled = any(
+        set(wall.get("policyTypes", ())) == set(_SIDES) and not wall.get("ingress") and not wall.get("egress")
+        for wall in walls
+    )
+    for namespace in objects.of("Namespace"):
+        if not is_walled:
+            yield namespace, "pods that no NetworkPolicy names may speak to everybody"
+
+
+def _word(side: str) -> str:
+    return "take" if side == "Ingress" else "send"
+
+
+def _ports(objects: Objects) -> Iterator[Problem]:
+    for policy in objects.of("NetworkPolicy"):
+        for side, (rules, _) in _SIDES.items():
+            for rule in policy["spec"].get(rules) or ():
+                if not rule.get("ports"):
+                    yield policy, f"its pods may {_word(side)} at every port"
+
+
+def _in(objects: Objects) -> Iterator[Problem]:
+    """Peers of our own are looked at by `links`."""
+    opened = {name_of(pod.owner) for pod in _opened(objects)}
+    for policy in objects.of("NetworkPolicy"):
+        for rule in policy["spec"].get("ingress") or ():
+            for pod in objects.selected(policy["spec"]["podSelector"]):
+                if not rule.get("from") and name_of(pod.owner) not in opened:
+                    yield policy, "it lets everybody in, though no route leads there"
+                for peer in rule.get("from") or ():
+                    guest = peer.get("podSelector", {}).get("matchLabels", {}).get(_APPLICATION)
+                    is_ours = "namespaceSelector" not in peer and guest is not None
+                    if not is_ours and guest not in _GUESTS.get(pod.component or "", ()):
+                        yield policy, f"it lets in {guest or 'whoever has an address'}, who has nothing to ask there"
+
+
+def _out(objects: Objects) -> Iterator[Problem]:
+    for policy in objects.of("NetworkPolicy"):
+        components = {pod.component for pod in objects.selected(policy["spec"]["podSelector"])}
+        for rule in policy["spec"].get("egress") or ():
+            if {port.get("port") for port in rule.get("ports", ())} == {_DNS}:
+                if not rule.get("to"):
+                    yield policy, "it lets its pods ask every DNS of the world"
+            elif components != {"router"} and any(map(_goes_away, rule.get("to", [{}]))):
+                yield policy, "it lets pods out that have nobody to ask outside"
+
+
+def _goes_away(peer: dict[str, Any]) -> bool:
+    return "namespaceSelector" in peer or "podSelector" not in peer
+
+
+def _resolves(objects: Objects) -> Iterator[Problem]:
+    for pod in objects.pods:
+        rules = [rule for policy in _policies(objects, pod, "Egress") for rule in policy["spec"].get("egress") or ()]
+        asked = {port.get("protocol") for rule in rules for port in rule.get("ports", ()) if port.get("port") == _DNS}
+        if asked != {"TCP", "UDP"}:
+            yield pod.owner, "its pods may not ask the cluster's DNS"
+
+
+def _links(objects: Objects) -> Iterator[Problem]:
+    """What one side may send, the other one must take, and it must be what such services ask of each other."""
+    sent, taken = _linked(objects, "Egress"), {(caller, called) for called, caller in _linked(objects, "Ingress")}
+    pods = {name_of(pod.owner): pod for pod in objects.pods}
+    for caller, called in sorted(sent ^ taken):
+        side = "taken" if (caller, called) in sent else "sent"
+        yield pods[caller].owner, f"what it asks of `{called}` may not be {side}"
+    for caller, called in sorted(sent | taken):
+        if pods[called].component not in _CALLS.get(pods[caller].component or "", ()):
+            yield pods[caller].owner, f"it may speak to `{called}`, which it has nothing to ask"
+    for name, pod in pods.items():
+        wanted = _CALLS.get(pod.component or "", frozenset())
+        if wanted and not {pods[called].component for caller, called in sent if caller == name} >= wanted:
+            yield pod.owner, f"it may speak to no {' or '.join(sorted(wanted))}"
+
+
+def _linked(objects: Objects, side: str) -> set[Link]:
+    """Pairs of owners' names: whose policies they are, and who is on the other side."""
+    rules, peers = _SIDES[side]
+    return {
+        (name_of(pod.owner), name_of(other.owner))
+        for pod in objects.pods
+        for policy in _policies(objects, pod, side)
+        for rule in policy["spec"].get(rules) or ()
+        for peer in rule.get(peers) or ()
+        if "namespaceSelector" not in peer
+        for other in objects.selected(peer.get("podSelector"))
+    }
+
+
+def _opened(objects: Objects) -> list[Pod]:
+    """The pods that a route leads to."""
+    services = {name for _, name, _ in backends(objects)}
+    found = [objects.find("Service", name) for name in services]
+    return [pod for each in found if each for pod in objects.selected({"matchLabels": each["spec"].get("selector")})]
+
+
+def backends(objects: Objects) -> Iterator[tuple[Manifest, str, str | int | None]]:
+    """Of each route where it leads: the Service's name and its port."""
+    for route in objects.of("HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            for backend in rule.get("backendRefs", ()):
+                yield route, backend["name"], backend.get("port")
+    for ingress in objects.of("Ingress"):
+        for rule in ingress["spec"].get("rules", ()):
+            for path in rule["http"]["paths"]:
+                service = path["backend"]["service"]
+                yield ingress, service["name"], service["port"].get("name") or service["port"].get("number")
+
+
+RULES: Final = (
+    Rule("network-closed", "a policy that denies all, and one for each workload", _closed),
+    Rule("network-ports", "name the ports", _ports),
+    Rule("network-in", "name the pods that may come in", _in),
+    Rule("network-out", "let tasks and page ask nobody but DNS, page and router what they are for", _out),
+    Rule("network-dns", "allow port 53 by UDP and TCP", _resolves),
+    Rule("network-links", "page to router, router to tasks, the same on both sides", _links),
+)

@@ -1,0 +1,187 @@
+"""One change to an export for each way to break a rule, and which rules see it."""
+
+import copy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from infra.kubernetes.objects import Manifest
+from infra.kubernetes.rendering import rendered, rendered_with
+from infra.kubernetes.tree import PROD, folders
+from tests.infra.kubernetes.examples import export
+
+GONE: Final = object()
+
+READER: Final = "Deployment/task-reader"
+WRITER: Final = "Deployment/task-writer-0e3c5fe0"
+ROUTER: Final = "Deployment/router"
+POD: Final = "spec template spec"
+CONTAINER: Final = f"{POD} containers 0"
+SECURITY: Final = f"{CONTAINER} securityContext"
+LABELS: Final = "metadata labels"
+COMPONENT: Final = "app.kubernetes.io/component"
+PORT: Final = [{"port": "http", "protocol": "TCP"}]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """rules: the names of those that see it. where: an object as `Kind/name`. path: its keys, with spaces between."""
+
+    rules: str
+    where: str
+    path: str
+    value: Any = GONE
+
+    def __str__(self) -> str:
+        return f"{self.rules.replace(' ', '+')}-{self.where.partition('/')[0]}-{self.path.split()[-1:] or 'gone'}"
+
+
+MUTATIONS: Final = [
+    # naming
+    Mutation("names", "TriggerAuthentication/shop", "metadata name", "Shop_1"),
+    Mutation("unique", "PodDisruptionBudget/router", "metadata name", "page"),
+    Mutation("namespace", "Service/router", "metadata namespace"),
+    Mutation("namespace", "Service/router", "metadata namespace", "default"),
+    Mutation("labels", "Service/page", f"{LABELS} app.kubernetes.io/part-of"),
+    Mutation("labels", READER, f"spec template {LABELS} app.kubernetes.io/version"),
+    Mutation("labels", READER, f"{LABELS} app.kubernetes.io/version", "a b"),
+    Mutation("secrets", READER, f"{CONTAINER} env 0", {"name": "READER_KEY", "value": "sentinel"}),
+    Mutation("secrets", READER, f"{CONTAINER} env 0", {"name": "READER", "value": "https://me:sentinel@example.com"}),
+    Mutation("secrets", READER, f"{CONTAINER} args", ["--token", "hf_abcdefghijklmnop"]),
+    Mutation("secrets settings", "ConfigMap/router-e7b91af3e2", "data LOG", "postgresql://me:sentinel@db/shop"),
+    Mutation("settings", "ConfigMap/router-e7b91af3e2", "data LOG", "off"),
+    Mutation("settings", "ConfigMap/router-e7b91af3e2", "immutable"),
+    Mutation("offline settings", "ConfigMap/router-e7b91af3e2", ""),
+    # security
+    Mutation("admission", "Namespace/shop", f"{LABELS} pod-security.kubernetes.io/enforce", "baseline"),
+    Mutation("host-namespaces", READER, f"{POD} hostNetwork", True),
+    Mutation("host-namespaces", READER, f"{POD} hostPID", True),
+    Mutation("host-ports", READER, f"{CONTAINER} ports 0 hostPort", 3000),
+    Mutation("volumes", READER, f"{POD} volumes 0", {"name": "tmp", "hostPath": {"path": "/"}}),
+    Mutation("privileged", READER, f"{SECURITY} privileged", True),
+    Mutation("privileged", READER, f"{SECURITY} procMount", "Unmasked"),
+    Mutation("privileged", READER, f"{POD} securityContext sysctls", [{"name": "net.core.somaxconn", "value": "1"}]),
+    Mutation("user", READER, f"{SECURITY} runAsUser", 0),
+    Mutation("user", READER, f"{SECURITY} runAsGroup", 1000),
+    Mutation("user", READER, f"{SECURITY} runAsNonRoot", False),
+    Mutation("read-only-root", READER, f"{SECURITY} readOnlyRootFilesystem"),
+    Mutation("writable", READER, f"{POD} volumes 0 emptyDir", {}),
+    Mutation("writable", READER, f"{CONTAINER} volumeMounts 0 mountPath", "/opt"),
+    Mutation("capabilities", READER, f"{SECURITY} capabilities drop", ["NET_RAW"]),
+    Mutation("capabilities", READER, f"{SECURITY} capabilities add", ["NET_BIND_SERVICE"]),
+    Mutation("escalation", READER, f"{SECURITY} allowPrivilegeEscalation"),
+    Mutation("seccomp", READER, f"{SECURITY} seccompProfile type", "Unconfined"),
+    Mutation("account-token", READER, f"{POD} automountServiceAccountToken"),
+    Mutation("account-token", "ServiceAccount/shop", "automountServiceAccountToken", True),
+    Mutation("account", READER, f"{POD} serviceAccountName"),
+    Mutation("cluster-rights", "TriggerAuthentication/shop", "kind", "RoleBinding"),
+    Mutation("service-links", READER, f"{POD} enableServiceLinks"),
+    # running
+    Mutation("image", READER, f"{CONTAINER} image", "registry.example.com/me/shop/reader:v1"),
+    Mutation("image", READER, f"{CONTAINER} image", f"registry.example.com/me/shop/reader@sha256:{'1' * 64}"),
+    Mutation("pull", READER, f"{CONTAINER} imagePullPolicy", "IfNotPresent"),
+    Mutation("resources", READER, f"{CONTAINER} resources limits ephemeral-storage"),
+    Mutation("resources", READER, f"{CONTAINER} resources requests cpu", "3"),
+    Mutation("memory", READER, f"{CONTAINER} resources requests memory", "1Gi"),
+    Mutation("gpu", WRITER, f"{POD} tolerations"),
+    Mutation("gpu", WRITER, f"{CONTAINER} resources requests nvidia.com/gpu", "2"),
+    Mutation("gpu", READER, f"{POD} tolerations", [{"key": "nvidia.com/gpu", "operator": "Exists"}]),
+    Mutation("gpu", READER, f"{POD} tolerations", [{"operator": "Exists"}]),
+    Mutation("probes", READER, f"{CONTAINER} startupProbe"),
+    Mutation("probes", READER, f"{CONTAINER} startupProbe failureThreshold", 30),
+    Mutation("probes", READER, f"{CONTAINER} readinessProbe httpGet port", 3000),
+    Mutation("probes", READER, f"{CONTAINER} livenessProbe httpGet path", "/readyz"),
+    Mutation("probes", READER, f"{CONTAINER} livenessProbe timeoutSeconds"),
+    Mutation("probe-host", READER, f"{CONTAINER} readinessProbe httpGet host", "example.com"),
+    Mutation("leaving", READER, f"{CONTAINER} lifecycle"),
+    Mutation("leaving", READER, f"{POD} terminationGracePeriodSeconds", 10),
+    Mutation("ports", READER, f"{CONTAINER} ports 0 containerPort", 80),
+    Mutation("variables", ROUTER, f"{CONTAINER} env 0 name", "DATABASE_URL"),
+    Mutation("spread", READER, f"{POD} topologySpreadConstraints"),
+    Mutation("spread", READER, f"{POD} topologySpreadConstraints 0 labelSelector matchLabels {COMPONENT}", "page"),
+    Mutation("offline", ROUTER, f"{CONTAINER} env 0", {"name": "HF_HUB_OFFLINE", "value": "0"}),
+    # scaling
+    Mutation("scaling-bounds", "HorizontalPodAutoscaler/router", "spec minReplicas", 1),
+    Mutation("scaling-bounds", "HorizontalPodAutoscaler/router", "spec maxReplicas", 2),
+    Mutation("scaling-bounds", "ScaledObject/task-writer-0e3c5fe0", "metadata annotations"),
+    Mutation("replicas scaling-target", "HorizontalPodAutoscaler/router", "spec scaleTargetRef name", "nobody"),
+    Mutation("scaling-target", READER, "spec replicas", 3),
+    Mutation("replicas", "Deployment/page", "metadata annotations"),
+    Mutation("replicas", "HorizontalPodAutoscaler/task-reader", ""),
+    Mutation("evictions", "PodDisruptionBudget/task-reader", "spec maxUnavailable", 0),
+    Mutation("evictions", "PodDisruptionBudget/page", "spec", {"minAvailable": 1, "selector": {"matchLabels": {}}}),
+    Mutation("evictions", "PodDisruptionBudget/task-reader", ""),
+    Mutation("rollout", READER, "spec strategy", {"type": "Recreate"}),
+    Mutation("rollout", READER, "spec strategy rollingUpdate", {"maxSurge": 0, "maxUnavailable": "50%"}),
+    Mutation("rollout", WRITER, "spec strategy rollingUpdate", {"maxSurge": 1, "maxUnavailable": 0}),
+    Mutation("rollout", "quickstart:Deployment/router", "spec strategy type", "RollingUpdate"),
+    Mutation("claims", "quickstart:PersistentVolumeClaim/router-runs", ""),
+    # network
+    Mutation("network-closed network-dns network-links", "NetworkPolicy/task-reader", ""),
+    Mutation("network-closed", "NetworkPolicy/deny-all", ""),
+    Mutation("network-ports", "NetworkPolicy/task-reader", "spec ingress 0 ports"),
+    Mutation("network-in network-links", "NetworkPolicy/task-reader", "spec ingress 0 from"),
+    Mutation(
+        "network-in network-links",
+        "NetworkPolicy/task-reader",
+        "spec ingress 0 from 0",
+        {"ipBlock": {"cidr": "0.0.0.0/0"}},
+    ),
+    Mutation(
+        "network-links", "NetworkPolicy/task-reader", f"spec ingress 0 from 0 podSelector matchLabels {COMPONENT}", "x"
+    ),
+    Mutation("network-links", "NetworkPolicy/router", "spec egress 1"),
+    Mutation("network-out", "NetworkPolicy/task-reader", "spec egress 1", {"ports": PORT}),
+    Mutation("network-out", "NetworkPolicy/page", "spec egress 0 to"),
+    Mutation("network-dns", "NetworkPolicy/page", "spec egress 0 ports 1"),
+    # doors
+    Mutation("network-in selectors target-ports", "Service/router", f"spec selector {COMPONENT}", "x"),
+    Mutation("selectors", READER, f"spec selector matchLabels {COMPONENT}", "x"),
+    Mutation("selectors", "NetworkPolicy/page-from-outside", f"spec podSelector matchLabels {COMPONENT}", "x"),
+    Mutation("selectors", "ServiceMonitor/router", "spec endpoints 0 port", "metrics"),
+    Mutation("target-ports", "Service/router", "spec ports 0 targetPort", 8080),
+    Mutation("cluster-ip", "Service/router", "spec type", "LoadBalancer"),
+    Mutation("routes", "HTTPRoute/shop", "spec rules 0 backendRefs 0 port", 80),
+    Mutation("routes", "HTTPRoute/shop", "spec parentRefs 0 name", "nobody"),
+    Mutation("routes", "Ingress/shop", "spec rules 0 http paths 0 backend service name", "nobody"),
+    Mutation("tls", "Gateway/shop", "spec listeners 0 tls certificateRefs"),
+    Mutation("tls", "Gateway/shop", "spec listeners 0 protocol", "HTTP"),
+    Mutation("tls", "Ingress/shop", "spec tls"),
+    Mutation("tls", "Ingress/shop", "spec tls 0 hosts", ["other.example.com"]),
+    Mutation("token", ROUTER, f"{CONTAINER} env"),
+]
+
+
+def mutated(mutation: Mutation) -> list[Manifest]:
+    """The objects of an export of which one is changed or gone."""
+    example, _, where = mutation.where.rpartition(":")
+    kind, _, name = where.partition("/")
+    for objects in _sets(example or "shop"):
+        for index, each in enumerate(objects):
+            if (each["kind"], each["metadata"]["name"]) == (kind, name):
+                found = copy.deepcopy(objects)
+                if not mutation.path:
+                    del found[index]
+                else:
+                    _change(found[index], mutation.path.split(), mutation.value)
+                return found
+    raise LookupError(mutation.where)
+
+
+@cache
+def _sets(example: str) -> list[list[Manifest]]:
+    documents = folders(export(example))
+    parts = [f"components/{part}" for part in ("ingress", "servicemonitor")]
+    return [rendered(documents, PROD), *(rendered_with(documents, part) for part in parts)]
+
+
+def _change(value: Any, path: list[str], new: Any) -> None:
+    *keys, last = (int(key) if key.isdigit() else key for key in path)
+    for key in keys:
+        value = value[key]
+    if new is GONE:
+        del value[last]
+    elif isinstance(value, list) and last == len(value):
+        value.append(new)
+    else:
+        value[last] = new
