@@ -22,6 +22,12 @@ help: ## this list
 	$(BIN)/python -m pip install --constraint infra/requirements/constraints.txt --progress-bar off --quiet --group dev
 	@touch $@
 
+# An environment of its own: it wants other versions of what we have ourselves.
+.venv/checkov/installed: tests/infra/kubernetes/checkov.txt
+	$(PYTHON) -m venv --clear .venv/checkov
+	.venv/checkov/bin/python -m pip install --progress-bar off --quiet --requirement $<
+	@touch $@
+
 quickstart: .venv/installed ## set up, start the bundled model, ask it one question; may be repeated
 	@$(BIN)/model-compose -f $(EXAMPLE) ps >/dev/null 2>&1 || $(BIN)/model-compose -f $(EXAMPLE) up --detach
 	@echo
@@ -39,7 +45,7 @@ quickstart: .venv/installed ## set up, start the bundled model, ask it one quest
 down: ## stop what quickstart started
 	@$(BIN)/model-compose -f $(EXAMPLE) down
 
-test: .venv/tools ## all tests but the soak ones, under 15 minutes on two cores
+test: .venv/tools .venv/checkov/installed ## all tests but the soak ones, under 15 minutes on two cores
 	$(BIN)/python -m pytest -m 'not soak and not docker' --numprocesses $(JOBS) --dist loadfile --durations 20
 	@# by themselves: tests that measure time would feel the builds of images; they wait more than they compute
 	$(BIN)/python -m pytest -m 'docker and not soak' --numprocesses $$(($(JOBS) + 1)) --dist loadfile --durations 20

@@ -81,8 +81,6 @@ def _gpu(pod: Pod) -> Iterator[str]:
         yield f"its pods ask for {name}, and may not run where that is"
     for name in sorted({each for each in tolerated - asked if each is None or "/gpu" in each}, key=str):
         yield f"its pods may run on nodes that are kept for {name or 'others'}, and do not ask for that"
-    if asked and pod.component != "task":
-        yield "router and page compute nothing on a GPU"
 
 
 def _probes(pod: Pod) -> Iterator[str]:

@@ -1,37 +1,21 @@
 """What `kubectl kustomize` makes of the trees: components and overlays change what they are for, and nothing else."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.infra.kubernetes.examples import FILES, GOLDEN
+from tests.infra.kubernetes.tools import by_name, kustomize
 
 pytestmark = pytest.mark.kube
 
 WRITER = "task-writer-0e3c5fe0"
 
 
-def kustomize(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """The objects of a folder by kind and name."""
-    if shutil.which("kubectl") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no kubectl")
-    made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
-    assert (made.returncode, made.stderr) == (0, "")
-    objects = list(yaml.safe_load_all(made.stdout))
-    found = {(each["kind"], each["metadata"]["name"]): each for each in objects}
-    assert len(found) == len(objects)
-    return found
-
-
 @pytest.fixture(scope="module")
 def prod() -> dict[tuple[str, str], dict[str, Any]]:
-    return kustomize(GOLDEN / "shop" / "overlays" / "prod")
+    return by_name(kustomize(GOLDEN / "shop" / "overlays" / "prod"))
 
 
 def pods(objects: dict[tuple[str, str], dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -45,8 +29,8 @@ def pods(objects: dict[tuple[str, str], dict[str, Any]]) -> Iterator[tuple[str, 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/prod"])
 def test_every_object_has_the_namespace(name: str, folder: str) -> None:
-    for (kind, _), found in kustomize(GOLDEN / name / folder).items():
-        assert kind == "Namespace" or found["metadata"]["namespace"] == name
+    for found in kustomize(GOLDEN / name / folder):
+        assert found["kind"] == "Namespace" or found["metadata"]["namespace"] == name
 
 
 def test_nothing_says_how_many_there_are_of_what_is_scaled(prod: dict[tuple[str, str], dict[str, Any]]) -> None:
@@ -73,7 +57,7 @@ def test_the_router_knows_its_address_before_it_allows_it(prod: dict[tuple[str, 
 
 
 def test_a_machine_of_ones_own_takes_images_by_tag_and_one_pod_each() -> None:
-    local = kustomize(GOLDEN / "shop" / "overlays" / "local")
+    local = by_name(kustomize(GOLDEN / "shop" / "overlays" / "local"))
     for name, _, container in pods(local):
         assert local["Deployment", name]["spec"]["replicas"] == 1
         assert container["image"].endswith(":v1")

@@ -1,0 +1,125 @@
+"""The 28 checks over every example, and each of them seen to fail."""
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from infra.kubernetes.objects import Manifest
+from infra.kubernetes.rendering import rendered, rendered_with
+from infra.kubernetes.tree import LOCAL, PROD, folders, tree
+from infra.kubernetes.yaml_text import yaml_text
+from infra.policy.checking import RULES
+from tests.infra.kubernetes.checks import CHECKS, Applied
+from tests.infra.kubernetes.examples import EVERY, FILES, export
+from tests.infra.kubernetes.tools import by_name, checkov, kustomize
+from tests.infra.policy.mutations import CONTAINER, MUTATIONS, POD, READER, Mutation, mutated
+
+pytestmark = pytest.mark.kube
+
+OWN = [number for number in CHECKS if number not in (2, 28)]
+FOREIGN = [
+    (1, Mutation("", READER, "spec replica", 2)),
+    (1, Mutation("", READER, f"{CONTAINER} ports 0 containerPort", "http")),
+    (1, Mutation("", "HTTPRoute/shop", "spec rules 0 backendRefs 0 port", "http")),
+    (1, Mutation("", "ScaledObject/task-writer-0e3c5fe0", "spec minReplicas", 0)),
+    (1, Mutation("", "ServiceMonitor/router", "spec endpoints 0 interval", 15)),
+    (5, Mutation("", READER, f"{CONTAINER} image", f"registry.example.com/me/shop/reader:v1@sha256:{'0' * 64}")),
+    (11, Mutation("", READER, f"{CONTAINER} resources", {each: {"memory": "2Gi"} for each in ("requests", "limits")})),
+    (12, Mutation("", READER, f"{CONTAINER} resources limits nvidia.com/gpu", "1")),
+    (13, Mutation("", READER, f"{CONTAINER} startupProbe periodSeconds", 1)),
+    (15, Mutation("", READER, f"{POD} terminationGracePeriodSeconds", 20)),
+    (21, Mutation("", READER, "spec strategy rollingUpdate", {"maxSurge": 0, "maxUnavailable": 1})),
+    (24, Mutation("", READER, "metadata annotations", {"note": "sentinel-token"})),
+]
+"""What is seen by more than our own rules."""
+
+
+@cache
+def applied(name: str) -> list[Applied]:
+    """Everything of an example that can be applied."""
+    told = export(name)
+    documents = folders(told)
+    parts = [folder for folder in documents if folder.startswith("components/")]
+    sets = {folder: rendered(documents, folder) for folder in ("base", LOCAL, PROD)}
+    sets |= {folder: rendered_with(documents, folder) for folder in parts}
+    found: list[Applied] = []
+    seen: list[Manifest] = []
+    for folder, objects in sets.items():
+        new = [each for each in objects if each not in seen]
+        seen += new
+        found.append(Applied(name, folder, told, objects, new))
+    return found
+
+
+def write(folder: Path, name: str) -> None:
+    for path, text in tree(export(name)).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, "utf-8")
+
+
+def test_every_rule_of_ours_has_a_number() -> None:
+    assert list(CHECKS) == list(range(1, 29))
+    assert {rule for check in CHECKS.values() for rule in check.rules.split()} == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("number", OWN)
+def test_every_example_passes(number: int, name: str) -> None:
+    assert {each.folder: found for each in applied(name) if (found := CHECKS[number].problems(each))} == {}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_kubectl_makes_of_the_tree_what_was_checked(tmp_path: Path, name: str) -> None:
+    """Check 2. Each component by itself only of those that have golden trees: the others' are no different."""
+    write(tmp_path, name)
+    for each in applied(name):
+        folder = each.folder
+        if folder.startswith("components/"):
+            if name not in FILES:
+                continue
+            folder = f"overlays/{folder.rpartition('/')[2]}"
+            kustomization = {"resources": ["../../base"], "components": [f"../../{each.folder}"]}
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "kustomization.yaml").write_text(yaml_text(kustomization))
+        assert by_name(kustomize(tmp_path / folder)) == by_name(each.objects)
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("base/kustomization.yaml", lambda text: text.replace("router/service.yaml", "router/services.yaml")),
+        ("overlays/prod/kustomization.yaml", lambda text: text.replace("gateway", "door")),
+        ("base/page/service.yaml", lambda text: text.replace("name: page\n", "name: router\n")),
+    ],
+)
+def test_kubectl_refuses_what_does_not_belong_together(tmp_path: Path, path: str, change: Callable[[str], str]) -> None:
+    write(tmp_path, "shop")
+    (tmp_path / path).write_text(change((tmp_path / path).read_text("utf-8")))
+    with pytest.raises(ValueError, match=r"."):
+        kustomize(tmp_path / PROD)
+
+
+@pytest.mark.parametrize("number", OWN)
+def test_every_check_is_seen_to_fail(number: int) -> None:
+    """By each of its rules, and by each thing that it takes beside them."""
+    told = export("shop")
+    own = [each for each in MUTATIONS if set(each.rules.split()) & set(CHECKS[number].rules.split())]
+    foreign = [each for with_number, each in FOREIGN if with_number == number]
+    assert own or foreign
+    for mutation in (*own, *foreign):
+        objects = mutated(mutation)
+        assert CHECKS[number].problems(Applied("shop", PROD, told, objects, objects)) != [], mutation
+
+
+def test_checkov_finds_nothing_but_what_is_wrong(tmp_path: Path) -> None:
+    """Check 28, of all examples at once and one that has a privileged container."""
+    for name in EVERY:
+        text = "---\n".join(yaml_text(each) for part in applied(name) for each in part.new)
+        (tmp_path / f"{name.replace('/', '-')}.yaml").write_text(text)
+    wrong = copy.deepcopy(by_name(applied("shop")[0].objects)["Deployment", "page"])
+    wrong["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    (tmp_path / "wrong.yaml").write_text(yaml_text(wrong))
+    assert checkov(tmp_path) == {"wrong.yaml": ["CKV_K8S_16 Deployment.shop.page"]}
