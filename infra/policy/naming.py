@@ -11,7 +11,10 @@ from infra.policy.objects import Manifest, Objects, name_of
 from infra.policy.rules import Rule, of_each
 from infra.secrets import is_secret_name
 
-_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?", re.ASCII)
+_HOST: Final = frozenset({"Namespace", "Service"})
+_LONGEST_HOST: Final = 63
+"""Names of these are parts of a host's name."""
 _LABEL: Final = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _PREFIX: Final = "app.kubernetes.io/"
 _OF_ALL: Final = frozenset(_PREFIX + name for name in ("name", "instance", "part-of", "managed-by"))
@@ -20,7 +23,7 @@ _CLUSTER_WIDE: Final = frozenset({"Namespace"})
 
 _CREDENTIAL: Final = re.compile(
     r"://[^/\s:@]*:[^/\s@]+@"  # a URL with a password
-    r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abps]-)[\w-]{8,}"
+    r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abps]-)[\w-]{20,}"
     r"|\bAKIA[0-9A-Z]{16}\b"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",
     re.ASCII,
@@ -31,8 +34,9 @@ Problem = tuple[Manifest, str]
 
 
 def _names(manifest: Manifest) -> Iterator[str]:
-    if not _NAME.fullmatch(name_of(manifest)):
-        yield "its name is no DNS label of at most 63 characters"
+    name = name_of(manifest)
+    if not _NAME.fullmatch(name) or (manifest["kind"] in _HOST and len(name) > _LONGEST_HOST):
+        yield "its name is none that the cluster takes"
 
 
 def _unique(objects: Objects) -> Iterator[Problem]:

@@ -39,6 +39,7 @@ class Mutation:
 MUTATIONS: Final = [
     # naming
     Mutation("names", "TriggerAuthentication/shop", "metadata name", "Shop_1"),
+    Mutation("names routes network-in", "Service/page", "metadata name", "a" * 64),
     Mutation("unique", "PodDisruptionBudget/router", "metadata name", "page"),
     Mutation("namespace", "Service/router", "metadata namespace"),
     Mutation("namespace", "Service/router", "metadata namespace", "default"),
@@ -47,7 +48,7 @@ MUTATIONS: Final = [
     Mutation("labels", READER, f"{LABELS} app.kubernetes.io/version", "a b"),
     Mutation("secrets", READER, f"{CONTAINER} env 0", {"name": "READER_KEY", "value": "sentinel"}),
     Mutation("secrets", READER, f"{CONTAINER} env 0", {"name": "READER", "value": "https://me:sentinel@example.com"}),
-    Mutation("secrets", READER, f"{CONTAINER} args", ["--token", "hf_abcdefghijklmnop"]),
+    Mutation("secrets", READER, f"{CONTAINER} args", ["--token", f"hf_{34 * 'a'}"]),
     Mutation("secrets settings", "ConfigMap/router-e7b91af3e2", "data LOG", "postgresql://me:sentinel@db/shop"),
     Mutation("settings", "ConfigMap/router-e7b91af3e2", "data LOG", "off"),
     Mutation("settings", "ConfigMap/router-e7b91af3e2", "immutable"),

@@ -1,12 +1,17 @@
 """Every rule: what breaks it is seen by it and by no other one, and what is as it should be by none."""
 
+from dataclasses import replace
+
 import pytest
 
 from infra.kubernetes.rendering import rendered
 from infra.kubernetes.tree import PROD, broken, folders
+from infra.kubernetes.workload import Claim, Export, Gpu, Scaling
 from infra.policy.checking import RULES, findings
 from infra.policy.rules import Finding
 from tests.infra.kubernetes.examples import EVERY, export
+from tests.infra.kubernetes.objects import PAGE, ROUTER, SHARE, SHOP, TASK, workload
+from tests.infra.kubernetes.objects import export as export_of
 from tests.infra.policy.mutations import MUTATIONS, Mutation, mutated
 
 pytestmark = pytest.mark.unit
@@ -26,6 +31,32 @@ def test_every_rule_is_seen_to_be_broken() -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_no_example_breaks_a_rule(name: str) -> None:
     assert broken(export(name)) == []
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        SHOP,
+        replace(SHOP, token=None, exposed=True, workloads=(TASK, replace(ROUTER, secrets={}), PAGE)),
+        replace(SHOP, token=None, exposed=False, workloads=(TASK, replace(ROUTER, secrets={}), PAGE)),
+        replace(SHOP, hosts=(), base_path="", workloads=(TASK, ROUTER)),
+        replace(SHOP, workloads=(replace(TASK, replicas=3), replace(ROUTER, replicas=2, scaling=Scaling(2, 6)), PAGE)),
+        replace(SHOP, workloads=(replace(TASK, scaling=Scaling(1, 3)), ROUTER, PAGE)),
+        replace(SHOP, workloads=(replace(TASK, scaling=Scaling(0, 1)), ROUTER, PAGE)),
+        replace(SHOP, workloads=(replace(TASK, share=replace(SHARE, gpu=Gpu(2, "amd", "MI300X"))), ROUTER, PAGE)),
+        replace(SHOP, workloads=(TASK, replace(ROUTER, claims=(Claim("runs", "/var/lib/runs", 2**30),)), PAGE)),
+        export_of(workload(f"task-{45 * 'a'}"), replace(ROUTER, calls=(f"task-{45 * 'a'}",)), name=63 * "s", token="T"),
+    ],
+)
+def test_whatever_a_file_may_ask_for_can_be_exported(told: Export) -> None:
+    assert broken(told) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["sk-learn-models", "http://proxy.example.com:3128", "a@b.example.com", "task-hf_models", "ghp_short"]
+)
+def test_what_only_resembles_a_secret_is_none(value: str) -> None:
+    assert broken(replace(SHOP, workloads=(replace(TASK, environment={"PLACE": value}), ROUTER, PAGE))) == []
 
 
 def test_what_knowingly_breaks_a_rule_says_why() -> None:
