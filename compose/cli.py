@@ -46,7 +46,7 @@ def cli() -> None:
 @click.pass_obj
 def init(common: Common, name: str | None) -> None:
     """Write a starter file here, or in the new folder NAME."""
-    from compose.init import write_starter
+    from compose.commands.init import write_starter
 
     common.console.result(write_starter(Path.cwd() / name if name else Path.cwd()))
 
@@ -63,9 +63,9 @@ def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | 
     Ctrl-C stops it once accepted requests are answered; a second one hurries, a third one kills.
     """
     common.console.status("reading the file")
-    from compose.detach import background_half, start_in_background
-    from compose.up import Wishes
-    from compose.up import up as start
+    from compose.commands.detach import background_half, start_in_background
+    from compose.commands.up import Wishes
+    from compose.commands.up import up as start
 
     leave_terminal = background_half()
     if detach and leave_terminal is None:
@@ -78,7 +78,7 @@ def up(common: Common, detach: bool, runtime: str | None, wait_timeout: float | 
 @click.pass_obj
 def down(common: Common) -> None:
     """Stop it, and return once it is stopped."""
-    from compose.stop import down as stop
+    from compose.commands.stop import down as stop
 
     stop(common.selection, common.console)
 
@@ -92,7 +92,7 @@ def _steering(verb: "Verb", help_text: str) -> None:
     @common_options()
     @click.pass_obj
     def command(common: Common, service: str | None, wait_timeout: float | None) -> int:
-        from compose.control import control
+        from compose.commands.control import control
 
         return control(common.selection, verb, service, wait_timeout, common.console)
 
@@ -108,7 +108,7 @@ _steering("restart", "Stop and start all services or one SERVICE.")
 @click.pass_obj
 def ps(common: Common, as_json: bool) -> None:
     """List the services: state, memory, address, last error."""
-    from compose.listing import list_services
+    from compose.commands.listing import list_services
 
     list_services(common.selection, common.console, as_json=as_json)
 
@@ -122,7 +122,7 @@ def ps(common: Common, as_json: bool) -> None:
 @click.pass_obj
 def logs(common: Common, service: str | None, follow: bool, timestamps: bool, tail: int | None) -> None:
     """Show what the services have printed, or one SERVICE."""
-    from compose.listing import show_logs
+    from compose.commands.listing import show_logs
 
     show_logs(common.selection, service, common.console, count=tail, keep_on=follow, times=timestamps)
 
@@ -142,9 +142,9 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
     Asks the server that `up` has started here; without one, starts what the workflow needs and stops it afterwards.
     """
     common.console.status("reading the file")
-    from compose.inputs import parse_inputs
-    from compose.runs import Question
-    from compose.runs import run as ask
+    from compose.commands.inputs import parse_inputs
+    from compose.commands.runs import Question
+    from compose.commands.runs import run as ask
 
     question = Question(workflow, parse_inputs(inputs), stream=not no_stream, target=output)
     ask(common.selection, question, common.console)
@@ -167,8 +167,8 @@ def run(common: Common, workflow: str | None, inputs: Sequence[str], no_stream: 
 def build(common: Common, /, no_verify: bool, **options: Any) -> None:
     """Make an image of each COMPONENT, router and page, or of all."""
     common.console.status("reading the file")
-    from compose.build import Wishes
-    from compose.build import build as make
+    from compose.commands.build import Wishes
+    from compose.commands.build import build as make
 
     make(common.selection, Wishes(verify=not no_verify, **options), common.console)
 
@@ -189,7 +189,7 @@ def push(common: Common, registry: str, components: tuple[str, ...], tag: str, c
     """Bring the images that `build` has made to REGISTRY."""
     common.console.status("reading the file")
     from builders.images.compressing import Compression
-    from compose.push import push as ship
+    from compose.commands.push import push as ship
 
     wanted = Compression(compression)
     ship(common.selection, registry, common.console, components=components, tag=tag, compression=wanted)
@@ -201,7 +201,7 @@ def push(common: Common, registry: str, components: tuple[str, ...], tag: str, c
 @click.pass_obj
 def prune(common: Common, everything: bool, dry_run: bool) -> None:
     """Remove images, layers and weights that no project needs any more."""
-    from compose.prune import prune as clean
+    from compose.commands.prune import prune as clean
 
     clean(common.console, everything=everything, dry=dry_run)
 
@@ -218,7 +218,7 @@ def export() -> None:
 @click.pass_obj
 def export_compose(common: Common, output: Path | None, tag: str) -> None:
     """Write what `up --runtime docker` runs as a compose.yaml."""
-    from compose.export_compose import export_compose as export_file
+    from compose.commands.export_compose import export_compose as export_file
 
     export_file(common.selection, output, tag, common.console)
 
@@ -236,8 +236,8 @@ def export_compose(common: Common, output: Path | None, tag: str) -> None:
 def export_kubernetes(common: Common, /, without_page: bool, **options: Any) -> None:
     """Write a Kustomize tree for a cluster that has the images."""
     common.console.status("reading the file")
-    from compose.export_kubernetes import Wishes
-    from compose.export_kubernetes import export_kubernetes as write_tree
+    from compose.commands.export_kubernetes import Wishes
+    from compose.commands.export_kubernetes import export_kubernetes as write_tree
 
     write_tree(common.selection, Wishes(page=not without_page, **options), common.console)
 
@@ -262,7 +262,7 @@ def validate(common: Common) -> None:
 def plan(common: Common, as_json: bool, runtime: str | None) -> int:
     """Say what `up` would do: its downloads, disk and memory."""
     common.console.status("reading the file")
-    from compose.preview import preview
+    from compose.commands.preview import preview
 
     return preview(common.selection, runtime, common.console, as_json=as_json)
 
@@ -272,7 +272,7 @@ def plan(common: Common, as_json: bool, runtime: str | None) -> int:
 @click.pass_obj
 def config(common: Common) -> None:
     """Print the file as it is understood, without its secrets."""
-    from compose.config import resolved_yaml
+    from compose.commands.config import resolved_yaml
 
     common.console.text(resolved_yaml(common.selection.load(common.console)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import compose.up
+import compose.commands.up
 from compose.cli import cli
 from compose.output import Console
 from compose.plan import Plan, Step
@@ -28,5 +28,5 @@ def plan_for(_loaded: Any, _folder: RunFolder, sockets: Path, _console: Console)
 
 
 if __name__ == "__main__":
-    mock.patch.object(compose.up, "plan_for", plan_for).start()
+    mock.patch.object(compose.commands.up, "plan_for", plan_for).start()
     cli.main(sys.argv[2:])

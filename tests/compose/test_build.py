@@ -75,8 +75,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MODEL_COMPOSE_CACHE", str(tmp_path / "cache"))
     builder = Builder()
-    monkeypatch.setattr("compose.build.build_images", builder)
-    monkeypatch.setattr("compose.build.find", lambda *_: Resolved(tmp_path, None, {}))
+    monkeypatch.setattr("compose.commands.build.build_images", builder)
+    monkeypatch.setattr("compose.commands.build.find", lambda *_: Resolved(tmp_path, None, {}))
     return Project(folder, builder)
 
 
@@ -114,8 +114,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeEngine]:
 
         verdicts = iter(answers)
         monkeypatch.setattr("infra.docker.engine.connect", lambda: engine)
-        monkeypatch.setattr("compose.trials.load", lambda *_: Loaded("sha256:1", 0, 0))
-        monkeypatch.setattr("compose.trials.verify", verify)
+        monkeypatch.setattr("compose.commands.trials.load", lambda *_: Loaded("sha256:1", 0, 0))
+        monkeypatch.setattr("compose.commands.trials.verify", verify)
         return engine
 
     return answer
@@ -139,7 +139,10 @@ def test_a_line_for_each_layer_and_a_table(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("last", "arguments"),
-    [("compose.trials.Proofs.keep", ()), ("compose.build.write_layout", ("--no-verify", "--output", "oci:out"))],
+    [
+        ("compose.commands.trials.Proofs.keep", ()),
+        ("compose.commands.build.write_layout", ("--no-verify", "--output", "oci:out")),
+    ],
 )
 def test_a_prune_waits_until_images_are_where_they_belong(
     project: Project,
@@ -263,7 +266,7 @@ def test_a_folder_that_is_called_like_an_image_is_no_base(project: Project) -> N
 def test_a_locked_build_looks_at_the_lock_before_it_looks_for_a_model(
     project: Project, monkeypatch: pytest.MonkeyPatch, lock: Lock | None, message: str
 ) -> None:
-    monkeypatch.setattr("compose.build.find", lambda *_: pytest.fail("asked the hub"))
+    monkeypatch.setattr("compose.commands.build.find", lambda *_: pytest.fail("asked the hub"))
     if lock is not None:
         (project.folder / "model-compose.lock").write_text(lock.text)
     code, _, err = project.call("build", "--no-verify", "--locked")
@@ -290,7 +293,7 @@ def test_a_model_is_taken_at_the_commit_of_the_lock(
         asked.append(commit)
         return Resolved(project.folder, commit, {})
 
-    monkeypatch.setattr("compose.build.find", find)
+    monkeypatch.setattr("compose.commands.build.find", find)
     assert project.call("build", "chat", "--no-verify")[0] == 0
     assert asked == [commit]
 

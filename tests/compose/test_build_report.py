@@ -4,7 +4,7 @@ import pytest
 
 from builders.images.layout import Image, ImageConfig, Layer, MediaType, Platform
 from builders.spec import BuildSpec, Built, BuiltLayer
-from compose.build_report import BuildReport, bar
+from compose.commands.build_report import BuildReport, bar
 from compose.output import Console
 
 pytestmark = pytest.mark.unit

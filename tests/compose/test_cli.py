@@ -224,7 +224,7 @@ def test_an_unforeseen_error_shows_no_trace_but_says_where_one_is(
     def fail(*_: object) -> None:
         raise KeyError("the reason")
 
-    monkeypatch.setattr("compose.stop.down", fail)
+    monkeypatch.setattr("compose.commands.stop.down", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = call("down")
     (log,) = tmp_path.iterdir()
@@ -241,7 +241,7 @@ def test_an_interrupt_ends_in_130(call: Call, monkeypatch: pytest.MonkeyPatch) -
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("compose.stop.down", interrupt)
+    monkeypatch.setattr("compose.commands.stop.down", interrupt)
     assert call("down").code == ExitCode.INTERRUPTED
 
 
@@ -254,7 +254,9 @@ def test_the_command_line_imports_nothing_heavy() -> None:
 
 def test_reading_a_file_imports_no_framework(tmp_path: Path) -> None:
     (tmp_path / "model-compose.yml").write_text(SMALL)
-    code = "import sys, compose.execute, compose.runs; from compose.loader import load_spec; load_spec()"
+    code = (
+        "import sys, compose.commands.execute, compose.commands.runs; from compose.loader import load_spec; load_spec()"
+    )
     modules = subprocess.run(
         [sys.executable, "-c", f"{code}; print(*sys.modules)"],
         cwd=tmp_path,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from compose.inputs import parse_inputs
-from compose.runs import output_text
+from compose.commands.inputs import parse_inputs
+from compose.commands.runs import output_text
 from infra.errors import ExitCode, UserError
 
 pytestmark = pytest.mark.unit

@@ -115,7 +115,7 @@ def test_headers_that_cannot_be_had_leave_the_download_known(
 def test_up_refuses_models_that_do_not_fit_on_the_disk_together(
     project: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from compose.execute import plan_for
+    from compose.commands.execute import plan_for
     from compose.machine import Disk, Machine
     from compose.output import Console
     from compose.state import Selection
@@ -134,7 +134,7 @@ def test_up_refuses_models_that_do_not_fit_on_the_disk_together(
 def test_up_warns_of_memory_that_may_run_out(
     project: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from compose.execute import plan_for
+    from compose.commands.execute import plan_for
     from compose.output import Console
     from compose.state import Selection
     from services.engine.loading.machine import Processor

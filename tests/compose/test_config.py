@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from compose.config import resolved_yaml
+from compose.commands.config import resolved_yaml
 from tests.compose.loading import load, router
 from tests.compose.test_plan import ENVIRONMENT, TWO
 from tests.compose.test_variations import CHAT, COMPONENTS, GENERATION

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import compose.container_run
-from compose.container_run import ContainerRun, container_runtime, plan_containers, remove_containers, take_over
+import compose.commands.container_run
+from compose.commands.container_run import (
+    ContainerRun,
+    container_runtime,
+    plan_containers,
+    remove_containers,
+    take_over,
+)
 from compose.models import observed
 from compose.output import Console
 from compose.plan import make_plan
@@ -61,7 +67,7 @@ async def test_an_interrupt_waits_for_what_the_engine_does_just_now(
         assert go_on.wait(10)
         engine.add(CHAT.config(PROJECT), "new")
 
-    monkeypatch.setattr(compose.container_run, "make_room", make_room)
+    monkeypatch.setattr(compose.commands.container_run, "make_room", make_room)
 
     async def run() -> None:
         async with container_runtime(ContainerRun(engine, PROJECT, (CHAT,), ()), folder, console):
@@ -95,7 +101,7 @@ def test_containers_are_removed_by_the_name_that_their_run_had(
     folder: RunFolder, console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: str
 ) -> None:
     engine = FakeEngine()
-    monkeypatch.setattr(compose.container_run, "connect", lambda: engine)
+    monkeypatch.setattr(compose.commands.container_run, "connect", lambda: engine)
     folder.containers.write_text(written)
     assert remove_containers(tmp_path, folder, console) == ()
     assert engine.calls == [("remove_networks", written.strip() or project_id(tmp_path)), ("close", "")]
@@ -120,7 +126,7 @@ def test_an_up_that_does_not_answer_is_not_waited_for_without_end(
 ) -> None:
     sockets = make_socket_directory()
     with net.listen("control", UnixAddress(str(sockets / "control"))):
-        monkeypatch.setattr(compose.container_run, "_RELEASE_S", 0.1)
+        monkeypatch.setattr(compose.commands.container_run, "_RELEASE_S", 0.1)
         with pytest.raises(UserError) as caught:
             take_over(run_state("docker", sockets))
     shutil.rmtree(sockets)

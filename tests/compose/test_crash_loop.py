@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from compose.commands.runs import only_what_is_needed
 from compose.plan import make_plan
-from compose.runs import only_what_is_needed
 from infra.folder import RunFolder
 from infra.net import address_text
 from infra.processes import bind

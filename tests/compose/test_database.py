@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from compose.config import resolved_yaml
+from compose.commands.config import resolved_yaml
+from compose.commands.runs import only_what_is_needed
 from compose.loader import InvalidFile
-from compose.runs import only_what_is_needed
 from tests.compose.loading import load, router
 
 pytestmark = pytest.mark.unit

@@ -63,8 +63,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".model-compose" / "containers").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODEL_COMPOSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("compose.build.build_images", Builder())
-    monkeypatch.setattr("compose.build.find", lambda *_: Resolved(tmp_path, None, {}))
+    monkeypatch.setattr("compose.commands.build.build_images", Builder())
+    monkeypatch.setattr("compose.commands.build.find", lambda *_: Resolved(tmp_path, None, {}))
     return tmp_path
 
 

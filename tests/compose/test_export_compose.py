@@ -5,7 +5,7 @@ import yaml
 from click.testing import CliRunner
 
 from compose.cli import cli
-from compose.export_compose import compose_yaml
+from compose.commands.export_compose import compose_yaml
 from infra.errors import ExitCode, UserError
 from tests.compose.loading import load
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from compose.folder_export import LIST, write_folder
+from compose.commands.folder_export import LIST, write_folder
 from infra.errors import ExitCode, UserError
 
 pytestmark = pytest.mark.unit

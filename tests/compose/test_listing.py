@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compose.listing import list_services
+from compose.commands.listing import list_services
 from compose.output import Console
 from compose.state import Selection
 from infra.state import ProcessId, RunState, ServiceState, this_process

@@ -11,7 +11,7 @@ from builders.images.layout import Image
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from compose.cli import cli
-from compose.container_run import reconciled
+from compose.commands.container_run import reconciled
 from compose.loader import load_spec
 from infra.docker.container import project_id
 from infra.docker.errors import EngineError, no_image
@@ -110,7 +110,7 @@ def test_only_what_an_edit_changes_is_built_and_replaced(
         kept,
         ("replace", "router", ROUTER, changed),
     ]
-    monkeypatch.setattr("compose.preview.tool_version", lambda: "9.9")
+    monkeypatch.setattr("compose.commands.preview.tool_version", lambda: "9.9")
     assert [step[:2] for step in steps()] == [
         ("build", "text-generation"),
         ("build", "router"),

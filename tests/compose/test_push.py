@@ -14,8 +14,8 @@ from builders.images.layout import Image, MediaType, digest_of
 from builders.images.registry import Pusher
 from builders.images.store import BlobStore
 from builders.images.tar import File
+from compose.commands.push import destination, push
 from compose.output import Console
-from compose.push import destination, push
 from compose.state import Selection
 from infra.errors import ExitCode, UserError
 from infra.files import write_private

@@ -2,7 +2,7 @@
 
 import pytest
 
-from compose.runs import user_error
+from compose.commands.runs import user_error
 from infra.errors import ExitCode
 from ui.client import ApiError
 

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from compose.config import resolved_yaml
+from compose.commands.config import resolved_yaml
 from compose.loader import Loaded, load_spec
 from compose.schema import shipped_schema
 from services.router.compiling import compile_graph

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compose.up import run_arguments
+from compose.commands.up import run_arguments
 
 pytestmark = pytest.mark.unit
 

@@ -9,14 +9,14 @@ from unittest import mock
 
 import pytest
 
-import compose.container_run
-import compose.stop
-import compose.up
+import compose.commands.container_run
+import compose.commands.stop
+import compose.commands.up
+from compose.commands.stop import down
+from compose.commands.up import Wishes, up
 from compose.output import Console
 from compose.plan import Plan
 from compose.state import Selection
-from compose.stop import down
-from compose.up import Wishes, up
 from infra.docker.errors import EngineError
 from infra.errors import ExitCode, UserError
 from infra.files import write_private
@@ -57,7 +57,7 @@ def test_no_image_is_built_where_processes_run(
     selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say_running(selection, "process")
-    monkeypatch.setattr(compose.up, "connect", refuse)
+    monkeypatch.setattr(compose.commands.up, "connect", refuse)
     with pytest.raises(UserError, match="is already running since"):
         up(selection, Wishes(runtime="docker"), console)
 
@@ -72,11 +72,13 @@ def test_what_runs_is_not_taken_over_for_a_run_that_cannot_be(
     def require_room(*_: object) -> None:
         raise taken
 
-    monkeypatch.setattr(compose.up, "connect", lambda: engine)
-    monkeypatch.setattr(compose.container_run, "images_of", lambda *_: {})
-    monkeypatch.setattr(compose.container_run, "plan_containers", lambda *_: (Plan((), (), "", None, ""), None))
-    monkeypatch.setattr(compose.container_run, "require_room", require_room)
-    monkeypatch.setattr(compose.container_run, "take_over", refuse)
+    monkeypatch.setattr(compose.commands.up, "connect", lambda: engine)
+    monkeypatch.setattr(compose.commands.container_run, "images_of", lambda *_: {})
+    monkeypatch.setattr(
+        compose.commands.container_run, "plan_containers", lambda *_: (Plan((), (), "", None, ""), None)
+    )
+    monkeypatch.setattr(compose.commands.container_run, "require_room", require_room)
+    monkeypatch.setattr(compose.commands.container_run, "take_over", refuse)
     with pytest.raises(UserError) as caught:
         up(selection, Wishes(runtime="docker"), console)
     assert caught.value is taken
@@ -93,8 +95,8 @@ def test_processes_run_without_the_engine_that_may_still_have_containers(
         raise KeyboardInterrupt
 
     selection.run_folder.containers.write_text("demo-1\n")
-    monkeypatch.setattr(compose.container_run, "connect", connect)
-    monkeypatch.setattr(compose.up, "plan_for", plan_for)
+    monkeypatch.setattr(compose.commands.container_run, "connect", connect)
+    monkeypatch.setattr(compose.commands.up, "plan_for", plan_for)
     assert up(selection, Wishes(), console) == ExitCode.OK
     assert isinstance(console.err, io.StringIO)
     assert console.err.getvalue() == (
@@ -120,13 +122,13 @@ def test_down_says_where_a_router_in_a_container_kept_its_runs(
     say_running(selection, "docker")
     folder.containers.write_text("demo-1\n")
     write_private(folder.settings / "router.json", json.dumps({"database": database}))
-    monkeypatch.setattr(compose.container_run, "connect", lambda: engine)
+    monkeypatch.setattr(compose.commands.container_run, "connect", lambda: engine)
 
     def end(_: RunState) -> bool:
         folder.remove_state()
         return True
 
-    monkeypatch.setattr(compose.stop, "_end", end)
+    monkeypatch.setattr(compose.commands.stop, "_end", end)
     monkeypatch.setattr("services.router.store.kept.kept_runs", refuse)
     down(selection, console)
     assert isinstance(console.out, io.StringIO)
@@ -146,7 +148,7 @@ def test_what_a_killed_run_left_is_removed_by_nobody_else_at_the_same_time(
         folder.containers.unlink()
         return ("chat",)
 
-    monkeypatch.setattr(compose.container_run, "remove_containers", remove)
+    monkeypatch.setattr(compose.commands.container_run, "remove_containers", remove)
     down(selection, console)
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue() == "removed the containers of chat, which a killed run had left\n"
@@ -159,15 +161,15 @@ def test_a_run_that_takes_over_what_another_left_is_ended_in_its_place(
     folder.containers.write_text("demo-1\n")
     begun = run_state("docker", selection.directory)
     found = iter([None, begun])
-    monkeypatch.setattr(compose.stop, "_started", lambda *_: next(found))
-    monkeypatch.setattr(compose.container_run, "remove_containers", refuse)
+    monkeypatch.setattr(compose.commands.stop, "_started", lambda *_: next(found))
+    monkeypatch.setattr(compose.commands.container_run, "remove_containers", refuse)
     ended = []
 
     def end(state: RunState) -> bool:
         ended.append(state)
         return True
 
-    monkeypatch.setattr(compose.stop, "_end", end)
+    monkeypatch.setattr(compose.commands.stop, "_end", end)
     with folder.hold():
         down(selection, console)
     assert ended == [begun]
@@ -180,8 +182,8 @@ async def test_no_token_is_sent_to_this_machine_for_a_router_on_another(
     plan = Plan((), (), "http://box:8080/api", None, "", elsewhere=True)
     supervisor = mock.create_autospec(Supervisor, instance=True)
     supervisor.snapshot.return_value = (ServiceState(name="router", kind="router", state="ready", address="box:8080"),)
-    monkeypatch.setattr(compose.up, "_run_command", refuse)
-    await compose.up._show_table(supervisor, plan, selection, console)
+    monkeypatch.setattr(compose.commands.up, "_run_command", refuse)
+    await compose.commands.up._show_table(supervisor, plan, selection, console)
     assert isinstance(console.out, io.StringIO)
     assert console.out.getvalue().split() == [
         *("SERVICE", "STATE", "MEMORY", "ADDRESS"),
@@ -189,7 +191,7 @@ async def test_no_token_is_sent_to_this_machine_for_a_router_on_another(
     ]
 
 
-@pytest.mark.parametrize(("runs", "said"), [(True, ""), (False, f"{compose.up._LEFT}\n")])
+@pytest.mark.parametrize(("runs", "said"), [(True, ""), (False, f"{compose.commands.up._LEFT}\n")])
 def test_an_interrupted_up_tells_of_containers_that_nobody_keeps(
     selection: Selection, console: Console, monkeypatch: pytest.MonkeyPatch, *, runs: bool, said: str
 ) -> None:
@@ -199,8 +201,8 @@ def test_an_interrupted_up_tells_of_containers_that_nobody_keeps(
     if runs:
         say_running(selection, "docker")
     selection.run_folder.containers.write_text("demo-1\n")
-    monkeypatch.setattr(compose.up, "connect", FakeEngine)
-    monkeypatch.setattr(compose.container_run, "images_of", images_of)
+    monkeypatch.setattr(compose.commands.up, "connect", FakeEngine)
+    monkeypatch.setattr(compose.commands.container_run, "images_of", images_of)
     assert up(selection, Wishes(runtime="docker"), console) == ExitCode.OK
     assert isinstance(console.err, io.StringIO)
     assert console.err.getvalue() == said
@@ -212,7 +214,7 @@ def test_without_an_engine_the_other_way_to_run_is_named(
     def connect() -> None:
         raise EngineError("there is no Docker engine", "install Docker")
 
-    monkeypatch.setattr(compose.up, "connect", connect)
+    monkeypatch.setattr(compose.commands.up, "connect", connect)
     with pytest.raises(EngineError) as caught:
         up(selection, Wishes("docker", None, None), console)
     assert caught.value.hint == "install Docker, or use `--runtime process`"

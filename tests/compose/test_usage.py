@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compose.runs import choose_workflow, only_what_is_needed
+from compose.commands.runs import choose_workflow, only_what_is_needed
 from compose.usage import used_by
 from infra.errors import UserError
 from services.router.compiling import compile_graph

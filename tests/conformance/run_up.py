@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import compose.container_run
-import compose.up
+import compose.commands.container_run
+import compose.commands.up
 import infra.docker.container
 from compose.cli import cli
 from compose.output import Console
@@ -72,9 +72,9 @@ def images_of(*_: Any) -> Mapping[str, str]:
 
 
 if __name__ == "__main__":
-    mock.patch.object(compose.up, "plan_for", plan_for).start()
-    mock.patch.object(compose.container_run, "containers_of", containers_of).start()
-    mock.patch.object(compose.container_run, "images_of", images_of).start()
+    mock.patch.object(compose.commands.up, "plan_for", plan_for).start()
+    mock.patch.object(compose.commands.container_run, "containers_of", containers_of).start()
+    mock.patch.object(compose.commands.container_run, "images_of", images_of).start()
     if seconds := os.environ.get("FAKE_CHECKS"):
         mock.patch.object(infra.docker.container, "CHECK_INTERVAL_S", 1).start()
         mock.patch.object(infra.docker.container, "CHECK_TIMEOUT_S", int(seconds)).start()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytest_docker.plugin import Services
 
-from compose.container_run import plan_containers
+from compose.commands.container_run import plan_containers
 from compose.loader import load_spec
 from compose.surroundings import surroundings, tracing
 from infra.docker.container import Container, Network, network_name, volume_name

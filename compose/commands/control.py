@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from compose.commands.stop import MARGIN_S
 from compose.output import Console, Narrator, in_words
 from compose.state import Selection, known_service, warn_of_changes
-from compose.stop import MARGIN_S
 from infra.control import Command, Outcome, Verb, send
 from infra.errors import ExitCode, UserError
 from infra.state import RunState

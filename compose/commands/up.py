@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from builders.code import tool_version
-from compose.execute import plan_for, serving, socket_directory
-from compose.init import renew_schema
+from compose.commands.execute import plan_for, serving, socket_directory
+from compose.commands.init import renew_schema
+from compose.commands.stop import database_of, kept_sentence, volume_sentence
 from compose.output import Console, columns, in_words
 from compose.runtime import chosen_runtime
 from compose.state import Selection, digests, memory_bytes, warn_of_changes
-from compose.stop import database_of, kept_sentence, volume_sentence
 from infra import control
 from infra.docker.engine import connect
 from infra.docker.errors import EngineError
@@ -98,7 +98,7 @@ def _up(selection: Selection, wishes: Wishes, console: Console) -> ExitCode:
 
 def _remove_containers(selection: Selection, console: Console) -> None:
     """Processes need no engine, so one that does not answer is only a reason to warn."""
-    from compose.container_run import remove_containers
+    from compose.commands.container_run import remove_containers
 
     try:
         remove_containers(selection.directory, selection.run_folder, console)
@@ -116,7 +116,7 @@ def _engine() -> "Engine":
 
 def _up_in_containers(selection: Selection, loaded: "Loaded", wishes: Wishes, console: Console) -> ExitCode:
     """Takes over what runs already, and changes of it only what the file has in another form."""
-    from compose.container_run import container_runtime, images_of, plan_containers, require_room, take_over
+    from compose.commands.container_run import container_runtime, images_of, plan_containers, require_room, take_over
 
     folder = selection.run_folder
     if (running := folder.running()) is not None and running.runtime != "docker":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compose import execute
+from compose.commands import execute
 from compose.output import Console, clause, shown_path
 from compose.state import FOLDER_NAME, Selection, changed_files
 from infra.errors import ExitCode, UserError

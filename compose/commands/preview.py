@@ -100,7 +100,7 @@ def _cause(loaded: "Loaded", service: str, image: Image | None) -> str | None:
 
 def _container_steps(loaded: "Loaded", kept: Sequence[_Kept]) -> tuple[Step, ...]:
     """What becomes of the containers. Raises EngineError, and UserError for a secret that would be in an image."""
-    from compose.container_run import reconciled, shown_steps
+    from compose.commands.container_run import reconciled, shown_steps
     from infra.docker.engine import connect
 
     with contextlib.closing(connect()) as engine:

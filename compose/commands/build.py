@@ -19,13 +19,13 @@ from builders.lock import LOCK_FILE, Lock, base_name, check_beforehand, model_na
 from builders.packages.sources import Sources
 from builders.spec import DEFAULT_BASE, BuildOptions, Built
 from builders.verifying import UnsoundImage
-from compose.build_report import BuildReport
+from compose.commands.build_report import BuildReport
+from compose.commands.trials import Proofs, give, try_out, withdraw
 from compose.images import build_specs, services_of
 from compose.models import find
 from compose.output import Console
 from compose.spec import ModelComponentSpec
 from compose.state import Selection, known_service
-from compose.trials import Proofs, give, try_out, withdraw
 from infra.errors import ExitCode, UserError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from builders.images.registry import Pushed, Pusher, compressed
 from builders.images.repository import Registry
 from builders.images.store import BlobStore
 from builders.spec import stored_name
-from compose.build_report import BuildReport
+from compose.commands.build_report import BuildReport
+from compose.commands.trials import Proofs
 from compose.images import is_current, repository, services_of
 from compose.output import Console, columns
 from compose.state import Selection, known_service
-from compose.trials import Proofs
 from infra.errors import ExitCode, UserError
 from infra.sizes import size
 

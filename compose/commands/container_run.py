@@ -53,7 +53,7 @@ class ContainerRun:
 
 def images_of(loaded: "Loaded", engine: Engine, console: Console) -> Mapping[str, str]:
     """The id of each service's image, once the engine has it as the file wants it. Raises UserError."""
-    from compose.build import bring_images
+    from compose.commands.build import bring_images
 
     return bring_images(loaded, engine, console)
 

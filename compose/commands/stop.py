@@ -65,7 +65,7 @@ def _remove_containers(selection: Selection, console: Console) -> tuple[str, ...
     folder = selection.run_folder
     if not folder.containers.exists():
         return ()
-    from compose.container_run import remove_containers
+    from compose.commands.container_run import remove_containers
 
     try:
         with folder.hold():

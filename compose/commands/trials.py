@@ -12,7 +12,7 @@ from builders.images.outputs import load
 from builders.images.store import BlobStore
 from builders.spec import Built, stored_name
 from builders.verifying import UnsoundImage, verify
-from compose.build_report import BuildReport
+from compose.commands.build_report import BuildReport
 from infra.docker.errors import EngineError
 from infra.files import write_private
 

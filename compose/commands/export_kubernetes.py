@@ -11,11 +11,11 @@ from builders.images.layout import Image
 from builders.images.reference import Reference
 from builders.images.store import BlobStore
 from builders.lock import LOCK_FILE, Lock
+from compose.commands.folder_export import write_folder
+from compose.commands.push import built_images, destination
 from compose.containers import limits_of
-from compose.folder_export import write_folder
 from compose.images import repository, services_of
 from compose.output import Console
-from compose.push import built_images, destination
 from compose.state import Selection
 from compose.workloads import Cluster, ClusterImage, Target, export_of
 from infra.docker.container import project_name
