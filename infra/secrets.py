@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|_HEADERS$", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"TOKEN(?!I[SZ](E|ATION|ING))|KEY|SECRET|PASSWORD|_HEADERS$", re.IGNORECASE)
+"""A tokenizer cuts text into pieces, and TOKENIZERS_PARALLELISM tells how."""
 SHORTEST = 6
 """A shorter value is no secret worth the name, and hiding it would hide ordinary words."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.process import child_environment
-from infra.secrets import Redactor, without_secrets
+from infra.secrets import Redactor, is_secret_name, without_secrets
 
 pytestmark = pytest.mark.unit
 
@@ -20,6 +20,19 @@ ENVIRON = {
 
 def test_variables_with_a_secret_name_are_left_out() -> None:
     assert without_secrets(ENVIRON) == {"PATH": "/usr/bin"}
+
+
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "TOKENIZER_PATH", "Tokenisation", "NO_TOKENIZING"])
+def test_what_cuts_text_into_pieces_is_no_secret(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TOKEN", "API_TOKENS", "mytoken", "TOKENIZER_TOKEN", "TOKENIZER_API_KEY", "TOKENISSUER", "TOKEN_IZE", "TOKENI"],
+)
+def test_other_names_with_a_token_in_them_are_secret(name: str) -> None:
+    assert is_secret_name(name)
 
 
 def test_secret_values_are_replaced_wherever_they_stand() -> None:
