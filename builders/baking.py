@@ -19,6 +19,8 @@ MODELS: Final = "/models"
 LARGE_BYTES: Final = 8 << 20
 """A file of this size has a layer of its own, so that another commit of the model sends only what it changed."""
 MOST_LAYERS: Final = 64
+_LARGE_PURPOSE: Final = "weights: "
+_SMALL_PURPOSE: Final = "the small files of the model"
 _KEY_BYTES = 64 << 10
 """What a file of credentials is smaller than."""
 
@@ -146,8 +148,13 @@ def pack(weights: WeightsSet) -> list[Packed]:
     }
     return [
         *layers,
-        Packed("the small files of the model", _key("bundle", MODELS, weights.digest, LARGE_BYTES), bundle),
+        Packed(_SMALL_PURPOSE, _key("bundle", MODELS, weights.digest, LARGE_BYTES), bundle),
     ]
+
+
+def is_weights(purpose: str) -> bool:
+    """Whether a layer of that purpose is one of `pack`."""
+    return purpose == _SMALL_PURPOSE or purpose.startswith(_LARGE_PURPOSE)
 
 
 def _groups(digests: Sequence[str], most: int) -> Iterator[Sequence[str]]:
@@ -159,7 +166,7 @@ def _of_blobs(files: Sequence[StoredFile], first: str) -> Packed:
     """first: the name of the first of the files in the set."""
     tree: Tree = {f"{MODELS}/blobs/{file.sha256}": File(file.path, lasting=True) for file in files}
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return Packed(f"weights: {first}{more}", _key("blobs", MODELS, *(file.sha256 for file in files)), tree)
+    return Packed(f"{_LARGE_PURPOSE}{first}{more}", _key("blobs", MODELS, *(file.sha256 for file in files)), tree)
 
 
 def _up(name: str) -> str:

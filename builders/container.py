@@ -100,6 +100,11 @@ def image_labels(
     }
 
 
+def weights_labels(digest: str) -> dict[str, str]:
+    """What an image of weights alone says of itself: nothing that only one task would say. digest: of their set."""
+    return {TITLE: "weights", f"{_LABEL}.kind": "weights", f"{_LABEL}.weights": digest}
+
+
 def own_labels(image: Image) -> dict[str, str]:
     """Our own labels of an image, without what they begin with; none of an image that is none of ours."""
     labels = json.loads(image.config)["config"].get("Labels") or {}

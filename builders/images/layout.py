@@ -172,8 +172,7 @@ class ImageConfig:
             **created,
             **self.platform.to_json(),
             "config": {name: value for name, value in settings.items() if value},
-            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-            "history": [{**created, "created_by": layer.purpose} for layer in layers],
+            **_made_of(layers, created),
         }
 
     @classmethod
@@ -191,6 +190,14 @@ class ImageConfig:
         )
 
 
+def _made_of(layers: Sequence[Layer], created: Mapping[str, str]) -> dict[str, Any]:
+    """What a config says of its layers."""
+    return {
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+        "history": [{**created, "created_by": layer.purpose} for layer in layers],
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """A whole image: the exact bytes of manifest and config, and what their layers are."""
@@ -202,7 +209,11 @@ class Image:
     @classmethod
     def of(cls, config: ImageConfig, layers: Sequence[Layer]) -> Self:
         """Put an image together; equal arguments give equal bytes."""
-        config_bytes = exact_json(config.to_json(layers))
+        return cls._of_json(config.to_json(layers), layers)
+
+    @classmethod
+    def _of_json(cls, config: Mapping[str, Any], layers: Sequence[Layer]) -> Self:
+        config_bytes = exact_json(config)
         manifest = {
             "schemaVersion": 2,
             "mediaType": MediaType.MANIFEST,
@@ -210,6 +221,12 @@ class Image:
             "layers": [layer.descriptor.to_json() for layer in layers],
         }
         return cls(exact_json(manifest), config_bytes, tuple(layers))
+
+    def of_layers(self, layers: Sequence[Layer]) -> Self:
+        """An image of other layers that starts as this one does, and says the same of itself."""
+        config = json.loads(self.config)
+        created = {key: config[key] for key in ("created",) if key in config}
+        return self._of_json({**config, **_made_of(layers, created)}, layers)
 
     def with_layers(self, layers: Sequence[Layer]) -> Self:
         """The same image with the same layers stored in another way, such as compressed; its config stays."""
