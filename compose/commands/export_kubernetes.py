@@ -3,7 +3,9 @@
 import json
 import os
 import re
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,7 +51,9 @@ def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) ->
     loaded = selection.load(console)
     namespace = wishes.namespace or project_name(loaded.directory)
     _check_namespace(namespace)
-    export = kubernetes_export(loaded, wishes, namespace)
+    services = [service for service in services_of(loaded) if wishes.page or service != "page"]
+    located = _located(loaded, services, wishes)
+    export = _export(loaded, {service: each.image for service, each in located.items()}, wishes, namespace)
     _check_rules(export)
     write_folder(wishes.output, tree(export))
     for each in exceptions(export):
@@ -58,18 +62,54 @@ def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) ->
         console.warn(
             "without --registry, `overlays/prod` names images that no cluster can fetch; `overlays/local` can be used"
         )
+    elif elsewhere := [service for service, each in located.items() if not each.was_pushed]:
+        console.warn(_not_pushed(elsewhere, wishes))
     overlay = wishes.output / "overlays" / ("prod" if wishes.registry else "local")
-    console.result(f"wrote {wishes.output}; next: kubectl apply -k {overlay}")
+    console.result(f"wrote {wishes.output}; next: kubectl apply -k {shlex.quote(str(overlay))}")
 
 
-def kubernetes_export(loaded: "Loaded", wishes: Wishes, namespace: str) -> Export:
-    """What a cluster is told of the file and its images. Raises UserError."""
-    services = [service for service in services_of(loaded) if wishes.page or service != "page"]
-    built = built_images(loaded, BlobStore.of(os.environ), services, wishes.tag)
-    images = {
-        service: ClusterImage(_reference(loaded, service, image, wishes), _architecture(image))
+@dataclass(frozen=True, slots=True)
+class _Located:
+    """was_pushed: by this user to the registry of the export, so that its digest there is known."""
+
+    image: ClusterImage
+    was_pushed: bool
+
+
+def _located(loaded: "Loaded", services: Sequence[str], wishes: Wishes) -> dict[str, _Located]:
+    """Where the cluster finds each image. Raises UserError (exit 3) for one that is not built, or of another file."""
+    store = BlobStore.of(os.environ)
+    built = built_images(loaded, store, services, wishes.tag)
+    return {
+        service: _located_image(store, _place(loaded, service, wishes), image)
         for service, image in zip(services, built, strict=True)
     }
+
+
+def _located_image(store: BlobStore, place: Reference, image: Image) -> _Located:
+    """By the digest that the registry has, which is another one than was built where layers were compressed."""
+    pushed = store.pushed(f"{place.name}:{place.tag}", image.digest)
+    reference = replace(place, digest=pushed or image.digest).familiar
+    architecture: str = json.loads(image.config)["architecture"]
+    return _Located(ClusterImage(reference, architecture), was_pushed=pushed is not None)
+
+
+def _place(loaded: "Loaded", service: str, wishes: Wishes) -> Reference:
+    name = repository(loaded, service)
+    place = destination(wishes.registry, name) if wishes.registry is not None else Reference.parse(name)
+    return replace(place, tag=wishes.tag)
+
+
+def _not_pushed(services: Sequence[str], wishes: Wishes) -> str:
+    place = wishes.registry if wishes.tag == "latest" else f"{wishes.registry} --tag {wishes.tag}"
+    return (
+        f"{', '.join(services)}: not pushed to {wishes.registry} from here, so named by the digests that were built; "
+        f"`model-compose push {place}` brings them there (with --compression, export again afterwards)"
+    )
+
+
+def _export(loaded: "Loaded", images: Mapping[str, ClusterImage], wishes: Wishes, namespace: str) -> Export:
+    """What a cluster is told of the file and its images. Raises UserError."""
     cluster = Cluster(
         name=project_name(loaded.directory),
         namespace=namespace,
@@ -87,18 +127,6 @@ def _check_rules(export: Export) -> None:
             hint=found.remedy,
             exit_code=ExitCode.FILE,
         )
-
-
-def _reference(loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> str:
-    """Where the cluster finds an image, and its digest, which is the same wherever it was pushed as it was built."""
-    name = repository(loaded, service)
-    place = destination(wishes.registry, name) if wishes.registry else Reference.parse(name)
-    return f"{Reference(place.registry, place.repository, wishes.tag, image.digest).familiar}"
-
-
-def _architecture(image: Image) -> str:
-    architecture: str = json.loads(image.config)["architecture"]
-    return architecture
 
 
 def _wants_gpu(loaded: "Loaded") -> bool:

@@ -41,7 +41,7 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _generated(folder: Path) -> set[str]:
-    """What the list names. Raises UserError for a folder that holds something, but no list."""
+    """What the list names. Raises UserError for a folder that holds something, but no list, and for a file."""
     try:
         lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -52,6 +52,12 @@ def _generated(folder: Path) -> set[str]:
                 exit_code=ExitCode.USAGE,
             ) from None
         return set()
+    except NotADirectoryError:
+        raise UserError(
+            f"{folder} is not a folder, or lies in a file",
+            hint="choose a folder that is empty or not there yet",
+            exit_code=ExitCode.USAGE,
+        ) from None
     return {line for line in lines if _is_inside(line)}
 
 

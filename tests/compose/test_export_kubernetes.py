@@ -8,15 +8,16 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from builders.images.layout import Image
+from builders.images.layout import Image, digest_of
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from builders.lock import LOCK_FILE, Lock, LockedModel
 from compose.cli import cli
 from tests.compose.loading import load
 from tests.images import COMMIT, keep_image
+from tests.registry import FakeRegistry
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.server
 
 FILE = """
 controller: {webui: {}, auth: {token: "${env.API_TOKEN}"}}
@@ -28,6 +29,7 @@ component: {id: chat, type: model, task: chat-completion, model: acme/tiny}
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Image]:
     """Of a file in the working folder, built and locked."""
     monkeypatch.setenv("MODEL_COMPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "nobody"))
     monkeypatch.setenv("API_TOKEN", "sentinel")
     folder = tmp_path / "shop"
     folder.mkdir()
@@ -37,6 +39,19 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Image]:
     store = BlobStore.of(os.environ)
     layer, _ = store.layer("own", lambda: {"/task.json": File(b"x")}, purpose="task")
     return {service: keep_image(store, loaded, service, [layer]) for service in ("chat", "router", "page")}
+
+
+def rebuild(service: str, tag: str) -> None:
+    """Other layers for the router, and of a new tag the other images as they are."""
+    store, loaded = BlobStore.of(os.environ), load(Path.cwd(), FILE, API_TOKEN="sentinel")
+    layers = [store.layer(name, lambda: {"/task.json": File(b"y")}, purpose="task")[0] for name in ("own", "more")]
+    for each in ("chat", "router", "page"):
+        if each == service or tag != "latest":
+            keep_image(store, loaded, each, layers if each == service else layers[:1], tag)
+
+
+def push(*arguments: str) -> None:
+    assert CliRunner().invoke(cli, ["push", *arguments]).exit_code == 0
 
 
 def export(*arguments: str) -> Result:
@@ -61,6 +76,36 @@ def test_the_images_are_those_that_were_built_where_push_brings_them(images: dic
     assert pod_image(Path("k8s"), "task-chat") == f"{place}/task-chat:latest@{images['chat'].digest}"
     assert pod_image(Path("k8s"), "router") == f"{place}/router:latest@{images['router'].digest}"
     assert b"sentinel" not in b"".join(everything(Path("k8s")).values())
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_the_digests_are_those_that_the_registry_has(images: dict[str, Image], compression: str) -> None:
+    with FakeRegistry() as registry:
+        push(f"{registry.name}/me", "--compression", compression)
+        result = export("--registry", f"{registry.name}/me/")
+        there = {name: digest_of(tags["latest"][1]) for name, tags in registry.manifests.items()}
+    assert result.exit_code == 0
+    assert "not pushed" not in result.stderr
+    assert there.keys() == {f"me/shop/{name}" for name in ("task-chat", "router", "page")}
+    for name, digest in there.items():
+        image = pod_image(Path("k8s"), name.rpartition("/")[2])
+        assert image == f"{registry.name}/{name}:latest@{digest}"
+    built = {image.digest for image in images.values()}
+    assert (built == {*there.values()}) is (compression == "none")
+
+
+def test_what_was_pushed_elsewhere_or_before_is_told(images: dict[str, Image]) -> None:
+    """Another tag, another place, another build: the digest there is not known."""
+    with FakeRegistry() as registry:
+        push(registry.name, "--compression", "gzip", "chat", "router")
+        assert "warning: page: not pushed to" in export("--registry", registry.name).stderr
+        assert "warning: chat, router, page: not" in export("--registry", f"{registry.name}/me").stderr
+        rebuild("router", "v2")
+        told = export("--registry", registry.name, "--tag", "v2").stderr
+        assert f"warning: chat, router, page: not pushed to {registry.name} from here" in told
+        assert f"`model-compose push {registry.name} --tag v2`" in told
+        rebuild("router", "latest")
+        assert "warning: router, page: not pushed" in export("--registry", registry.name).stderr
 
 
 def test_without_a_registry_it_is_for_this_machine(images: dict[str, Image]) -> None:
@@ -137,9 +182,24 @@ def test_what_knowingly_breaks_a_rule_is_told(images: dict[str, Image]) -> None:
         "its session\n"
         "Deployment `router` is an exception to the rule `replicas`: runs are in a file of its own; with "
         "`controller.database: postgresql://...` there are several\n"
+        "warning: chat, router, page: not pushed to registry.example.com/me from here, so named by the digests that "
+        "were built; `model-compose push registry.example.com/me` brings them there (with --compression, export again "
+        "afterwards)\n"
     )
     readme = Path("k8s/README.md").read_text("utf-8")
     assert "- Deployment `page`, rule `replicas`: a browser's requests must come" in readme
+
+
+def test_an_empty_registry_is_none(images: dict[str, Image]) -> None:
+    result = export("--registry", "")
+    assert result.exit_code == 2
+    assert "is no registry that images are pushed to" in result.stderr
+    assert not Path("k8s").exists()
+
+
+def test_the_next_command_can_be_copied(images: dict[str, Image]) -> None:
+    result = CliRunner().invoke(cli, ["export", "kubernetes", "-o", "my k8s"])
+    assert result.stdout == "wrote my k8s; next: kubectl apply -k 'my k8s/overlays/local'\n"
 
 
 def test_a_folder_of_somebody_else_is_left_alone(images: dict[str, Image]) -> None:

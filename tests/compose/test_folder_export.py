@@ -42,6 +42,15 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"notes.txt": "mine"}
 
 
+@pytest.mark.parametrize("place", ["notes.txt", "notes.txt/k8s"])
+def test_a_file_is_no_folder(tmp_path: Path, place: str) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not a folder") as caught:
+        write_folder(tmp_path / place, {"a.yaml": "1"})
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert contents(tmp_path) == {"notes.txt": "mine"}
+
+
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a.yaml": "1"})
     (tmp_path / "b.yaml").write_text("mine")
