@@ -183,16 +183,16 @@ def build(common: Common, /, no_verify: bool, **options: Any) -> None:
     default="none",
     help="Of all layers but weights; it changes the digest.",
 )
+@click.option("--image-volumes", is_flag=True, help="Also the parts that Kubernetes mounts together.")
 @common_options()
 @click.pass_obj
-def push(common: Common, registry: str, components: tuple[str, ...], tag: str, compression: str) -> None:
+def push(common: Common, /, registry: str, compression: str, **options: Any) -> None:
     """Bring the images that `build` has made to REGISTRY."""
     common.console.status("reading the file")
     from builders.images.compressing import Compression
     from compose.commands.push import push as ship
 
-    wanted = Compression(compression)
-    ship(common.selection, registry, common.console, components=components, tag=tag, compression=wanted)
+    ship(common.selection, registry, common.console, compression=Compression(compression), **options)
 
 
 @cli.command()

@@ -242,7 +242,7 @@ class BlobStore:
 
     def save_pushed(self, reference: str, built: str, digest: str) -> None:
         """Remember what a registry has. reference: `REGISTRY/NAME:TAG`; built, digest: of the manifest here and there,
-        which differ where layers were compressed on the way."""
+        which differ where layers were compressed on the way, or where a part of the image is there."""
         self._remember("pushed", _hex(reference), {"reference": reference, "built": built, "digest": digest})
 
     def pushed(self, reference: str, built: str) -> str | None:

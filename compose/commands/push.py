@@ -1,7 +1,8 @@
 """`push`: bring the images of a file to a registry, each blob once."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from compose.commands.build_report import BuildReport
 from compose.commands.trials import Proofs
 from compose.images import is_current, repository, services_of
 from compose.output import Console, columns
+from compose.parts import parts_of
 from compose.state import Selection, known_service
 from infra.errors import ExitCode, UserError
 from infra.sizes import size
@@ -33,11 +35,12 @@ def push(
     components: tuple[str, ...] = (),
     tag: str = "latest",
     compression: Compression = Compression.NONE,
+    image_volumes: bool = False,
 ) -> None:
     """Push what `build` has made of these services, or of all, and print a table of what became of it.
 
     registry: `HOST[:PORT][/FOLDER]`. compression: of the layers but weights; with it an image has another digest than
-    the one that was built, and the same id in an engine.
+    the one that was built, and the same id in an engine. image_volumes: also the parts of each task's image.
 
     Raises UserError: exit 2 for what is no registry, 3 for an image that is not built or not of the file as it is now,
     4 for what goes wrong between here and there.
@@ -57,17 +60,44 @@ def push(
                 console.warn(f"{name}:{tag} was never tried")
         console.status(f"asking {targets[0].registry}")
         pusher = Pusher(Registry.connect(targets[0].registry, os.environ), store)
+        shipments = [_Shipment(image, target, tag) for image, target in zip(images, targets, strict=True)]
+        if image_volumes:
+            shipments += _parts(loaded, store, registry, zip(wanted, images, strict=True), tag)
         pushed = []
-        for built, target in zip(images, targets, strict=True):
-            image = built
+        for each in shipments:
+            image, name = each.image, each.target.name
             if compression is not Compression.NONE:
-                report.step("", f"compressing {target.name}")
-                image = compressed(built, store, compression)
-            counter = Counter(report, "", f"pushing {target.name}", image.size)
-            pushed.append(pusher.push(image, target.repository, tag, counter.add))
-            store.save_pushed(f"{target.name}:{tag}", built.digest, image.digest)
+                report.step("", f"compressing {name}")
+                image = compressed(image, store, compression)
+            counter = Counter(report, "", f"pushing {name}", image.size)
+            pushed.append(pusher.push(image, each.target.repository, each.tag, counter.add))
+            store.save_pushed(f"{name}:{each.tag}", (each.part_of or each.image).digest, image.digest)
     console.status("")
-    console.result(_table(targets, pushed))
+    console.result(_table([each.target for each in shipments], pushed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipment:
+    """part_of: the image that was built, where this is a part of it."""
+
+    image: Image
+    target: Reference
+    tag: str
+    part_of: Image | None = None
+
+
+def _parts(
+    loaded: "Loaded", store: BlobStore, registry: str, built: Iterable[tuple[str, Image]], tag: str
+) -> list[_Shipment]:
+    """The parts of each task's image, those that tasks share once, and weights before what needs them."""
+    found: dict[tuple[str, str], _Shipment] = {}
+    for service, image in built:
+        parts = parts_of(loaded, service, image, tag)
+        if parts is not None:
+            store.put(parts.link)
+            for part in (parts.weights, parts.task):
+                found[part.name, part.tag] = _Shipment(part.image, destination(registry, part.name), part.tag, image)
+    return list(found.values())
 
 
 def destination(registry: str, name: str) -> Reference:

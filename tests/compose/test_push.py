@@ -6,14 +6,17 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from builders.garbage import prune
 from builders.images.compressing import Compression
 from builders.images.layout import Image, MediaType, digest_of
 from builders.images.registry import Pusher
 from builders.images.store import BlobStore
 from builders.images.tar import File
+from builders.splitting import Split, split
 from compose.commands.push import destination, push
 from compose.output import Console
 from compose.state import Selection
@@ -51,19 +54,16 @@ class Project:
     def _image(self, name: str) -> Image:
         own, _ = self.store.layer(name, lambda: {"/task.json": File(name.encode())}, purpose="task")
         shared = {"/models/a": File(self.weights, lasting=True)}
-        weights, _ = self.store.layer("weights", lambda: shared, purpose="weights")
+        weights, _ = self.store.layer("weights", lambda: shared, purpose="weights: a")
         layers = (own,) if name == "router" else (weights, own)
         image = keep_image(self.store, self.loaded, SERVICES[name], layers)
         write_private(self.store.root / "proven" / image.digest.removeprefix("sha256:"), "")
         return image
 
-    def push(
-        self, registry: str, *components: str, tag: str = "latest", compression: Compression = Compression.NONE
-    ) -> tuple[str, str]:
+    def push(self, registry: str, *components: str, **options: Any) -> tuple[str, str]:
         """What it prints as the result, and meanwhile."""
         out, err = io.StringIO(), io.StringIO()
-        console = Console(out=out, err=err)
-        push(Selection((self.file,)), registry, console, components=components, tag=tag, compression=compression)
+        push(Selection((self.file,)), registry, Console(out=out, err=err), components=components, **options)
         return out.getvalue(), err.getvalue()
 
 
@@ -122,6 +122,52 @@ def test_what_the_registry_has_is_remembered_for_files_that_name_it(project: Pro
         assert seen[0] == built != seen[1]
         assert project.store.pushed(name, f"sha256:{'0' * 64}") is None
         assert project.store.pushed(f"{registry.name}/shop/task-chat:latest", built) is None
+
+
+def parts(project: Project, name: str) -> Split:
+    found = split(project.images[name])
+    assert found is not None
+    return found
+
+
+def test_the_parts_of_an_image_bring_next_to_nothing(project: Project) -> None:
+    chat, story = parts(project, "task-chat"), parts(project, "task-story")
+    with FakeRegistry() as registry:
+        project.push(registry.name)
+        before = registry.sent_bytes
+        shown, _ = project.push(registry.name, image_volumes=True)
+        assert registry.sent_bytes - before < 20_000
+        (tag,) = {key for key in registry.manifests["shop/weights"] if ":" not in key}
+        assert tag.endswith("-amd64")
+        expected = [
+            ("shop/weights", tag, chat.weights),
+            ("shop/task-chat", "latest-without-weights", chat.task),
+            ("shop/task-story", "latest-without-weights", story.task),
+        ]
+        for (name, tag, part), row in zip(expected, map(str.split, shown.splitlines()[4:]), strict=True):
+            assert [row[0], row[1], row[-1]] == [f"{registry.name}/{name}", tag, part.digest]
+            assert registry.manifests[name][tag][1] == part.manifest
+            assert {layer.digest for layer in part.layers} <= set(registry.blobs[name])
+
+
+def test_the_part_of_a_compressed_image_is_remembered_by_its_digest_there(project: Project) -> None:
+    with FakeRegistry() as registry:
+        project.push(registry.name, "chat", compression=Compression.GZIP, image_volumes=True)
+        there = digest_of(registry.manifests["shop/task-chat"]["latest-without-weights"][1])
+        built = project.images["task-chat"]
+        name = f"{registry.name}/shop/task-chat:latest-without-weights"
+        assert project.store.pushed(name, built.digest) == there != parts(project, "task-chat").task.digest
+        assert parts(project, "task-chat").weights.digest in registry.manifests["shop/weights"]
+        prune(project.store)
+        assert project.store.pushed(name, built.digest) == there
+
+
+def test_what_has_no_weights_has_no_parts(project: Project) -> None:
+    with FakeRegistry() as registry:
+        project.push(registry.name, "router", image_volumes=True)
+        assert {name: {tag for tag in tags if ":" not in tag} for name, tags in registry.manifests.items()} == {
+            "shop/router": {"latest"}
+        }
 
 
 def test_a_prune_waits_for_a_push(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
