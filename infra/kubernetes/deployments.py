@@ -17,12 +17,17 @@ def deployment(export: Export, workload: Workload) -> Manifest:
     spec = {
         "replicas": workload.replicas,
         "revisionHistoryLimit": _KEPT_REVISIONS,
-        "progressDeadlineSeconds": start_tries(workload) * START_INTERVAL_S + _BESIDE_START_S,
+        "progressDeadlineSeconds": progress_deadline_s(workload),
         "selector": pods_of(export, workload),
         "strategy": _strategy(workload),
         "template": pod_template(export, workload),
     }
     return manifest("apps/v1", "Deployment", export, workload.name, workload, of_pods(workload), spec=spec)
+
+
+def progress_deadline_s(workload: Workload) -> int:
+    """How long an update may take for one pod more before the cluster calls it failed."""
+    return start_tries(workload) * START_INTERVAL_S + _BESIDE_START_S
 
 
 def _strategy(workload: Workload) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The README of an export: how it is deployed, and what it leaves to whoever deploys it."""
 
+import math
 import textwrap
 from collections.abc import Collection
 from typing import Final
 
+from infra.kubernetes.deployments import progress_deadline_s
 from infra.kubernetes.routes import GATEWAY_CLASS, tls_secret
 from infra.kubernetes.workload import Export
 from infra.policy.rules import Finding
@@ -29,9 +31,10 @@ def readme(export: Export, components: Collection[str], exceptions: Collection[F
                 keys="\n".join(f"- `{key}`" for key in export.secret_keys),
             )
         )
-    parts.append(
-        _DEPLOY.format(name=export.name, namespace=export.namespace, router=export.router.name, port=export.router.port)
-    )
+    parts.append(_CREDENTIALS.format(name=export.name, namespace=export.namespace))
+    minutes = math.ceil(max(map(progress_deadline_s, export.workloads)) / 60)
+    router = export.router
+    parts.append(_DEPLOY.format(namespace=export.namespace, router=router.name, port=router.port, minutes=minutes))
     if "gateway" in components:
         parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
     rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
@@ -67,28 +70,33 @@ cluster first:
 {keys}
 
 ```sh
-kubectl create namespace {namespace}
+kubectl apply -f base/namespace.yaml
 kubectl create secret generic {secret} --namespace {namespace} --from-env-file secrets.env
 ```
+"""
+
+_CREDENTIALS: Final = """\
+A registry that asks for credentials gets them before the first pod is made:
+
+```sh
+kubectl apply -f base/namespace.yaml -f base/serviceaccount.yaml
+kubectl create secret docker-registry registry --namespace {namespace} --docker-server HOST \\
+  --docker-username NAME --docker-password PASSWORD
+kubectl patch serviceaccount {name} --namespace {namespace} --patch '{{"imagePullSecrets": [{{"name": "registry"}}]}}'
+```
+
+Then three commands start everything, wait until it is ready, and bring the router to this machine:
 """
 
 _DEPLOY: Final = """\
 ```sh
 kubectl apply -k overlays/prod
-kubectl rollout status deployment --namespace {namespace} --timeout 15m
+kubectl rollout status deployment --namespace {namespace} --timeout {minutes}m
 kubectl port-forward --namespace {namespace} service/{router} {port}
 ```
 
 `overlays/prod` takes the images by their digests, from where they were pushed. `overlays/local` is for a cluster on one
 machine, such as kind or minikube, which was given the images themselves: one pod each, named by tag.
-
-A registry that asks for credentials gets them so:
-
-```sh
-kubectl create secret docker-registry registry --namespace {namespace} --docker-server HOST \\
-  --docker-username NAME --docker-password PASSWORD
-kubectl patch serviceaccount {name} --namespace {namespace} --patch '{{"imagePullSecrets": [{{"name": "registry"}}]}}'
-```
 """
 
 _DOOR: Final = """\
