@@ -15,7 +15,7 @@ from compose.plan import environment_of, start_timeout_s, stop_timeout_s
 from compose.reading.nodes import mark_at
 from compose.spec import ModelComponentSpec
 from infra.errors import ExitCode, UserError
-from infra.kubernetes.workload import MARGIN_S, Claim, Export, Gpu, Scaling, Share, Workload
+from infra.kubernetes.workload import MARGIN_S, Claim, Export, Gpu, ImageVolume, Scaling, Share, Workload
 from infra.resources import Resources, write_memory
 from infra.secrets import is_secret_name
 from services.engine.loading.precision import BYTES
@@ -55,10 +55,11 @@ _DNS_NAME: Final = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-
 
 @dataclass(frozen=True, slots=True)
 class ClusterImage:
-    """reference: with tag and digest. architecture: as nodes are labelled."""
+    """reference: with tag and digest. architecture: as nodes are labelled. volume: it in two, where it has weights."""
 
     reference: str
     architecture: str
+    volume: ImageVolume | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ def _task(
         scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling and scaling.min < scaling.max else None,
         start_timeout_s=max(start_timeout_s(*runtimes), _PATIENCE * load_s),
         request_timeout_s=max(stop_timeout_s(*runtimes) - MARGIN_S, loaded.spec.controller.run_timeout or 1),
+        volume=image.volume,
     )
 
 

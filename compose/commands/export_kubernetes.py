@@ -13,17 +13,19 @@ from builders.images.layout import Image
 from builders.images.reference import Reference
 from builders.images.store import BlobStore
 from builders.lock import LOCK_FILE, Lock
+from builders.splitting import MOUNT
 from compose.commands.folder_export import write_folder
 from compose.commands.push import built_images, destination
 from compose.containers import limits_of
 from compose.images import repository, services_of
 from compose.output import Console
+from compose.parts import parts_of
 from compose.state import Selection
 from compose.workloads import Cluster, ClusterImage, Target, export_of
 from infra.docker.container import project_name
 from infra.errors import ExitCode, UserError
 from infra.kubernetes.tree import broken, exceptions, tree
-from infra.kubernetes.workload import Export
+from infra.kubernetes.workload import Export, ImageVolume
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
@@ -81,23 +83,41 @@ def _located(loaded: "Loaded", services: Sequence[str], wishes: Wishes) -> dict[
     store = BlobStore.of(os.environ)
     built = built_images(loaded, store, services, wishes.tag)
     return {
-        service: _located_image(store, _place(loaded, service, wishes), image)
+        service: _located_image(store, loaded, service, image, wishes)
         for service, image in zip(services, built, strict=True)
     }
 
 
-def _located_image(store: BlobStore, place: Reference, image: Image) -> _Located:
-    """By the digest that the registry has, which is another one than was built where layers were compressed."""
-    pushed = store.pushed(f"{place.name}:{place.tag}", image.digest)
-    reference = replace(place, digest=pushed or image.digest).familiar
+def _located_image(store: BlobStore, loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> _Located:
+    place = _place(repository(loaded, service), wishes.tag, wishes)
     architecture: str = json.loads(image.config)["architecture"]
-    return _Located(ClusterImage(reference, architecture), was_pushed=pushed is not None)
+    volume = _volume(store, loaded, service, image, wishes)
+    was_pushed = store.pushed(f"{place.name}:{place.tag}", image.digest) is not None
+    return _Located(ClusterImage(_pinned(store, place, image, image), architecture, volume), was_pushed)
 
 
-def _place(loaded: "Loaded", service: str, wishes: Wishes) -> Reference:
-    name = repository(loaded, service)
+def _volume(store: BlobStore, loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> ImageVolume | None:
+    parts = parts_of(loaded, service, image, wishes.tag)
+    if parts is None:
+        return None
+    task, weights = (
+        _pinned(store, _place(part.name, part.tag, wishes), image, part.image) for part in (parts.task, parts.weights)
+    )
+    return ImageVolume(task, weights, MOUNT)
+
+
+def _pinned(store: BlobStore, place: Reference, built: Image, image: Image) -> str:
+    """By the digest that the registry has, which is another one than was built where layers were compressed.
+
+    built: the image that `image` is, or is a part of.
+    """
+    pushed = store.pushed(f"{place.name}:{place.tag}", built.digest)
+    return replace(place, digest=pushed or image.digest).familiar
+
+
+def _place(name: str, tag: str, wishes: Wishes) -> Reference:
     place = destination(wishes.registry, name) if wishes.registry is not None else Reference.parse(name)
-    return replace(place, tag=wishes.tag)
+    return replace(place, tag=tag)
 
 
 def _not_pushed(services: Sequence[str], wishes: Wishes) -> str:

@@ -13,6 +13,7 @@ _GPUS: Final = {
 }
 """Of each vendor the resource, which taints go by as well, and the label by which its nodes say what they have."""
 
+_WEIGHTS: Final = "weights"
 _LOCAL_CPU: Final = "100m"
 """A machine of one's own has few processors; what is limited to more may still use them."""
 
@@ -29,6 +30,19 @@ def gpu_patch(export: Export, workload: Workload) -> Manifest:
     }
     if gpu.type:
         spec["nodeSelector"] = {label: gpu.type}
+    return _of_pods(export, workload, spec)
+
+
+def image_volume_patch(export: Export, workload: Workload) -> Manifest:
+    """The image without its weights, and the weights from an image of their own, both fetched by the same rule."""
+    volume = workload.volume
+    assert volume is not None
+    mount = {"name": _WEIGHTS, "mountPath": volume.path, "readOnly": True}
+    source = {"reference": volume.weights, "pullPolicy": "Always"}
+    spec = {
+        "containers": [{"name": workload.kind, "image": volume.task, "volumeMounts": [mount]}],
+        "volumes": [{"name": _WEIGHTS, "image": source}],
+    }
     return _of_pods(export, workload, spec)
 
 

@@ -14,6 +14,10 @@ _COMPONENTS: Final = {
     "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API",
     "gpu": "GPUs for the tasks that ask for them, and leave to run on their nodes",
     "hpa": "more pods under load; the cluster has the metrics server",
+    "image-volume": (
+        "weights as a volume, which nodes keep when packages change; the images came by `push --image-volumes`, the "
+        "cluster has Kubernetes 1.35 or newer (1.33 with the feature gate `ImageVolume`) and containerd 2.1 or CRI-O"
+    ),
     "ingress": "the same door as an Ingress; take it instead of `gateway`",
     "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.19 or newer",
     "servicemonitor": "metrics for Prometheus; the cluster has its operator",
@@ -120,6 +124,8 @@ _PARTS: Final = """\
 | component | brings |
 | --- | --- |
 {rows}
+
+One that `overlays/prod` does not name is added in an overlay of your own: `components: [../../components/NAME]`.
 """
 
 _EXCEPTIONS: Final = """\

@@ -9,7 +9,7 @@ from infra.kubernetes.kustomization import KUSTOMIZATION, Files
 from infra.kubernetes.network import deny_all, traffic
 from infra.kubernetes.objects import Manifest
 from infra.kubernetes.observing import admit_prometheus, service_monitor, watched
-from infra.kubernetes.patches import addressed_patch, gpu_patch, local_patch, scaled_patch
+from infra.kubernetes.patches import addressed_patch, gpu_patch, image_volume_patch, local_patch, scaled_patch
 from infra.kubernetes.readme import readme
 from infra.kubernetes.rendering import rendered, rendered_with
 from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
@@ -73,6 +73,7 @@ def components(export: Export) -> dict[str, Files]:
         "gateway": _gateway,
         "gpu": _gpu,
         "hpa": _hpa,
+        "image-volume": _image_volume,
         "ingress": _ingress,
         "keda": _keda,
         "servicemonitor": _service_monitor,
@@ -109,6 +110,10 @@ def _hpa(export: Export) -> Files:
     scaled = [workload for workload in export.workloads if workload.is_scaled]
     objects = {f"{workload.name}.yaml": autoscaler(export, workload) for workload in scaled}
     return _component(objects, [scaled_patch(workload) for workload in scaled])
+
+
+def _image_volume(export: Export) -> Files:
+    return _patched({}, {each.name: image_volume_patch(export, each) for each in export.workloads if each.volume})
 
 
 def _keda(export: Export) -> Files:

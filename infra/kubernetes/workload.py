@@ -53,6 +53,18 @@ class Claim:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class ImageVolume:
+    """An image in two, with tag and digest each: the task's without its weights, and the weights to be mounted.
+
+    path: where the task looks for the root of the second one.
+    """
+
+    task: str
+    weights: str
+    path: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One service. name: what others call it, and its objects.
@@ -61,6 +73,7 @@ class Workload:
     secrets: the key of the export's Secret by the variable that it becomes. replicas: where nothing scales it.
     start_timeout_s: until a pod must be ready. request_timeout_s: what a request that already runs may take when the
     pod must go. calls: the workloads that it asks. reaches: TCP ports of what it asks outside of the export.
+    volume: the image in two, where it has weights.
     """
 
     service: str
@@ -79,6 +92,7 @@ class Workload:
     calls: tuple[str, ...] = ()
     reaches: tuple[int, ...] = ()
     claims: tuple[Claim, ...] = ()
+    volume: ImageVolume | None = None
 
     @property
     def grace_s(self) -> int:

@@ -32,15 +32,22 @@ Container = dict[str, Any]
 
 def _image(pod: Pod) -> Iterable[str]:
     images = [each.get("image", "") for each in pod.containers]
+    images += [each.get("reference", "") for each in _mounted(pod).values()]
     return (f"the image `{image}` is not pinned by a tag and a digest" for image in images if not _PINNED.match(image))
 
 
-def _pull(pod: Pod) -> Iterable[str]:
-    return (
-        f"container `{each['name']}` runs what the node has, also for those who may not fetch it"
-        for each in pod.containers
-        if each.get("imagePullPolicy") != "Always"
-    )
+def _pull(pod: Pod) -> Iterator[str]:
+    for container in pod.containers:
+        if container.get("imagePullPolicy") != "Always":
+            yield f"container `{container['name']}` runs what the node has, also for those who may not fetch it"
+    for name, image in _mounted(pod).items():
+        if image.get("pullPolicy") != "Always":
+            yield f"volume `{name}` shows what the node has, also to those who may not fetch it"
+
+
+def _mounted(pod: Pod) -> dict[str, dict[str, Any]]:
+    """The images that are volumes, by the volumes' names."""
+    return {each["name"]: each["image"] for each in pod.spec.get("volumes", ()) if "image" in each}
 
 
 def _resources(pod: Pod) -> Iterator[str]:
@@ -154,7 +161,12 @@ def _offline(objects: Objects) -> Iterator[tuple[dict[str, Any], str]]:
 
 RULES: Final = (
     Rule("image", "name it as `NAME:TAG@sha256:DIGEST`", of_pods(_image), has_exceptions=True),
-    Rule("pull", "`imagePullPolicy: Always`", of_pods(_pull), has_exceptions=True),
+    Rule(
+        "pull",
+        "`imagePullPolicy: Always`, and `pullPolicy: Always` of an image volume",
+        of_pods(_pull),
+        has_exceptions=True,
+    ),
     Rule("resources", "give `requests` and `limits`, the first not above the second", of_pods(_resources)),
     Rule("memory", "let request and limit of memory be equal", of_pods(_memory)),
     Rule("gpu", "let requests, limits and tolerations name the same GPUs", of_pods(_gpu)),

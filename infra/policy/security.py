@@ -9,7 +9,10 @@ from infra.policy.rules import Rule, of_each, of_pods
 _LOWEST_ID: Final = 10_001
 """Lower ones may be those of somebody on the node."""
 _HOST: Final = ("hostNetwork", "hostPID", "hostIPC")
-_VOLUMES: Final = frozenset({"emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected", "downwardAPI"})
+_VOLUMES: Final = frozenset(
+    {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected", "downwardAPI", "image"}
+)
+"""Those of the standard; images since Kubernetes 1.33, as they do nothing that an image of a container could not."""
 _SCRATCH: Final = "/tmp"  # noqa: S108 - the one place that a container may write without keeping it
 _RIGHTS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 

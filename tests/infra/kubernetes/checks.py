@@ -11,7 +11,7 @@ from infra.policy.checking import findings
 from infra.policy.objects import amount
 from infra.policy.rules import Finding
 from tests.infra.kubernetes.examples import loaded, lock
-from tests.infra.kubernetes.tools import model_problems, schema_problems
+from tests.infra.kubernetes.tools import VERSIONS, model_problems, schema_problems
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,14 @@ class Check:
 
 
 def _schemas(applied: Applied) -> Iterator[str]:
-    return (problem for each in applied.new for problem in schema_problems(each))
+    versions = {True: VERSIONS[3:], False: VERSIONS}
+    return (problem for each in applied.new for problem in schema_problems(each, versions[_mounts_image(each)]))
+
+
+def _mounts_image(manifest: Manifest) -> bool:
+    """Which no cluster can before 1.33, where its component is not for."""
+    pod = manifest["spec"]["template"]["spec"] if manifest["kind"] == "Deployment" else {}
+    return any("image" in volume for volume in pod.get("volumes", ()))
 
 
 def _models(applied: Applied) -> Iterator[str]:
@@ -62,8 +69,13 @@ def _models(applied: Applied) -> Iterator[str]:
 
 
 def _built_images(applied: Applied) -> Iterator[str]:
-    for workload, _, container in applied.containers():
+    for workload, spec, container in applied.containers():
         image = workload.image.partition("@")[0] if applied.folder == "overlays/local" else workload.image
+        if applied.folder == "components/image-volume" and workload.volume:
+            image = workload.volume.task
+            mounted = [each["image"]["reference"] for each in spec["volumes"] if "image" in each]
+            if mounted != [workload.volume.weights]:
+                yield f"{workload.name} mounts {mounted}, not {workload.volume.weights}"
         if container["image"] != image:
             yield f"{workload.name} runs {container['image']}, not {image}"
 

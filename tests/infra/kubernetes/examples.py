@@ -1,6 +1,7 @@
 """Files and what a cluster is told of them; `python -m tests.infra.kubernetes.examples` writes the golden trees."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from builders.lock import Lock, LockedModel, model_name
@@ -8,7 +9,7 @@ from compose.images import services_of
 from compose.loader import Loaded, load_spec
 from compose.workloads import Cluster, ClusterImage, export_of
 from infra.kubernetes.tree import tree
-from infra.kubernetes.workload import Export
+from infra.kubernetes.workload import Export, ImageVolume
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
@@ -46,8 +47,19 @@ def lock(file: Loaded) -> Lock:
 
 
 def image(service: str, index: int, place: str) -> ClusterImage:
-    """As if it had been pushed: each has a digest of its own."""
-    return ClusterImage(f"{place}/{service.lower()}:v1@sha256:{f'{index + 1:x}' * 64}", "amd64")
+    """As if it had been pushed: each has a digest of its own, and those of tasks are there in two as well."""
+
+    def name(what: str, half: str) -> str:
+        return f"{place}/{what}@sha256:{f'{index + 1:x}{half}' * 32}"
+
+    whole = ClusterImage(name(f"{service.lower()}:v1", f"{index + 1:x}"), "amd64")
+    if service in ("router", "page"):
+        return whole
+    task, weights = (
+        name(f"{service.lower()}:v1-without-weights", "a"),
+        name(f"weights:{f'{index + 1:x}' * 12}-amd64", "b"),
+    )
+    return replace(whole, volume=ImageVolume(task, weights, "/weights"))
 
 
 def export(name: str) -> Export:

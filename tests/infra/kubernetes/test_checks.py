@@ -14,7 +14,7 @@ from infra.kubernetes.yaml_text import yaml_text
 from infra.policy.checking import RULES
 from tests.infra.kubernetes.checks import CHECKS, Applied
 from tests.infra.kubernetes.examples import EVERY, FILES, export
-from tests.infra.kubernetes.tools import by_name, checkov, kustomize
+from tests.infra.kubernetes.tools import VERSIONS, by_name, checkov, kustomize, schema_problems
 from tests.infra.policy.mutations import CONTAINER, MUTATIONS, POD, READER, Mutation, mutated
 
 pytestmark = pytest.mark.kube
@@ -27,6 +27,7 @@ FOREIGN = [
     (1, Mutation("", "ScaledObject/task-writer-0e3c5fe0", "spec minReplicas", 0)),
     (1, Mutation("", "ServiceMonitor/router", "spec endpoints 0 interval", 15)),
     (5, Mutation("", READER, f"{CONTAINER} image", f"registry.example.com/me/shop/reader:v1@sha256:{'0' * 64}")),
+    (1, Mutation("", READER, f"{POD} volumes 1", {"name": "weights", "image": {"tag": "1"}})),
     (11, Mutation("", READER, f"{CONTAINER} resources", {each: {"memory": "2Gi"} for each in ("requests", "limits")})),
     (12, Mutation("", READER, f"{CONTAINER} resources limits nvidia.com/gpu", "1")),
     (13, Mutation("", READER, f"{CONTAINER} startupProbe periodSeconds", 1)),
@@ -58,6 +59,13 @@ def write(folder: Path, name: str) -> None:
     for path, text in tree(export(name)).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, "utf-8")
+
+
+def test_images_are_no_volumes_in_clusters_that_the_component_is_not_for() -> None:
+    (mounting,) = [each for each in applied("quickstart") if each.folder == "components/image-volume"]
+    (task,) = [each for each in mounting.new if each["kind"] == "Deployment"]
+    assert [version for version in VERSIONS if list(schema_problems(task, [version]))] == ["1.30"]
+    assert "1.33 with the feature gate" in tree(export("quickstart"))["README.md"]
 
 
 def test_every_rule_of_ours_has_a_number() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from infra.kubernetes.tree import components, tree
-from infra.kubernetes.workload import Scaling
+from infra.kubernetes.workload import ImageVolume, Scaling
 from tests.infra.kubernetes.examples import FILES, GOLDEN, SECRETS, export
 from tests.infra.kubernetes.objects import SHOP, TASK
 
@@ -62,6 +62,22 @@ def test_components_are_there_when_something_needs_them() -> None:
     assert set(components(scaled)) == {"gateway", "hpa", "ingress", "servicemonitor"}
     asleep = replace(SHOP, workloads=(replace(TASK, scaling=Scaling(0, 1)), *SHOP.workloads[1:]))
     assert set(components(asleep)) == {"gateway", "ingress", "keda", "servicemonitor"}
+
+
+def test_weights_become_a_volume_of_each_task_that_has_them() -> None:
+    volume = ImageVolume(f"me/task:1@sha256:{'b' * 64}", f"me/weights:1@sha256:{'c' * 64}", "/weights")
+    found = components(replace(SHOP, workloads=(replace(TASK, volume=volume), *SHOP.workloads[1:])))["image-volume"]
+    assert set(found) == {"kustomization.yaml", "task-chat-patch.yaml"}
+    assert found["task-chat-patch.yaml"]["spec"]["template"]["spec"] == {
+        "containers": [
+            {
+                "name": "task",
+                "image": volume.task,
+                "volumeMounts": [{"name": "weights", "mountPath": "/weights", "readOnly": True}],
+            }
+        ],
+        "volumes": [{"name": "weights", "image": {"reference": volume.weights, "pullPolicy": "Always"}}],
+    }
 
 
 @pytest.mark.parametrize(("exposed", "used"), [(True, ["../../components/gateway"]), (False, [])])

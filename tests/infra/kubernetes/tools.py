@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -60,8 +60,8 @@ def checkov(folder: Path) -> dict[str, list[str]]:
     return failed
 
 
-def schema_problems(manifest: Manifest) -> Iterator[str]:
-    """What the strict schemas of every version have against an object; for an add-on's, the shape known here."""
+def schema_problems(manifest: Manifest, versions: Sequence[str] = VERSIONS) -> Iterator[str]:
+    """What the strict schemas of these versions have against an object; for an add-on's, the shape known here."""
     kind = manifest["kind"]
     if kind in SHAPES:
         try:
@@ -69,7 +69,7 @@ def schema_problems(manifest: Manifest) -> Iterator[str]:
         except pydantic.ValidationError as error:
             yield from (f"{kind}: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         return
-    for version in VERSIONS:
+    for version in versions:
         try:
             validator = _validator(kind, manifest["apiVersion"], version)
         except FileNotFoundError:

@@ -36,6 +36,10 @@ class Mutation:
         return f"{self.rules.replace(' ', '+')}-{self.where.partition('/')[0]}-{self.path.split()[-1:] or 'gone'}"
 
 
+def _mounted(reference: str, pull: str) -> dict[str, Any]:
+    return {"name": "weights", "image": {"reference": reference, "pullPolicy": pull}}
+
+
 MUTATIONS: Final = [
     # naming
     Mutation("names", "TriggerAuthentication/shop", "metadata name", "Shop_1"),
@@ -81,6 +85,10 @@ MUTATIONS: Final = [
     Mutation("image", READER, f"{CONTAINER} image", "registry.example.com/me/shop/reader:v1"),
     Mutation("image", READER, f"{CONTAINER} image", f"registry.example.com/me/shop/reader@sha256:{'1' * 64}"),
     Mutation("pull", READER, f"{CONTAINER} imagePullPolicy", "IfNotPresent"),
+    Mutation("image", READER, f"{POD} volumes 1", _mounted("registry.example.com/me/shop/weights:1", "Always")),
+    Mutation(
+        "pull", READER, f"{POD} volumes 1", _mounted(f"registry.example.com/w:1@sha256:{'1' * 64}", "IfNotPresent")
+    ),
     Mutation("resources", READER, f"{CONTAINER} resources limits ephemeral-storage"),
     Mutation("resources", READER, f"{CONTAINER} resources requests cpu", "3"),
     Mutation("memory", READER, f"{CONTAINER} resources requests memory", "1Gi"),
