@@ -24,6 +24,8 @@ _GRADIO = (
     "theme.css",
 )
 _UPLOADS = ("file=", "upload", "upload_progress")
+_PROBES = ("/livez", "/readyz")
+"""What says nothing but how this process is, to whoever stands before it: load balancers ask by the address alone."""
 MAX_BODY_BYTES = 16 * 2**20
 """More than a run may bring in text, or a field as a file."""
 _INLINE_SCRIPT = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
@@ -34,7 +36,7 @@ class Guard:
     headers.
 
     host: where the page listens. On loopback only loopback names and `allowed_hosts` may stand in the Host header: a
-        foreign name there means that a web site reached us through its own DNS.
+        foreign name there means that a web site reached us through its own DNS. Probes answer to every name.
     uploads: whether the page has file fields.
     """
 
@@ -54,7 +56,8 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         hosts, origin = headers.getlist("Host"), headers.get("Origin")
-        if self._check_host and not (len(hosts) == 1 and self._is_known(hosts[0])):
+        is_checked = self._check_host and scope["path"] not in _PROBES
+        if is_checked and not (len(hosts) == 1 and self._is_known(hosts[0])):
             await _refuse(403, "This host name is not allowed here.", "Add it to `controller.allowed_hosts`.")(
                 scope, receive, send
             )
@@ -76,7 +79,7 @@ class Guard:
         return _is_loopback(name) or name.lower() in self._allowed_hosts
 
     def _exists(self, path: str) -> bool:
-        if path in (*_PAGES, "/livez", "/readyz") or path.startswith(_FOLDERS):
+        if path in (*_PAGES, *_PROBES) or path.startswith(_FOLDERS):
             return True
         names = (*_GRADIO, *_UPLOADS) if self.uploads else _GRADIO
         return path.startswith(tuple(f"/gradio_api/{name}" for name in names))

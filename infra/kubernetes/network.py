@@ -8,14 +8,24 @@ from infra.kubernetes.workload import Export, Workload
 
 Peer = dict[str, Any]
 
+_NAMESPACE: Final = "kubernetes.io/metadata.name"
+"""The label by which every namespace has its name."""
+_DNS_PORT: Final = 53
+_OPENSHIFT_DNS_PORT: Final = 5353
 _DNS_PEERS: Final[list[Peer]] = [
-    {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
-        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-    },
-    {"ipBlock": {"cidr": "169.254.20.10/32"}},  # where a node has a cache of its own
+    *(
+        {
+            "namespaceSelector": {"matchLabels": {_NAMESPACE: "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": name}},
+        }
+        for name in ("kube-dns", "node-local-dns")
+    ),
+    {"ipBlock": {"cidr": "169.254.0.0/16"}},  # of a cache on the node itself, or of a cloud that has no such pods
 ]
-_DNS: Final = {"to": _DNS_PEERS, "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+_OPENSHIFT_DNS: Final[Peer] = {
+    "namespaceSelector": {"matchLabels": {_NAMESPACE: "openshift-dns"}},
+    "podSelector": {"matchLabels": {"dns.operator.openshift.io/daemonset-dns": "default"}},
+}
 
 
 def deny_all(export: Export) -> Manifest:
@@ -24,8 +34,22 @@ def deny_all(export: Export) -> Manifest:
     return manifest("networking.k8s.io/v1", "NetworkPolicy", export, "deny-all", spec=spec)
 
 
+def ask_dns(export: Export) -> Manifest:
+    """For every pod; one object, so that a cluster that keeps its DNS elsewhere changes one."""
+    rules = [
+        {"to": _DNS_PEERS, "ports": _dns_ports(_DNS_PORT)},
+        {"to": [_OPENSHIFT_DNS], "ports": _dns_ports(_OPENSHIFT_DNS_PORT)},
+    ]
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": rules}
+    return manifest("networking.k8s.io/v1", "NetworkPolicy", export, "dns", spec=spec)
+
+
+def _dns_ports(port: int) -> list[dict[str, Any]]:
+    return [{"port": port, "protocol": protocol} for protocol in ("UDP", "TCP")]
+
+
 def traffic(export: Export, workload: Workload) -> Manifest:
-    """What one workload may take and send."""
+    """What one workload may take and send beside questions to the cluster's DNS."""
     callers = [{"podSelector": pods_of(export, other)} for other in export.callers_of(workload)]
     called = [other for other in export.workloads if other.name in workload.calls]
     spec = {
@@ -33,7 +57,6 @@ def traffic(export: Export, workload: Workload) -> Manifest:
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"from": callers, "ports": [_port(PORT)]}] if callers else [],
         "egress": [
-            _DNS,
             *({"to": [{"podSelector": pods_of(export, other)}], "ports": [_port(other.port)]} for other in called),
             *({"ports": [_port(port)]} for port in sorted(workload.reaches)),
         ],

@@ -75,9 +75,9 @@ def _container(export: Export, workload: Workload) -> dict[str, Any]:
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "startupProbe": _probe(workload, READY_PATH, every=START_INTERVAL_S, within=5, tries=start_tries(workload)),
-        "readinessProbe": _probe(workload, READY_PATH, every=5, within=5, tries=3),
-        "livenessProbe": _probe(workload, LIVE_PATH, every=10, within=10, tries=6),
+        "startupProbe": _probe(READY_PATH, every=START_INTERVAL_S, within=5, tries=start_tries(workload)),
+        "readinessProbe": _probe(READY_PATH, every=5, within=5, tries=3),
+        "livenessProbe": _probe(LIVE_PATH, every=10, within=10, tries=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
         "volumeMounts": [
             {"name": "tmp", "mountPath": TMP},
@@ -106,13 +106,10 @@ def start_tries(workload: Workload) -> int:
     return max(FEWEST_START_TRIES, math.ceil(workload.start_timeout_s / START_INTERVAL_S))
 
 
-def _probe(workload: Workload, path: str, *, every: int, within: int, tries: int) -> dict[str, Any]:
-    """Without a host, so that the pod's own address is asked; but router and page do not answer to that as a name."""
-    get: dict[str, Any] = {"path": path, "port": PORT, "scheme": "HTTP"}
-    if workload.kind != "task":
-        get["httpHeaders"] = [{"name": "Host", "value": "localhost"}]
+def _probe(path: str, *, every: int, within: int, tries: int) -> dict[str, Any]:
+    """Without a host, so that the pod's own address is asked."""
     return {
-        "httpGet": get,
+        "httpGet": {"path": path, "port": PORT, "scheme": "HTTP"},
         "periodSeconds": every,
         "timeoutSeconds": within,
         "failureThreshold": tries,

@@ -43,6 +43,8 @@ def readme(export: Export, components: Collection[str], exceptions: Collection[F
         parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
     rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
     parts.append(_PARTS.format(rows=rows))
+    said = [each.format(name=export.name, namespace=export.namespace) for each in _ON_CLUSTERS]
+    parts.append(_CLUSTER + "\n".join(map(_item, said)) + "\n")
     if exceptions:
         said = [f"{each.kind} `{each.name}`, rule `{each.rule}`: {each.reason}." for each in exceptions]
         parts.append(_EXCEPTIONS + "\n".join(map(_item, said)) + "\n")
@@ -120,6 +122,21 @@ Router and page answer to the names that `controller.allowed_hosts` has in the f
 
 _PARTS: Final = """\
 ## Components
+_CLUSTER: Final = """\
+## On your cluster
+
+Clusters differ. What is said here goes into an overlay of your own.
+
+"""
+_ON_CLUSTERS: Final = (
+    "DNS: the policy `dns` lets pods ask kube-dns, NodeLocal DNSCache, OpenShift's DNS and link-local addresses, which "
+    "some clouds use. Where pods are ready and find no name, the cache of a node has the address of the Service "
+    "`kube-dns` itself: add `{{ipBlock: {{cidr: ADDRESS/32}}}}` to the policy.",
+    "Load balancers of clouds must ask `/readyz` of router and page. GKE: a HealthCheckPolicy for each Service, and a "
+    "GCPBackendPolicy with `timeoutSec`, else an answer ends after 30 s. AWS: the annotation "
+    "`alb.ingress.kubernetes.io/healthcheck-path: /readyz`.",
+)
+
 
 | component | brings |
 | --- | --- |

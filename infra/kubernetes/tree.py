@@ -6,7 +6,7 @@ from typing import Any, Final
 from infra.kubernetes import kustomization
 from infra.kubernetes.deployments import deployment, volume_claims
 from infra.kubernetes.kustomization import KUSTOMIZATION, Files
-from infra.kubernetes.network import deny_all, traffic
+from infra.kubernetes.network import ask_dns, deny_all, traffic
 from infra.kubernetes.objects import Manifest
 from infra.kubernetes.observing import admit_prometheus, service_monitor, watched
 from infra.kubernetes.patches import addressed_patch, gpu_patch, image_volume_patch, local_patch, scaled_patch
@@ -96,6 +96,7 @@ def _base(export: Export) -> Files:
             service(export, workload),
             traffic(export, workload),
             *volume_claims(export, workload),
+        "networkpolicy-dns.yaml": ask_dns(export),
         ]
         files |= {f"{workload.name}/{each['kind'].lower()}.yaml": each for each in objects}
     return {KUSTOMIZATION: kustomization.base(files), **files}

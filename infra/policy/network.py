@@ -8,6 +8,8 @@ from infra.policy.rules import Rule
 
 _CALLS: Final = {"page": frozenset({"router"}), "router": frozenset({"task"}), "task": frozenset[str]()}
 _DNS: Final = 53
+_DNS_PORTS: Final = frozenset({_DNS, 5353})
+"""Pods of OpenShift's DNS have another port than the Service before them."""
 _APPLICATION: Final = "app.kubernetes.io/name"
 _GUESTS: Final = {"task": {"prometheus"}, "router": {"prometheus", "keda-operator"}}
 """Of which applications elsewhere in the cluster the pods may come in."""
@@ -72,7 +74,8 @@ def _out(objects: Objects) -> Iterator[Problem]:
     for policy in objects.of("NetworkPolicy"):
         components = {pod.component for pod in objects.selected(policy["spec"]["podSelector"])}
         for rule in policy["spec"].get("egress") or ():
-            if {port.get("port") for port in rule.get("ports", ())} == {_DNS}:
+            ports = {port.get("port") for port in rule.get("ports", ())}
+            if ports and ports <= _DNS_PORTS:
                 if not rule.get("to"):
                     yield policy, "it lets its pods ask every DNS of the world"
             elif components != {"router"} and any(map(_goes_away, rule.get("to", [{}]))):

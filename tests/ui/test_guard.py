@@ -54,6 +54,12 @@ async def test_foreign_hosts_are_refused(host: str, method: str) -> None:
     assert await ask("/", host, method) == 403
 
 
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/readyz", 200), ("/livez/", 403), ("/config", 403)])
+async def test_load_balancers_ask_probes_by_any_name_and_nothing_else(host: str, path: str, status: int) -> None:
+    assert await ask(path, host) == status
+
+
 @pytest.mark.parametrize(("origin", "method"), list(itertools.product(ORIGINS, METHODS)))
 async def test_other_sites_are_refused(origin: str, method: str) -> None:
     assert await ask("/gradio_api/queue/join", "localhost:8081", method, origin) == 403

@@ -18,6 +18,8 @@ ALLOWED_HEADERS = b"Accept, Authorization, Content-Type, Idempotency-Key, Tracep
 _OPENAI_HEADER = re.compile(r"(x-stainless|openai)-[a-z-]{1,40}", re.ASCII | re.IGNORECASE)
 """What OpenAI's client adds of its own in a browser."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(?::\d{0,5})?", re.ASCII | re.IGNORECASE)
+_PROBES = frozenset({"/livez", "/readyz"})
+"""What says nothing but how this process is, to whoever stands before it: load balancers ask by the address alone."""
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -25,8 +27,8 @@ class Guard:
     """ASGI middleware: request id, Host, Origin and CORS, token, in this order.
 
     host: where the server listens; on loopback only loopback names and `allowed_hosts` may stand in Host, because a
-    foreign name there means that a web page reached us through its own DNS. open_paths: need no token.
-    refuse: makes the answer of a refusal.
+    foreign name there means that a web page reached us through its own DNS; probes answer to every name.
+    open_paths: need no token. refuse: makes the answer of a refusal.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class Guard:
 
     def _admit(self, scope: Scope, headers: Headers, origin: str | None, shared: bool) -> None:
         hosts = headers.getlist("host")
-        if self._check_host and (len(hosts) != 1 or not self._is_known_host(hosts[0])):
+        is_checked = self._check_host and scope["path"] not in _PROBES
+        if is_checked and (len(hosts) != 1 or not self._is_known_host(hosts[0])):
             raise ServiceError(
                 403,
                 "host_not_allowed",

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from infra.kubernetes.pods import pod_template, start_tries
-from infra.kubernetes.workload import Claim
+from infra.kubernetes.workload import Claim, Workload
 from tests.infra.kubernetes.objects import PAGE, ROUTER, SHOP, TASK, workload
 
 pytestmark = pytest.mark.unit
@@ -41,8 +41,9 @@ def test_what_it_asks_for_and_is_limited_to() -> None:
     }
 
 
-def test_the_probes_ask_the_pods_own_address() -> None:
-    found = container(pod_template(SHOP, TASK))
+@pytest.mark.parametrize("asked", [TASK, ROUTER, PAGE])
+def test_the_probes_ask_the_pods_own_address(asked: Workload) -> None:
+    found = container(pod_template(SHOP, asked))
     ready = {"path": "/readyz", "port": "http", "scheme": "HTTP"}
     assert found["startupProbe"] == {
         "httpGet": ready,
@@ -52,15 +53,7 @@ def test_the_probes_ask_the_pods_own_address() -> None:
     }
     assert found["readinessProbe"]["httpGet"] == ready
     assert found["livenessProbe"]["httpGet"] == {**ready, "path": "/livez"}
-    assert found["ports"] == [{"name": "http", "containerPort": 3000, "protocol": "TCP"}]
-
-
-@pytest.mark.parametrize("guarded", [ROUTER, PAGE])
-@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_a_server_that_looks_at_the_host_is_asked_as_localhost(guarded: Any, probe: str) -> None:
-    get = container(pod_template(SHOP, guarded))[probe]["httpGet"]
-    assert get["httpHeaders"] == [{"name": "Host", "value": "localhost"}]
-    assert "host" not in get
+    assert found["ports"] == [{"name": "http", "containerPort": asked.port, "protocol": "TCP"}]
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(1, 60), (300, 60), (301, 61), (1000, 200)])

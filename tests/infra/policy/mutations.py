@@ -126,7 +126,7 @@ MUTATIONS: Final = [
     Mutation("rollout", "quickstart:Deployment/router", "spec strategy type", "RollingUpdate"),
     Mutation("claims", "quickstart:PersistentVolumeClaim/router-runs", ""),
     # network
-    Mutation("network-closed network-dns network-links", "NetworkPolicy/task-reader", ""),
+    Mutation("network-closed network-links", "NetworkPolicy/task-reader", ""),
     Mutation("network-closed", "NetworkPolicy/deny-all", ""),
     Mutation("network-ports", "NetworkPolicy/task-reader", "spec ingress 0 ports"),
     Mutation("network-in network-links", "NetworkPolicy/task-reader", "spec ingress 0 from"),
@@ -139,10 +139,11 @@ MUTATIONS: Final = [
     Mutation(
         "network-links", "NetworkPolicy/task-reader", f"spec ingress 0 from 0 podSelector matchLabels {COMPONENT}", "x"
     ),
-    Mutation("network-links", "NetworkPolicy/router", "spec egress 1"),
-    Mutation("network-out", "NetworkPolicy/task-reader", "spec egress 1", {"ports": PORT}),
-    Mutation("network-out", "NetworkPolicy/page", "spec egress 0 to"),
-    Mutation("network-dns", "NetworkPolicy/page", "spec egress 0 ports 1"),
+    Mutation("network-links", "NetworkPolicy/router", "spec egress 0"),
+    Mutation("network-out", "NetworkPolicy/task-reader", "spec egress 0", {"ports": PORT}),
+    Mutation("network-out", "NetworkPolicy/dns", "spec egress 0 to"),
+    Mutation("network-dns", "NetworkPolicy/dns", "spec egress 0 ports 1"),
+    Mutation("network-dns", "NetworkPolicy/dns", ""),
     # doors
     Mutation("network-in selectors target-ports", "Service/router", f"spec selector {COMPONENT}", "x"),
     Mutation("selectors", READER, f"spec selector matchLabels {COMPONENT}", "x"),

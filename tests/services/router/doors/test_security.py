@@ -87,6 +87,24 @@ def test_a_foreign_host_is_refused_for_every_method(
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("host", ["10.0.0.1:8080", "[fd00::1]:8080", "evil.example", ""])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/livez", 200), ("/readyz", 200), ("/livez/", 403), ("/readyz/../metrics", 403), ("/metrics", 403), ("/", 403)],
+)
+def test_load_balancers_ask_probes_by_any_name_and_nothing_else(
+    routers: dict[str, Service], host: str, path: str, status: int
+) -> None:
+    assert ask(routers["plain"], "GET", path, Host=host).status_code == status
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_a_page_of_another_origin_may_not_even_ask_probes(routers: dict[str, Service], path: str) -> None:
+    assert ask(routers["plain"], "GET", path, Origin=PAGE).status_code == 403
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", ["/api/workflows", "/api/workflows/runs", "/health", "/nope"])
 @pytest.mark.parametrize(
