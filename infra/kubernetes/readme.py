@@ -120,8 +120,6 @@ patches:
 Router and page answer to the names that `controller.allowed_hosts` has in the file.
 """
 
-_PARTS: Final = """\
-## Components
 _CLUSTER: Final = """\
 ## On your cluster
 
@@ -137,6 +135,8 @@ _ON_CLUSTERS: Final = (
     "`alb.ingress.kubernetes.io/healthcheck-path: /readyz`.",
 )
 
+_PARTS: Final = """\
+## Components
 
 | component | brings |
 | --- | --- |

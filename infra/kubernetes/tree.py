@@ -87,6 +87,7 @@ def _base(export: Export) -> Files:
         "namespace.yaml": namespace(export),
         "serviceaccount.yaml": service_account(export),
         "networkpolicy.yaml": deny_all(export),
+        "networkpolicy-dns.yaml": ask_dns(export),
     }
     for workload in export.workloads:
         objects = [
@@ -96,7 +97,6 @@ def _base(export: Export) -> Files:
             service(export, workload),
             traffic(export, workload),
             *volume_claims(export, workload),
-        "networkpolicy-dns.yaml": ask_dns(export),
         ]
         files |= {f"{workload.name}/{each['kind'].lower()}.yaml": each for each in objects}
     return {KUSTOMIZATION: kustomization.base(files), **files}
