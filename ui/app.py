@@ -29,6 +29,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services import logs
+from services.importing import changed_at_import
 from services.process import open_socket, start
 from services.withheld import MissingVariables, read_settings
 from ui.client import ApiClient, ApiError
@@ -92,7 +93,7 @@ class Page:
 
     async def _prepare(self) -> None:
         with ThreadPoolExecutor(1, "import", initializer=_step_back) as importer:
-            await asyncio.get_running_loop().run_in_executor(importer, import_module, "ui.page")
+            await asyncio.get_running_loop().run_in_executor(importer, _import_page)
         self._imported = True
         while self._gradio is None:
             await self._ask_router()
@@ -154,6 +155,16 @@ class Page:
     def _check_password(self, _: str, password: str) -> bool:
         token = self._settings.auth_token or ""
         return hmac.compare_digest(password.encode(), token.encode())
+
+
+def _import_page() -> None:
+    """Gradio describes its components in files for editors whenever it is imported: half of the time for nothing."""
+
+    def leave_descriptions(module: Any) -> None:
+        module.create_or_modify_pyi = lambda *_: None
+
+    with changed_at_import("gradio.component_meta", leave_descriptions):
+        import_module("ui.page")
 
 
 def _step_back() -> None:

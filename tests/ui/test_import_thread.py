@@ -1,4 +1,4 @@
-"""The thread in which the page imports Gradio, where others stand in front of it."""
+"""The page imports Gradio behind others that start, and without what Gradio does for editors then."""
 
 import os
 import subprocess
@@ -6,10 +6,7 @@ import sys
 
 import pytest
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux"),
-]
+pytestmark = pytest.mark.server
 
 PROGRAM = """
 import os
@@ -20,6 +17,7 @@ with ThreadPoolExecutor(1, initializer=_step_back) as executor:
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux")
 @pytest.mark.parametrize(("before", "after"), [(0, 5), (19, 19)])
 def test_it_steps_back_where_it_is_not_behind_already(before: int, after: int) -> None:
     here = os.getpriority(os.PRIO_PROCESS, 0)
@@ -27,3 +25,22 @@ def test_it_steps_back_where_it_is_not_behind_already(before: int, after: int) -
     command = [*without_rights, "nice", f"--adjustment={before}", sys.executable, "-c", PROGRAM]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert int(said.stdout) == min(19, max(here + before, after))
+
+
+DESCRIBED = """
+import sys
+described = []
+def notice(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".pyi"):
+        described.append(arguments[0])
+sys.addaudithook(notice)
+from ui.app import _import_page
+_import_page()
+import gradio
+print(callable(gradio.Textbox.submit), described)
+"""
+
+
+def test_no_file_for_editors_is_read_or_written() -> None:
+    said = subprocess.run([sys.executable, "-c", DESCRIBED], check=True, capture_output=True, text=True, timeout=60)
+    assert said.stdout == "True []\n"
