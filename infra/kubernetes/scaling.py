@@ -1,5 +1,6 @@
 """How many pods there are: what an eviction leaves, what load adds, and what sleeps while nobody asks."""
 
+import json
 from typing import Any, Final
 
 from infra.kubernetes.exceptions import of_scaler
@@ -59,7 +60,7 @@ def scaled_object(export: Export, workload: Workload) -> Manifest:
         "metadata": {
             "url": f"http://{service_host(export, router)}:{router.port}/metrics",
             "format": "prometheus",
-            "valueLocation": f'{WANTED}{{component="{workload.service}"}}',
+            "valueLocation": f"{WANTED}{{component={_quoted(workload.service)}}}",
             "targetValue": str(_MANY),
             "activationTargetValue": "0",
         },
@@ -90,6 +91,11 @@ def trigger_authentication(export: Export) -> Manifest:
 
 def admit_keda(export: Export) -> Manifest:
     return admit(export, export.router, f"{export.router.name}-from-keda", pods_named("keda-operator"))
+
+
+def _quoted(value: str) -> str:
+    """As a selector of Prometheus has it, whose escapes are those of JSON."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _target(workload: Workload) -> dict[str, str]:

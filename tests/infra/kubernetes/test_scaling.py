@@ -1,9 +1,12 @@
+import ast
+import re
 from dataclasses import replace
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from infra.kubernetes.scaling import WANTED, autoscaler, disruption_budget, scaled_object, trigger_authentication
-from infra.kubernetes.workload import Scaling
+from infra.kubernetes.scaling import autoscaler, disruption_budget, scaled_object, trigger_authentication
+from infra.kubernetes.workload import Scaling, Workload
 from services.router.watching.metrics import Metrics
 from tests.infra.kubernetes.objects import ROUTER, SHOP, TASK, export, selected
 
@@ -50,10 +53,41 @@ def test_a_task_is_woken_by_what_the_router_is_asked_for_it() -> None:
     }
 
 
-def test_the_router_has_that_gauge() -> None:
+NAMES = ["my chat", 'a "quoted" \\ one', "Überblick, 日本語", "a{b}=c,d", "line\nbreak", "100 %"]
+
+
+def test_that_gauge_is_found_whatever_a_component_is_called() -> None:
     metrics = Metrics([])
-    metrics.task("my chat")
-    assert f'{WANTED}{{component="my chat"}} 0.0' in metrics.render().decode()
+    for number, name in enumerate(NAMES):
+        asked = metrics.task(name)
+        for _ in range(number):
+            asked.began()
+    page = metrics.render().decode()
+    found = [value_at(page, location(replace(ASLEEP, service=name))) for name in NAMES]
+    assert found == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(LookupError):
+        value_at(page, location(replace(ASLEEP, service="nobody")))
+
+
+def location(task: Workload) -> str:
+    wake, *_ = scaled_object(SHOP, task)["spec"]["triggers"]
+    return str(wake["metadata"]["valueLocation"])
+
+
+def value_at(page: str, selector: str) -> float:
+    """What KEDA reads: the first sample of the selector's name in which each of its labels is found.
+
+    Of Prometheus' selectors it takes names and quoted values, which are Go's; these escapes mean the same to Python.
+    """
+    name, labels = re.fullmatch(r"([a-z_]+)\{(.*)\}", selector, re.DOTALL).groups()  # type: ignore[union-attr]
+    matchers = re.findall(r'([a-z_]+)=("(?:[^"\\\n]|\\.)*")(?:,|$)', labels)
+    assert ",".join(f"{label}={value}" for label, value in matchers) == labels
+    wanted = {label: ast.literal_eval(value) for label, value in matchers}
+    (family,) = (family for family in text_string_to_metric_families(page) if family.name == name)
+    for sample in family.samples:
+        if wanted.items() <= sample.labels.items():
+            return sample.value
+    raise LookupError(selector)
 
 
 def test_of_several_routers_all_are_asked() -> None:
