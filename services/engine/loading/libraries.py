@@ -4,11 +4,15 @@ Import it in the engine's thread only.
 """
 
 import contextlib
+import functools
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+
+from services.importing import changed_at_import
 
 _UNUSED = ("PIL", "accelerate", "pandas", "scipy", "sklearn", "torchvision")
 """What transformers imports for training and for pictures where it is installed; our tasks do not depend on it."""
@@ -21,7 +25,7 @@ def import_libraries() -> None:
     import torch
 
     torch.set_num_interop_threads(1)
-    with _without_compiler(), _without_unused():
+    with _without_compiler(), _without_unused(), changed_at_import("transformers.utils.import_utils", _read_once):
         import transformers.utils
 
         for module in (transformers.utils, transformers.utils.import_utils):
@@ -51,6 +55,15 @@ def plain_construction() -> Iterator[None]:
         yield
     finally:
         torch.nn.init.normal_, torch.arange = fill, count
+
+
+def _read_once(import_utils: Any) -> None:
+    """transformers reads every file of its models twice as it is imported, for what they define.
+
+    It would remember, but of fewer folders than it has.
+    """
+    read = import_utils.create_import_structure_from_path
+    import_utils.create_import_structure_from_path = functools.cache(inspect.unwrap(read))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,12 @@ from tests.services.conftest import Tiny
 pytestmark = pytest.mark.unit
 
 LOAD = """
-import json, sys
+import collections, json, sys
+scanned = collections.Counter()
+def count(event, arguments):
+    if event == "os.scandir":
+        scanned[str(arguments[0])] += 1
+sys.addaudithook(count)
 from pathlib import Path
 from services.engine.loading.libraries import import_libraries
 import_libraries()
@@ -24,6 +29,9 @@ model = load_model(settings, read_checkpoint(settings.model_path, settings.model
 ids = model.tokenizer("Hello", return_tensors="pt").input_ids
 model.network.generate(ids, max_new_tokens=2, do_sample=False)
 print(json.dumps(sorted({"PIL", "pandas", "scipy", "sklearn", "sympy", "torch._dynamo"} & set(sys.modules))))
+models = [path for path in scanned if "/transformers/models/" in path]
+again = [path for path in models if scanned[path] > 1]
+assert len(models) > 100 and len(again) < 10, (len(models), again[:20])  # those that are used are read for themselves
 import torch, transformers
 import PIL, torch._dynamo
 assert torch._dynamo.exc and torch.arange(2, device="meta").is_meta
