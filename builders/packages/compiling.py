@@ -18,10 +18,12 @@ from builders.code import ImageKind
 from builders.images.layout import Platform
 from builders.packages import bytecode
 from infra.errors import ExitCode, UserError
+from services import importing
 from services.engine.loading import libraries
 
 _SMOKE = Path(__file__).parent / "smoke"
-_LIBRARIES = Path(libraries.__file__)
+_LIBRARIES = (Path(importing.__file__), Path(libraries.__file__))
+"""How a task imports what it computes with."""
 _LACKING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _ERROR = re.compile(r"(?:\w+\.)*(\w+)(?::|$)")
 _MOST_S = 1800.0
@@ -41,7 +43,7 @@ _ENVIRONMENT = {
 def rules(kind: ImageKind) -> tuple[Path, ...]:
     """The files that decide what is compiled, and how."""
     smoke = _SMOKE / f"{kind}.py"
-    return (Path(__file__), Path(bytecode.__file__), smoke, *([_LIBRARIES] if kind == "task" else []))
+    return (Path(__file__), Path(bytecode.__file__), smoke, *(_LIBRARIES if kind == "task" else ()))
 
 
 def find_python(version: str, wanted: Platform) -> Path | None:
@@ -60,7 +62,7 @@ def compile_imported(folder: Path, kind: ImageKind, python: Path, place: str) ->
 
     Raises UserError (exit 4) when the packages cannot be imported.
     """
-    smoke = [str(_SMOKE / f"{kind}.py"), *([str(_LIBRARIES)] if kind == "task" else [])]
+    smoke = [str(_SMOKE / f"{kind}.py"), *(map(str, _LIBRARIES) if kind == "task" else ())]
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smoke-") as scratch:
         common = [str(folder.absolute()), scratch]
         listed = _run(python, ["list", *common, *smoke], scratch)

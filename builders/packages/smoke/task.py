@@ -1,13 +1,14 @@
-"""Imports what a task process imports, and lets a tiny network write: `task.py LIBRARIES`.
+"""Imports what a task process imports, and lets a tiny network write: `task.py IMPORTING LIBRARIES`.
 
-LIBRARIES is the file that imports torch and transformers as a task does. Nothing else of ours is used, so that an edit
-of our code changes no layer of packages.
+LIBRARIES is the file that imports torch and transformers as a task does, with the help of IMPORTING. Nothing else of
+ours is used, so that an edit of our code changes no layer of packages.
 """
 
 import contextlib
-import importlib
+import importlib.util
 import runpy
 import sys
+from types import ModuleType
 
 SERVING = (
     "httptools",
@@ -69,13 +70,24 @@ def main() -> None:
     for name in SERVING:
         importlib.import_module(name)
     importlib.import_module("pydantic").create_model("Settings", count=(int, 1))
-    runpy.run_path(sys.argv[1])["import_libraries"]()
+    know("services.importing", sys.argv[1])
+    runpy.run_path(sys.argv[2])["import_libraries"]()
     for name in COMPUTING:
         importlib.import_module(name)
     for name in ARCHITECTURES:
         with contextlib.suppress(ImportError):  # of another version of transformers
             importlib.import_module(f"transformers.models.{name}.modeling_{name}")
     write()
+
+
+def know(name: str, path: str) -> None:
+    """Have a file as the module of a package that is not here."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name.partition(".")[0]] = ModuleType(name.partition(".")[0])
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
 
 
 def write() -> None:
