@@ -93,6 +93,7 @@ def _component(
         actions=tuple(_action(action, component) for action in component.actions),
         max_concurrent_count=component.max_concurrent_count,
         max_queue_length=component.max_queue_length,
+        may_sleep=component.scaling is not None and component.scaling.min == 0,
     )
 
 

@@ -35,7 +35,7 @@ class Core:
             "The router", settings.max_concurrent_count, settings.max_queue_length, status=503, code="overloaded"
         )
         self.clients: dict[str, TaskCaller] = {}
-        self.engine = Engine(self.graph, self.clients, settings.env)
+        self.engine = Engine(self.graph, self.clients, settings.env, settings.run_timeout_s)
         for name, gate in {"router": self.gate, **self.engine.gates}.items():
             self.metrics.watch(name, gate)
         carrier = Carrier(self.engine, self.gate, self.metrics, settings.run_timeout_s)
@@ -57,6 +57,7 @@ class Core:
             for component in self.graph.components.values():
                 client = TaskClient(component.id, component.endpoint, self.settings.stages_path)
                 stack.push_async_callback(client.close)
-                self.clients[component.id] = MeasuredTask(client, component.id, self.metrics.task(component.id))
+                metrics = self.metrics.task(component.id, self.engine.holds[component.id])
+                self.clients[component.id] = MeasuredTask(client, component.id, metrics)
             await stack.enter_async_context(self.runs.open())
             yield

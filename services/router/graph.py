@@ -34,7 +34,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One model task service."""
+    """One model task service. may_sleep: whether asking for it may have to start it."""
 
     id: str
     task: TaskType
@@ -43,6 +43,7 @@ class Component:
     actions: Mapping[str, Action]
     max_concurrent_count: int
     max_queue_length: int
+    may_sleep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

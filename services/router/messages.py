@@ -187,6 +187,7 @@ class Run:
     error: the inside of the answer's `error`, with `request_id`.
     error_status, retry_after_s: the HTTP status and Retry-After that belong to `error`.
     finish_reasons: of every text that its calls gave; only the OpenAI doors show them.
+    missing: the services that it waits for because they are not there, and what to say if they do not come in time.
     """
 
     task_id: str
@@ -204,6 +205,7 @@ class Run:
     usage: dict[str, int] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     finish_reasons: list[FinishReason] = field(default_factory=list)
+    missing: dict[str, ServiceError] = field(default_factory=dict)
 
     def fail(self, error: ServiceError) -> None:
         self.status = RunStatus.FAILED

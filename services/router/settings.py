@@ -25,7 +25,10 @@ class ActionSettings(_Settings):
 
 
 class ComponentSettings(_Settings):
-    """One model component and where its service listens (`unix:/path` or `http://host:port`)."""
+    """One model component and where its service listens (`unix:/path` or `http://host:port`).
+
+    may_sleep: whether there may be none of it while nobody asks, and asking starts one.
+    """
 
     type: Literal["model"] = "model"
     id: str
@@ -36,6 +39,7 @@ class ComponentSettings(_Settings):
     actions: tuple[ActionSettings, ...]
     max_concurrent_count: int = 0
     max_queue_length: int = 64
+    may_sleep: bool = False
 
 
 class WorkflowActionSettings(_Settings):

@@ -57,6 +57,15 @@ def test_the_router_gets_its_secrets_from_its_environment(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("scaling", "may_sleep"),
+    [("", False), ("    scaling: {max: 3}\n", False), ("    scaling: {min: 0, max: 3}\n", True)],
+)
+def test_the_router_knows_which_tasks_may_sleep(tmp_path: Path, scaling: str, may_sleep: bool) -> None:
+    told = router_told(load(tmp_path, FILE + scaling, **ENVIRONMENT))
+    assert json.loads(told.settings)["components"][0]["may_sleep"] is may_sleep
+
+
 def test_the_page_asks_the_router_by_its_name(tmp_path: Path) -> None:
     told = page_told(load(tmp_path, FILE, **ENVIRONMENT))
     assert PageSettings.model_validate(read_settings(told.settings, told.secrets)) == PageSettings(

@@ -30,6 +30,9 @@ from services.writing import LARGE_BYTES
 
 OnDelta = Callable[[Delta], Awaitable[None]]
 
+TASK_CRASHED = "task_crashed"
+"""The code of the error of a service that ended over a request."""
+
 _PROBE_TIMEOUT_S = 1.0
 _DOUBT_AFTER_S = 2.0
 """How long a request may be without an answer before the task is asked for a sign of life, again and again."""
@@ -53,11 +56,13 @@ class TaskCaller(Protocol):
 
 
 class NotReady(ServiceError):  # noqa: N818  # a state that passes
-    """503 `not_ready`. lasting: the service has failed for good; otherwise waiting helps."""
+    """503 `not_ready`. lasting: the service has failed for good; otherwise waiting helps. absent: nobody answers, and
+    nobody says why."""
 
-    def __init__(self, message: str, *, hint: str, retry_after_s: int, lasting: bool) -> None:
+    def __init__(self, message: str, *, hint: str, retry_after_s: int, lasting: bool, absent: bool = False) -> None:
         super().__init__(503, "not_ready", message, hint=hint, retry_after_s=retry_after_s)
         self.lasting = lasting
+        self.absent = absent
 
 
 class TaskClient:
@@ -148,6 +153,8 @@ class TaskClient:
             raise self._not_ready(await self.readiness()) from None
         except LinkError as error:
             self._ready = False
+            if error.unread:
+                raise self._not_ready(await self.readiness()) from None
             raise self._crashed() from error
 
     async def _get(self, path: str) -> tuple[int, bytes]:
@@ -257,12 +264,13 @@ class TaskClient:
             hint=hint,
             retry_after_s=retry_after_s,
             lasting=readiness.stage == "failed",
+            absent=readiness.stage in ("absent", "ready") and readiness.message is None,  # another one may be ready
         )
 
     def _crashed(self) -> ServiceError:
         return ServiceError(
             502,
-            "task_crashed",
+            TASK_CRASHED,
             f'The service "{self._component}" ended while it worked on this run.',
             hint="It is started again; its log says why it ended.",
         )

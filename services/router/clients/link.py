@@ -1,7 +1,9 @@
 """Kept connections to one task service: bare HTTP/1.1, one request at a time on each, closed to cancel it."""
 
 import asyncio
+import socket
 import time
+from asyncio.trsock import TransportSocket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -13,6 +15,8 @@ _KEEP_ALIVE_S = 4.0
 _LONGEST_S = 8.0
 """After so long a connection to a name is made anew, since several may answer to it by then, as when a cluster has
 started more of them; and before the ten seconds are over in which one that must go still answers."""
+_KEEP_WATCH = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+"""A machine is gone when its system has said nothing for 25 s; a service may be silent for as long as it computes."""
 _READ_AHEAD_BYTES = 8 * 1024
 """What may wait in a link before its service is held back."""
 
@@ -49,6 +53,11 @@ class Link(asyncio.BufferedProtocol):
         self._paused = False
         self._news: asyncio.Future[None] | None = None
         self._error: Exception | None = None
+
+    @property
+    def socket(self) -> TransportSocket:
+        found: TransportSocket = self._transport.get_extra_info("socket")
+        return found
 
     @property
     def reusable(self) -> bool:
@@ -167,6 +176,7 @@ class Links:
                 _, link = await loop.create_unix_connection(Link, self._path)
             else:
                 _, link = await loop.create_connection(Link, *self._address)
+                _watch_peer(link.socket)
         return link
 
     def give_back(self, link: Link) -> None:
@@ -181,6 +191,14 @@ class Links:
         for link in self._idle:
             link.close()
         self._idle.clear()
+
+
+def _watch_peer(connection: TransportSocket) -> None:
+    """Have the system end the connection when the machine at its other end is gone without a word."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_WATCH.items():
+        if option := getattr(socket, name, None):  # which of them there are depends on the system
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Lines:

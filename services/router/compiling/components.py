@@ -63,6 +63,7 @@ def _component(settings: ComponentSettings) -> Component:
         {action.id: _action(action, task) for action in settings.actions},
         settings.max_concurrent_count,
         settings.max_queue_length,
+        settings.may_sleep,
     )
 
 

@@ -13,7 +13,8 @@ from services.router.messages import Run, RunStatus
 from services.router.runs.carrying import LiveRun
 
 _STATUS_KEPT_S = 1.0
-"""A streamed run that fails within its first second answers with its own status code instead of an event."""
+"""A streamed run that fails within its first second answers with its own status code instead of an event; so does one
+that fails because a service which it waits for does not come."""
 
 
 def client_of(request: Request, session_id: str | None) -> str:
@@ -39,9 +40,11 @@ async def _watch(receive: Receive, live: LiveRun) -> None:
 
 
 async def failed_early(receive: Receive, channel: Channel, live: LiveRun) -> bool:
-    """Whether a run whose text goes into the channel failed before it gave any, within the first second."""
+    """Whether a run whose text goes into the channel failed before it gave any, within the first second or while it
+    waited for a service."""
     with cancelled_when_gone(receive, live):
-        await channel.wait(_STATUS_KEPT_S)
+        while not await channel.wait(_STATUS_KEPT_S) and live.run.missing:
+            pass
     return channel.drained and live.run.status is not RunStatus.COMPLETED
 
 

@@ -4,12 +4,13 @@ from asyncio import sleep
 from typing import Any
 
 from services.errors import ServiceError
-from services.router.clients.client import OnDelta
+from services.router.clients.client import TASK_CRASHED, NotReady, OnDelta
 from services.router.execution.context import RunContext
 from services.router.execution.fields import choose_seed, render_fields, render_input, render_output, with_history
+from services.router.execution.hold import Hold
 from services.router.execution.sending import OnText
 from services.router.execution.tally import Tally
-from services.router.graph import Call, Job, ModelCall, WorkflowCall
+from services.router.graph import Call, Component, Job, ModelCall, WorkflowCall
 from services.wire import Delta, Done, TaskRequest
 
 
@@ -47,10 +48,44 @@ class Caller:
         seed = choose_seed(fields, index, context.request.seed)
         request = TaskRequest(f"{context.run.task_id}/{self._place}{part}", fields, seed, self._send is not None)
         on_delta = None if self._send is None else lambda delta: self._forward_delta(part, delta)
-        async with context.share(component).turn():
-            done = await self._predict(component.id, request, on_delta)
+        done = await self._answer(component, request, on_delta)
         tally.count(done)
         return done.result
+
+    async def _answer(self, component: Component, request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        """The task's answer, from another pod where one ended over it: once, and while none of its text has been sent.
+
+        A kept run waits for no pod here: it has its time in the store, and others go on meanwhile.
+        """
+        hold = self._context.holds[component.id]
+        until_s: float | None = None
+        crash: ServiceError | None = None
+        while True:
+            try:
+                async with self._context.share(component).turn():
+                    return await self._predict(component.id, request, on_delta)
+            except NotReady as error:
+                if hold is None or (self._context.journal is not None and crash is None):
+                    raise
+                until_s = until_s or hold.begin()
+                await self._wait(hold, component, error, until_s, crash)
+            except ServiceError as error:
+                if hold is None or crash is not None or self.sent or error.code != TASK_CRASHED:
+                    raise
+                crash = error
+
+    async def _wait(
+        self, hold: Hold, component: Component, error: NotReady, until_s: float, crash: ServiceError | None
+    ) -> None:
+        """As `Hold.wait`; the run says meanwhile what it misses, also when its time ends over it."""
+        missing = self._context.run.missing
+        missing[component.id] = crash or error
+        try:
+            await hold.wait(error, self._context.request.client, until_s, crash)
+        except ServiceError:
+            missing.pop(component.id, None)
+            raise
+        missing.pop(component.id, None)
 
     async def _predict(self, component_id: str, request: TaskRequest, on_delta: OnDelta | None) -> Done:
         """The task's answer. A kept run waits as long as the task's own queue is full."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.router.clients.client import TaskCaller
+from services.router.execution.hold import Hold
 from services.router.execution.sending import OnText
 from services.router.execution.share import Share
 from services.router.execution.tally import Tally
@@ -16,7 +17,7 @@ from services.router.messages import Run, RunRequest
 
 @dataclass(slots=True)
 class RunContext:
-    """clients, gates: by component id. values: the sources of expressions that are the same everywhere in the run.
+    """clients, gates, holds: by component id. values: the sources of expressions that are the same in all of the run.
 
     journal: what the run has finished already, and where the rest is noted; None for a run that lives in memory.
     run_workflow: runs a workflow on an input inside this run; `place` keeps its jobs' keys apart from all others.
@@ -25,6 +26,7 @@ class RunContext:
     graph: Graph
     clients: Mapping[str, TaskCaller]
     gates: Mapping[str, Gate]
+    holds: Mapping[str, Hold | None]
     request: RunRequest
     run: Run
     journal: Journal | None

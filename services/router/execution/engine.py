@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from services.errors import ServiceError
 from services.router.clients.client import TaskCaller
 from services.router.execution.context import RunContext
+from services.router.execution.hold import hold_of
 from services.router.execution.sending import OnText, Sending
 from services.router.execution.tally import Tally
 from services.router.execution.workflow import run_workflow
@@ -14,7 +16,7 @@ from services.router.graph import Graph, Workflow
 from services.router.journal import Journal
 from services.router.limits import Gate
 from services.router.messages import Run, RunRequest
-from services.wire import FinishReason
+from services.wire import FinishReason, Readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,16 @@ class Outcome:
 class Engine:
     """Runs workflows of one graph on the tasks behind `clients`, one for each component id.
 
-    env: the values of `${env.NAME}`.
+    env: the values of `${env.NAME}`. run_timeout_s: how long a run may take; None: any time.
     """
 
-    def __init__(self, graph: Graph, clients: Mapping[str, TaskCaller], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        clients: Mapping[str, TaskCaller],
+        env: Mapping[str, str],
+        run_timeout_s: float | None = None,
+    ) -> None:
         self.graph = graph
         self.clients = clients
         self.env = env
@@ -50,6 +58,13 @@ class Engine:
             )
             for component in graph.components.values()
         }
+        self.holds = {
+            name: hold_of(component, partial(self._readiness, name), run_timeout_s)
+            for name, component in graph.components.items()
+        }
+
+    async def _readiness(self, component_id: str) -> Readiness:
+        return await self.clients[component_id].readiness()
 
     def check(self, request: RunRequest) -> tuple[Workflow, list[dict[str, Any]]]:
         """The workflow and first warnings of a run; raises ServiceError when it cannot start."""
@@ -80,6 +95,7 @@ class Engine:
             self.graph,
             self.clients,
             self.gates,
+            self.holds,
             request,
             run,
             journal,

@@ -88,7 +88,7 @@ class Carrier:
             run.fail(error)
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
-                run.fail(self.too_late())
+                run.fail(next(iter(run.missing.values()), self.too_late()))
             else:
                 ids = {"run_id": run.task_id, "request_id": run.request_id}
                 log.exception("a run failed inside the router", extra={"fields": ids})

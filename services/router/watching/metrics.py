@@ -46,6 +46,11 @@ class DurableCounts(Protocol):
     lost_leases: int
 
 
+class Waiting(Protocol):
+    @property
+    def waiting(self) -> int: ...
+
+
 class _DurableCollector(Collector):
     """Reads them when somebody asks."""
 
@@ -93,7 +98,9 @@ class Metrics:
         self._rejected = self._counter("rejected_requests", "Requests refused, by the code of their error.", "reason")
         self._active = self._gauge("active_requests", "Requests at work.")
         self._queued = self._gauge("queued_requests", "Requests that wait.")
-        self._wanted = self._gauge("wanted_requests", "Requests at work, and one if a late one found no service.")
+        self._wanted = self._gauge(
+            "wanted_requests", "Requests at work or waiting for a service, and one if a late one found none."
+        )
         self._waits = self._histogram("queue_wait", "How long requests waited for their turn.", _WAIT_BUCKETS)
         self._tasks = self._histogram(
             "task_request_duration", "Time that requests to tasks took.", _RUN_BUCKETS, "component", "status"
@@ -113,11 +120,11 @@ class Metrics:
         """Show how the asynchronous runs fare."""
         self._registry.register(_DurableCollector(runs))
 
-    def task(self, component: str) -> "TaskMetrics":
-        """Where the requests to one component are counted."""
+    def task(self, component: str, waiting: Waiting | None = None) -> "TaskMetrics":
+        """Where the requests to one component are counted. waiting: those that wait for its service to come."""
         durations = {status: self._tasks.labels(component, status) for status in _TASK_STATUSES}
         metrics = TaskMetrics(durations, self._first.labels(component))
-        self._wanted.labels(component).set_function(lambda: metrics.wanted)
+        self._wanted.labels(component).set_function(lambda: metrics.wanted + (waiting.waiting if waiting else 0))
         return metrics
 
     def rejected(self, code: str) -> None:
