@@ -114,7 +114,7 @@ def main() -> None:
     except StoreError as error:
         log.error("%s; %s", error.message, error.hint)
         raise SystemExit(os.EX_OSERR if error.may_pass else os.EX_UNAVAILABLE) from None
-    serve(app, arguments, lambda: core.runs.drain(settings.shutdown_timeout_s))
+    serve(app, arguments, core.runs, settings.shutdown_timeout_s)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,20 @@ class Connection(HttpToolsProtocol):
             self.cycle.disconnected = True
         self.transport.close()
 
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def last_answer(self) -> None:
+        """Close after the answer under way."""
+        if not (self._idle or self.pipeline):
+            self.cycle.keep_alive = False
+
+    def leave(self) -> None:
+        """Close when nothing is under way."""
+        if self._idle and not self._unclaimed:
+            self.transport.close()
+
     def end(self) -> None:
         """Close after the last answer, when the client has read it or has had its time to."""
         if self.transport.is_closing() or not self.cycle.more_body:

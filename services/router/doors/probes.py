@@ -49,7 +49,7 @@ class Probes:
 
     async def accepts_runs(self, _: Request) -> Response:
         """Whether this process takes runs; one component that is down must not take the others' workflows away."""
-        if self._core.runs.draining:
+        if self._core.runs.leaving:
             return json_response({"stage": "failed", "message": "shutting down"}, 503, {"Retry-After": "5"})
         return json_response({"stage": "ready"})
 

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import resource
-from collections.abc import Awaitable, Callable
+import time
+from contextlib import suppress
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,14 +15,32 @@ from services.process import Arguments, open_socket
 from services.router.doors.connection import Connection
 
 _KEEP_ALIVE_S = 75
+_LAST_CALL_S = 1.0
+"""How long kept connections are still served when the server must end, each answer asking to close: whoever uses one
+comes again over another, which leads to another router where there is one. What is idle for so long is closed."""
+_LOOK_EVERY_S = 0.02
+_CLOSE = (b"connection", b"close")
 _LAST_ANSWERS_S = 5
 """How long clients may take to read the answers of finished runs."""
 _OPEN_FILES = 65_536
 """As many connections as the system lets us have up to this; the usual 1,024 are soon taken by idle ones."""
 
 
-def serve(app: ASGIApp, arguments: Arguments, drain: Callable[[], Awaitable[None]]) -> None:
-    """Serve on the socket that the arguments name; returns after SIGTERM or SIGINT, when `drain` has returned."""
+class Drained(Protocol):
+    """What must not be lost at the end."""
+
+    def leave(self) -> None:
+        """Say that this process is about to end, while it still takes what comes."""
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing more, and wait for what was taken."""
+
+
+def serve(app: ASGIApp, arguments: Arguments, runs: Drained, timeout_s: float) -> None:
+    """Serve on the socket that the arguments name; returns after SIGTERM or SIGINT, when the runs are drained.
+
+    timeout_s: how long that may take.
+    """
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -38,7 +58,7 @@ def serve(app: ASGIApp, arguments: Arguments, drain: Callable[[], Awaitable[None
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     _raise_file_limit()
-    _DrainingServer(config, drain).run([open_socket(arguments)])
+    _DrainingServer(config, runs, timeout_s).run([open_socket(arguments)])
 
 
 def _raise_file_limit() -> None:
@@ -51,9 +71,10 @@ def _raise_file_limit() -> None:
 class _DrainingServer(uvicorn.Server):
     """Keeps listening while it drains, so that new requests get an answer; a second signal ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, config: uvicorn.Config, runs: Drained, timeout_s: float) -> None:
         super().__init__(config)
-        self._drain = drain
+        self._runs = runs
+        self._timeout_s = timeout_s
         self._draining: asyncio.Future[None] | None = None
         self._told_to_end = False
 
@@ -68,3 +89,25 @@ class _DrainingServer(uvicorn.Server):
         if self._draining is not None and self._draining.done():
             self.should_exit = True
         return await super().on_tick(counter)
+
+    async def _drain(self) -> None:
+        began_s = time.monotonic()
+        self._runs.leave()
+        self._ask_to_close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(_LAST_CALL_S, self._timeout_s)):
+                while self.server_state.connections:  # noqa: ASYNC110  # once in a life
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        for connection in self._connections():
+            connection.leave()
+        await self._runs.drain(max(self._timeout_s - (time.monotonic() - began_s), 0))
+
+    def _ask_to_close(self) -> None:
+        """In every answer from now on, those included that have not begun."""
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        for connection in self._connections():
+            connection.last_answer()
+
+    def _connections(self) -> list[Connection]:
+        return [each for each in self.server_state.connections if isinstance(each, Connection)]

@@ -26,7 +26,8 @@ class Runs:
     """Starts, finds, cancels and drains runs. durable: the asynchronous ones."""
 
     def __init__(self, engine: Engine, gate: Gate, carrier: Carrier, durable: DurableRuns, store: RunStore) -> None:
-        self.draining = False
+        self.leaving = self.draining = False
+        """Whether this router is about to end, and whether it takes no runs any more."""
         self._engine = engine
         self._gate = gate
         self._carrier = carrier
@@ -126,12 +127,15 @@ class Runs:
         await asyncio.wait([live.task], timeout=timeout_s)
         return live.run
 
+    def leave(self) -> None:
+        self.leaving = True
+
     async def drain(self, timeout_s: float) -> None:
         """Take no new runs and wait for the accepted ones.
 
         What still runs after `timeout_s` is cancelled when its client waits for it, else given back to the store.
         """
-        self.draining = True
+        self.leaving = self.draining = True
         await asyncio.gather(self._drain_waited_for(timeout_s), self.durable.drain(timeout_s))
 
     async def _drain_waited_for(self, timeout_s: float) -> None:
