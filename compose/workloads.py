@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 from builders.container import PORTS, STATE
 from builders.lock import LOCK_FILE, Lock, LockedModel, model_name
+from compose.cluster_edges import drain_s, is_exposed, notes, reached_ports
 from compose.containers import limits_of
 from compose.image_settings import host_name, page_told, router_told
 from compose.plan import environment_of, start_timeout_s, stop_timeout_s
@@ -19,7 +19,7 @@ from infra.kubernetes.workload import MARGIN_S, Claim, Export, Gpu, ImageVolume,
 from infra.resources import Resources, write_memory
 from infra.secrets import is_secret_name
 from services.engine.loading.precision import BYTES
-from services.withheld import withheld
+from services.withheld import SHUTDOWN_TIMEOUT, withheld
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
@@ -46,20 +46,21 @@ _MORE_ROUTERS: Final = 3
 """How many times as many there are under load."""
 _RUNS_BYTES: Final = 5 * _GI
 
-_POSTGRES_PORT: Final = 5432
-_COLLECTOR_PORT: Final = 4318
-_COLLECTORS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _DNS_NAME: Final = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 """No address, and no name of one machine: what a route may be for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterImage:
-    """reference: with tag and digest. architecture: as nodes are labelled. volume: it in two, where it has weights."""
+    """reference: with tag and digest. architecture: as nodes are labelled. volume: it in two, where it has weights.
+
+    built: what this machine calls it, without a tag.
+    """
 
     reference: str
     architecture: str
     volume: ImageVolume | None = None
+    built: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +96,16 @@ def export_of(loaded: "Loaded", lock: Lock | None, images: Mapping[str, ClusterI
     given = {workload.service: _variables(loaded, workload.service) for workload in workloads}
     keys = {service: _secret_keys(service, given) for service in given}
     token = withheld(router_told(loaded).settings).get("auth_token")
+    hosts = tuple(sorted({host.lower() for host in controller.allowed_hosts if _DNS_NAME.fullmatch(host.lower())}))
     return Export(
         name=cluster.name,
         namespace=cluster.namespace,
         workloads=tuple(_told(workload, given[workload.service], keys[workload.service]) for workload in workloads),
-        hosts=tuple(sorted({host.lower() for host in controller.allowed_hosts if _DNS_NAME.fullmatch(host.lower())})),
+        hosts=hosts,
         token=keys["router"][token] if token else None,
-        exposed=bool(controller.auth.token) or controller.auth.insecure,
+        exposed=is_exposed(loaded, hosts),
         base_path=controller.adapter.base_path,
-        notes=tuple(_notes(loaded, cluster)),
+        notes=tuple(notes(loaded, cluster.target, hosts)),
     )
 
 
@@ -121,6 +123,7 @@ def _task(
         kind="task",
         name=host_name(component.name),
         image=image.reference,
+        built=image.built,
         architecture=image.architecture,
         port=PORTS["task"],
         share=Share(
@@ -142,21 +145,24 @@ def _router(loaded: "Loaded", image: ClusterImage, tasks: list[str], cluster: Cl
     """One router where runs are in a file, which is nobody else's; several where they are in PostgreSQL."""
     controller = loaded.spec.controller
     shared = controller.database.driver == "postgres"
+    patience_s = drain_s(loaded)
     replicas = max(_FEWEST_ROUTERS, cluster.replicas or 0) if shared else 1
     return Workload(
         service="router",
         kind="router",
         name=host_name("router"),
         image=image.reference,
+        built=image.built,
         architecture=image.architecture,
         port=PORTS["router"],
         share=_ROUTER_SHARE,
+        environment={SHUTDOWN_TIMEOUT: f"{patience_s:g}"} if patience_s != controller.shutdown_timeout else {},
         replicas=replicas,
         scaling=Scaling(replicas, _MORE_ROUTERS * replicas) if shared else None,
         start_timeout_s=start_timeout_s(controller.runtime),
-        request_timeout_s=controller.shutdown_timeout,
+        request_timeout_s=patience_s,
         calls=tuple(tasks),
-        reaches=tuple(_reached(loaded)),
+        reaches=tuple(reached_ports(loaded)),
         claims=() if shared else (Claim("runs", STATE, _RUNS_BYTES),),
     )
 
@@ -169,6 +175,7 @@ def _page(loaded: "Loaded", image: ClusterImage) -> Workload:
         kind="page",
         name=host_name("page"),
         image=image.reference,
+        built=image.built,
         architecture=image.architecture,
         port=PORTS["page"],
         share=_PAGE_SHARE,
@@ -230,24 +237,6 @@ def _place(loaded: "Loaded", component: ModelComponentSpec, *key: str) -> str:
     return str(mark_at(loaded.root, ("components", loaded.spec.components.index(component), *key)))
 
 
-def _reached(loaded: "Loaded") -> Iterator[int]:
-    """The ports of what the router asks outside of the export: its database, and whoever collects its traces."""
-    controller = loaded.spec.controller
-    if controller.database.url:
-        yield _port(controller.database.url) or _POSTGRES_PORT
-    environment = environment_of(controller.runtime)
-    for name in _COLLECTORS:
-        if name in environment:
-            yield _port(environment[name]) or _COLLECTOR_PORT
-
-
-def _port(url: str) -> int | None:
-    try:
-        return urlsplit(url).port
-    except ValueError:
-        return None
-
-
 def _variables(loaded: "Loaded", service: str) -> _Variables:
     """Raises UserError (exit 3) for a name that no object of Kubernetes takes."""
     controller = loaded.spec.controller
@@ -273,25 +262,3 @@ def _secret_keys(service: str, given: Mapping[str, _Variables]) -> dict[str, str
 def _told(workload: Workload, given: _Variables, keys: Mapping[str, str]) -> Workload:
     plain = {name: value for name, value in given.values.items() if name not in given.secret}
     return replace(workload, environment={**workload.environment, **plain}, secrets=keys)
-
-
-def _notes(loaded: "Loaded", cluster: Cluster) -> Iterator[str]:
-    controller = loaded.spec.controller
-    if controller.database.driver == "sqlite":
-        yield (
-            "Asynchronous runs are in a file on a volume, so there is one router, and an update stops it for a moment. "
-            "With `controller.database: postgresql://...` there are several, and updates stop nothing."
-        )
-    if not (controller.auth.token or controller.auth.insecure):
-        yield (
-            "The file has no `controller.auth.token`, so `overlays/prod` has no way in from outside. Set one, "
-            "build and export again to open it."
-        )
-    for component in loaded.spec.models:
-        if component.scaling and component.scaling.min == 1 < component.scaling.max:
-            yield (
-                f"`{component.name}` has one pod while little is asked (`scaling.min: 1`), so a drained node stops it "
-                "until another pod has loaded the model. With `min: 2` it goes on."
-            )
-    if cluster.target == "amd" and any(limits_of(component).gpu_count for component in loaded.spec.models):
-        yield "The images need ROCm's build of torch: build them with `--index-url` of an index that has it."

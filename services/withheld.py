@@ -1,4 +1,4 @@
-"""Settings as an image holds them, without what is known only where they are read: secrets, and further names."""
+"""Settings as an image holds them, without what is known only where they are read: secrets, names, and a time."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,10 @@ its place and the variable that holds it."""
 
 ALLOWED_HOSTS: Final = "MODEL_COMPOSE_ALLOWED_HOSTS"
 """The variable with names of this server beside those of its settings, parted by commas; such as a pod's address."""
+
+SHUTDOWN_TIMEOUT: Final = "MODEL_COMPOSE_SHUTDOWN_TIMEOUT"
+"""The variable with the seconds that a router waits for its runs when it must end, instead of those of its settings;
+such as a cluster gives it that ends pods every day."""
 
 
 class MissingVariables(Exception):  # noqa: N818 - says what is wrong, as the other errors of services do
@@ -36,7 +40,7 @@ def withheld(text: str | bytes) -> dict[str, str]:
 
 
 def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Settings with every secret in its place, and all names of the server. Raises MissingVariables."""
+    """Settings with every secret in its place, and what else the environment says. Raises MissingVariables."""
     document: dict[str, Any] = json.loads(text)
     places: Mapping[str, str] = document.pop(_KEY, {})
     if missing := sorted({name for name in places.values() if not environ.get(name)}):
@@ -47,6 +51,8 @@ def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, An
     if hosts := [host.strip() for host in environ.get(ALLOWED_HOSTS, "").split(",") if host.strip()]:
         written = [*hosts, *(f"[{host}]" for host in hosts if ":" in host)]
         document["allowed_hosts"] = [*document.get("allowed_hosts", ()), *written]
+    if SHUTDOWN_TIMEOUT in environ and "shutdown_timeout_s" in document:
+        document["shutdown_timeout_s"] = float(environ[SHUTDOWN_TIMEOUT])
     return document
 
 

@@ -93,7 +93,8 @@ def _located_image(store: BlobStore, loaded: "Loaded", service: str, image: Imag
     architecture: str = json.loads(image.config)["architecture"]
     volume = _volume(store, loaded, service, image, wishes)
     was_pushed = store.pushed(f"{place.name}:{place.tag}", image.digest) is not None
-    return _Located(ClusterImage(_pinned(store, place, image, image), architecture, volume), was_pushed)
+    reference, built = _pinned(store, place, image, image), repository(loaded, service)
+    return _Located(ClusterImage(reference, architecture, volume, built), was_pushed)
 
 
 def _volume(store: BlobStore, loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> ImageVolume | None:

@@ -47,7 +47,7 @@ def of_door(export: Export) -> dict[str, str]:
     if export.token:
         return {}
     wanted = "the file says `controller.auth.insecure`, so whoever reaches it may use it"
-    unused = "no overlay of the export has this door, because the file has no `controller.auth.token`"
+    unused = "no overlay of the export has this door, and the file has no `controller.auth.token`"
     return {f"{REASON}token": wanted if export.exposed else unused}
 
 

@@ -29,17 +29,18 @@ def component(resources: Sequence[str], patches: Sequence[dict[str, Any]]) -> di
 
 
 def overlay(components: Sequence[str], patches: Sequence[str] = (), images: Sequence[Workload] = ()) -> dict[str, Any]:
-    """images: the workloads whose images are named by their tags alone, as a machine has them that built them."""
+    """images: the workloads whose images are named as the machine has them that built them: by name and tag alone."""
     found: dict[str, Any] = {**base(["../../base"])}
     if components:
         found["components"] = [f"../../components/{name}" for name in components]
     if patches:
         found["patches"] = [{"path": path} for path in patches]
     if images:
-        found["images"] = [_by_tag(workload.image) for workload in images]
+        found["images"] = [_as_built(workload) for workload in images]
     return found
 
 
-def _by_tag(image: str) -> dict[str, str]:
-    name, _, tag = image.partition("@")[0].rpartition(":")
-    return {"name": name, "newTag": tag}
+def _as_built(workload: Workload) -> dict[str, str]:
+    name, _, tag = workload.image.partition("@")[0].rpartition(":")
+    found = {"name": name, "newTag": tag}
+    return found if workload.built in (None, name) else {**found, "newName": workload.built}

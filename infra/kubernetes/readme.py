@@ -7,6 +7,7 @@ from typing import Final
 
 from infra.kubernetes.deployments import progress_deadline_s
 from infra.kubernetes.routes import GATEWAY_CLASS, tls_secret
+from infra.kubernetes.services import registry_secret
 from infra.kubernetes.workload import Export
 from infra.policy.rules import Finding
 
@@ -35,7 +36,7 @@ def readme(export: Export, components: Collection[str], exceptions: Collection[F
                 keys="\n".join(f"- `{key}`" for key in export.secret_keys),
             )
         )
-    parts.append(_CREDENTIALS.format(name=export.name, namespace=export.namespace))
+    parts.append(_CREDENTIALS.format(secret=registry_secret(export), namespace=export.namespace))
     minutes = math.ceil(max(map(progress_deadline_s, export.workloads)) / 60)
     router = export.router
     parts.append(_DEPLOY.format(namespace=export.namespace, router=router.name, port=router.port, minutes=minutes))
@@ -85,10 +86,9 @@ _CREDENTIALS: Final = """\
 A registry that asks for credentials gets them before the first pod is made:
 
 ```sh
-kubectl apply -f base/namespace.yaml -f base/serviceaccount.yaml
-kubectl create secret docker-registry registry --namespace {namespace} --docker-server HOST \\
+kubectl apply -f base/namespace.yaml
+kubectl create secret docker-registry {secret} --namespace {namespace} --docker-server HOST \\
   --docker-username NAME --docker-password PASSWORD
-kubectl patch serviceaccount {name} --namespace {namespace} --patch '{{"imagePullSecrets": [{{"name": "registry"}}]}}'
 ```
 
 Then three commands start everything, wait until it is ready, and bring the router to this machine:
@@ -102,7 +102,8 @@ kubectl port-forward --namespace {namespace} service/{router} {port}
 ```
 
 `overlays/prod` takes the images by their digests, from where they were pushed. `overlays/local` is for a cluster on one
-machine, such as kind or minikube, which was given the images themselves: one pod each, named by tag.
+machine, such as kind or minikube, which was given the images themselves: one pod each, named as `build` has named them.
+Pods that ask for a GPU wait there until a node has one.
 """
 
 _DOOR: Final = """\

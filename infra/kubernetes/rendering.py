@@ -80,4 +80,4 @@ def _retag(objects: list[Manifest], image: dict[str, str]) -> None:
     for each in objects:
         for container in each.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
             if container["image"].partition("@")[0].rpartition(":")[0] == image["name"]:
-                container["image"] = f"{image['name']}:{image['newTag']}"
+                container["image"] = f"{image.get('newName', image['name'])}:{image['newTag']}"

@@ -17,7 +17,22 @@ def namespace(export: Export) -> Manifest:
 
 def service_account(export: Export) -> Manifest:
     """May do nothing: no pod asks the cluster's own API for anything."""
-    return manifest("v1", "ServiceAccount", export, export.name, automountServiceAccountToken=False)
+    return manifest(
+        "v1",
+        "ServiceAccount",
+        export,
+        export.name,
+        automountServiceAccountToken=False,
+        imagePullSecrets=[{"name": registry_secret(export)}],
+    )
+
+
+def registry_secret(export: Export) -> str:
+    """The name of the Secret with the credentials of the registry, which the user makes where there are some.
+
+    Pods start without it where images need none, so it is always named.
+    """
+    return f"{export.name}-registry"
 
 
 def service_host(export: Export, workload: Workload) -> str:

@@ -73,7 +73,7 @@ class Workload:
     secrets: the key of the export's Secret by the variable that it becomes. replicas: where nothing scales it.
     start_timeout_s: until a pod must be ready. request_timeout_s: what a request that already runs may take when the
     pod must go. calls: the workloads that it asks. reaches: TCP ports of what it asks outside of the export.
-    volume: the image in two, where it has weights.
+    volume: the image in two, where it has weights. built: what the machine that built it calls it, without a tag.
     """
 
     service: str
@@ -93,6 +93,7 @@ class Workload:
     reaches: tuple[int, ...] = ()
     claims: tuple[Claim, ...] = ()
     volume: ImageVolume | None = None
+    built: str | None = None
 
     @property
     def grace_s(self) -> int:

@@ -75,6 +75,8 @@ def test_the_images_are_those_that_were_built_where_push_brings_them(images: dic
     place = "registry.example.com/me/shop"
     assert pod_image(Path("k8s"), "task-chat") == f"{place}/task-chat:latest@{images['chat'].digest}"
     assert pod_image(Path("k8s"), "router") == f"{place}/router:latest@{images['router'].digest}"
+    local = yaml.safe_load(Path("k8s", "overlays", "local", "kustomization.yaml").read_text("utf-8"))
+    assert {"name": f"{place}/router", "newName": "shop/router", "newTag": "latest"} in local["images"]
     assert b"sentinel" not in b"".join(everything(Path("k8s")).values())
 
 

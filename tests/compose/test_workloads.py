@@ -159,13 +159,36 @@ def test_a_router_with_a_file_of_runs_is_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("url", "port"), [("postgresql://me:pw@db:5433/x", 5433), ("postgres://me@db/x", 5432)])
 def test_routers_share_a_database(tmp_path: Path, url: str, port: int) -> None:
-    controller = "controller: {database: '${env.DB_URL}', auth: {token: '${env.API_TOKEN}'}}\n"
+    controller = (
+        "controller: {database: '${env.DB_URL}', auth: {token: '${env.API_TOKEN}'}, allowed_hosts: [a.example.com]}\n"
+    )
     export = exported(load(tmp_path, controller + COMPONENT, DB_URL=url, API_TOKEN="sentinel"))
     router = only(export, "router")
     assert (router.replicas, router.scaling, router.claims) == (2, Scaling(2, 6), ())
     assert router.reaches == (port,)
     assert router.secrets == {"API_TOKEN": "API_TOKEN", "DB_URL": "DB_URL"}
     assert (export.token, export.exposed, export.notes) == ("API_TOKEN", True, ())
+
+
+@pytest.mark.parametrize(
+    ("controller", "waits_s", "told"),
+    [
+        ("{}", 30, {}),
+        ("{run_timeout: 2m}", 120, {"MODEL_COMPOSE_SHUTDOWN_TIMEOUT": "120"}),
+        ("{run_timeout: 20.5}", 30, {}),
+        ("{run_timeout: 90.5}", 90.5, {"MODEL_COMPOSE_SHUTDOWN_TIMEOUT": "90.5"}),
+        ("{run_timeout: 2m, shutdown_timeout: 150}", 150, {}),
+        ("{run_timeout: 2m, shutdown_timeout: 30}", 30, {}),
+    ],
+)
+def test_a_router_that_must_go_waits_for_its_runs(
+    tmp_path: Path, controller: str, waits_s: float, told: dict[str, str]
+) -> None:
+    export = exported(load(tmp_path, f"controller: {controller}\n{COMPONENT}"))
+    router = only(export, "router")
+    assert (router.request_timeout_s, router.environment) == (waits_s, told)
+    is_noted = any("waits 30 s for its runs" in note and "may take 120 s" in note for note in export.notes)
+    assert is_noted == (controller == "{run_timeout: 2m, shutdown_timeout: 30}")
 
 
 def test_traces_have_a_way_out(tmp_path: Path) -> None:
@@ -191,3 +214,23 @@ def test_the_page_is_one_and_asks_the_router(tmp_path: Path) -> None:
 def test_it_is_reached_by_the_names_that_the_file_allows(tmp_path: Path) -> None:
     controller = "controller: {allowed_hosts: [Shop.Example.com, box, 10.1.2.3, 'shop.example.com:8080']}\n"
     assert exported(load(tmp_path, controller + COMPONENT)).hosts == ("shop.example.com",)
+
+
+@pytest.mark.parametrize(
+    ("controller", "exposed"),
+    [
+        ("{auth: {token: '${env.T}'}}", False),
+        ("{auth: {token: '${env.T}'}, allowed_hosts: [10.1.2.3]}", False),
+        ("{auth: {token: '${env.T}'}, allowed_hosts: [shop.example.com]}", True),
+        ("{auth: {token: '${env.T}'}, adapter: {type: http-server, host: 0.0.0.0}}", True),
+        ("{auth: {token: '${env.T}'}, adapter: {type: http-server, host: 0.0.0.0}, webui: {}}", False),
+        ("{auth: {token: '${env.T}'}, adapter: {type: http-server, host: 0.0.0.0}, webui: {host: 0.0.0.0}}", True),
+        ("{auth: {insecure: true}}", False),
+        ("{auth: {insecure: true}, allowed_hosts: [shop.example.com]}", True),
+        ("{allowed_hosts: [shop.example.com]}", False),
+    ],
+)
+def test_there_is_no_door_where_nobody_would_be_answered(tmp_path: Path, controller: str, exposed: bool) -> None:
+    export = exported(load(tmp_path, f"controller: {controller}\n{COMPONENT}", T="t" * 20))
+    assert export.exposed == exposed
+    assert exposed != any("no way in" in note for note in export.notes)

@@ -47,6 +47,13 @@ def test_the_environment_gives_further_names_of_the_server(variable: str, hosts:
     assert read_settings(text, {"MODEL_COMPOSE_ALLOWED_HOSTS": variable}) == {"allowed_hosts": hosts}
 
 
+def test_a_router_may_be_given_more_time_to_end() -> None:
+    given = {"MODEL_COMPOSE_SHUTDOWN_TIMEOUT": "120"}
+    assert read_settings('{"shutdown_timeout_s": 30}', given) == {"shutdown_timeout_s": 120.0}
+    assert read_settings('{"shutdown_timeout_s": 30}', {}) == {"shutdown_timeout_s": 30}
+    assert read_settings("{}", given) == {}  # a page's, which waits for nothing
+
+
 def test_what_the_environment_lacks_is_named() -> None:
     with pytest.raises(MissingVariables) as caught:
         read_settings(withhold(SETTINGS, PLACES), {"API_KEY": "very-secret", "TOKEN": ""})

@@ -70,7 +70,7 @@ def _models(applied: Applied) -> Iterator[str]:
 
 def _built_images(applied: Applied) -> Iterator[str]:
     for workload, spec, container in applied.containers():
-        image = workload.image.partition("@")[0] if applied.folder == "overlays/local" else workload.image
+        image = f"{workload.built}:v1" if applied.folder == "overlays/local" else workload.image
         if applied.folder == "components/image-volume" and workload.volume:
             image = workload.volume.task
             mounted = [each["image"]["reference"] for each in spec["volumes"] if "image" in each]

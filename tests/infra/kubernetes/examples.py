@@ -52,7 +52,8 @@ def image(service: str, index: int, place: str) -> ClusterImage:
     def name(what: str, half: str) -> str:
         return f"{place}/{what}@sha256:{f'{index + 1:x}{half}' * 32}"
 
-    whole = ClusterImage(name(f"{service.lower()}:v1", f"{index + 1:x}"), "amd64")
+    built = f"{place.removeprefix(f'{REGISTRY}/')}/{service.lower()}"
+    whole = ClusterImage(name(f"{service.lower()}:v1", f"{index + 1:x}"), "amd64", built=built)
     if service in ("router", "page"):
         return whole
     task, weights = (

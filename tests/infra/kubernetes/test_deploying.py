@@ -71,7 +71,8 @@ def test_the_commands_of_the_readme_bring_everything(name: str, cluster: FakeClu
         run(to_run(block))
     wanted = {(each["kind"], each["metadata"]["name"]) for each in kustomize(tmp_path / "overlays" / "prod")}
     assert {(kind, each) for kind, _, each in cluster.objects if kind != "Secret"} == wanted
-    assert cluster.of("ServiceAccount")[name]["imagePullSecrets"] == [{"name": "registry"}]
+    (credentials,) = cluster.of("ServiceAccount")[name]["imagePullSecrets"]
+    assert cluster.of("Secret")[credentials["name"]]["type"] == "kubernetes.io/dockerconfigjson"
     if name == "shop":
         assert cluster.of("Secret")["shop-secrets"]["data"].keys() == SECRETS.keys()
 

@@ -11,6 +11,7 @@ from tests.infra.kubernetes.tools import by_name, kustomize
 pytestmark = pytest.mark.kube
 
 WRITER = "task-writer-0e3c5fe0"
+SERVICES = {"task-reader": "reader", WRITER: "writer", "router": "router", "page": "page"}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_a_machine_of_ones_own_takes_images_by_tag_and_one_pod_each() -> None:
     local = by_name(kustomize(GOLDEN / "shop" / "overlays" / "local"))
     for name, _, container in pods(local):
         assert local["Deployment", name]["spec"]["replicas"] == 1
-        assert container["image"].endswith(":v1")
+        assert container["image"] == f"shop/{SERVICES[name]}:v1"
         assert container["imagePullPolicy"] == "IfNotPresent"
         assert container["resources"]["requests"]["cpu"] == "100m"
     assert not {kind for kind, _ in local} & {"HorizontalPodAutoscaler", "ScaledObject", "HTTPRoute"}

@@ -143,14 +143,14 @@ def echo_task(folder: Path, name: str, **environment: str) -> Iterator[Service]:
 
 
 @contextmanager
-def router(folder: Path, settings: RouterSettings) -> Iterator[Service]:
+def router(folder: Path, settings: RouterSettings, **environment: str) -> Iterator[Service]:
     """A router process that answers; endpoints of the settings are used as they are."""
     path = folder / "router.json"
     path.write_text(settings.model_dump_json())
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         port = listener.getsockname()[1]
         command = [sys.executable, "-P", "-m", "services.router.app", str(path)]
-        with launched(command, listener, folder / "router.log", {}) as process:
+        with launched(command, listener, folder / "router.log", environment) as process:
             listener.close()
             service = Service(process, f"http://127.0.0.1:{port}", folder / "router.log")
             http("GET", f"{service.address}/livez").raise_for_status()

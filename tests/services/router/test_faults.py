@@ -225,6 +225,18 @@ def test_shutting_down_ends_what_takes_too_long(make_stack: MakeStack) -> None:
         assert error_of(hanging.result()) == (409, "cancelled")
 
 
+def test_a_cluster_may_give_accepted_runs_more_time(folder: Path) -> None:
+    with echo_task(folder, "text") as task, ThreadPoolExecutor() as pool:
+        component = text(endpoint=task.address)
+        settings = RouterSettings(components=(component,), workflows=(workflow("text"),), shutdown_timeout_s=0.2)
+        with router(folder, settings, MODEL_COMPOSE_SHUTDOWN_TIMEOUT="20") as service:
+            running = Stack(service, {"text": task}, service.address + settings.base_path)
+            accepted = pool.submit(run, running, {"tokens": 40, "ms": 50})
+            eventually(lambda: task.counters()["computing"] == 1)
+            assert service.stop() == 0
+            assert accepted.result().json()["status"] == "completed"
+
+
 def test_errors_show_no_paths_and_no_traces(make_stack: MakeStack, folder: Path) -> None:
     with make_stack([text()], [workflow("text")]) as running:
         answers = [run(running, {"broken": kind}) for kind in ("json", "utf8", "nan", "cut", "type")]
