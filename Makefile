@@ -45,10 +45,15 @@ quickstart: .venv/installed ## set up, start the bundled model, ask it one quest
 down: ## stop what quickstart started
 	@$(BIN)/model-compose -f $(EXAMPLE) down
 
+# They wait about as much as they compute, hence one process more than cores. Bytecode is kept, whatever else is wished:
+# hundreds of processes read the same modules.
+TESTING := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $$(($(JOBS) + 1)) --dist loadfile \
+	--no-loadscope-reorder --durations 20
+
 test: .venv/tools .venv/checkov/installed ## all tests but the soak ones, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m 'not soak and not docker' --numprocesses $(JOBS) --dist loadfile --durations 20
-	@# by themselves: tests that measure time would feel the builds of images; they wait more than they compute
-	$(BIN)/python -m pytest -m 'docker and not soak' --numprocesses $$(($(JOBS) + 1)) --dist loadfile --durations 20
+	$(TESTING) -m 'not soak and not docker'
+	@# by themselves: tests that measure time would feel the builds of images
+	$(TESTING) -m 'docker and not soak' tests/conformance tests/docker tests/e2e
 
 soak: .venv/tools ## the same properties in full size
 	$(BIN)/python -m pytest -m soak
