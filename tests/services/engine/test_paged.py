@@ -41,7 +41,7 @@ def test_greedy_answers_are_those_of_generate_alone(tiny: Tiny, name: str) -> No
     threads = threading.active_count()
     asked = [request(prompt, sampling=sampling) for prompt, sampling in zip(given, how, strict=True)]
     assert run(make(model), asked) == expected
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of other tests may end meanwhile
 
 
 def test_a_network_that_does_not_fit_is_refused_with_the_reason(tiny: Tiny) -> None:
