@@ -51,6 +51,11 @@ def of_door(export: Export) -> dict[str, str]:
     return {f"{REASON}token": wanted if export.exposed else unused}
 
 
+def of_dashboard() -> dict[str, str]:
+    """Annotations of the ConfigMap that Grafana reads."""
+    return {f"{REASON}settings": "Grafana reads it, and the next dashboard must take the place of this one"}
+
+
 def of_local(workload: Workload) -> dict[str, str]:
     """Annotations of a Deployment that the overlay for one machine changes."""
     found = dict(_BY_TAG)

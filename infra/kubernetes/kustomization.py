@@ -19,12 +19,17 @@ def base(resources: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def component(resources: Sequence[str], patches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def component(
+    resources: Sequence[str] = (), patches: Sequence[dict[str, Any]] = (), generators: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """generators: of ConfigMaps, each from a file."""
     found: dict[str, Any] = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
     if resources:
         found["resources"] = sorted(resources)
     if patches:
         found["patches"] = list(patches)
+    if generators:
+        found["configMapGenerator"] = list(generators)
     return found
 
 

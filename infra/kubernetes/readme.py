@@ -14,6 +14,7 @@ from infra.policy.rules import Finding
 _COMPONENTS: Final = {
     "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API",
     "gpu": "GPUs for the tasks that ask for them, and leave to run on their nodes",
+    "grafana": "a dashboard; Grafana has its sidecar for dashboards",
     "hpa": "more pods under load; the cluster has the metrics server",
     "image-volume": (
         "weights as a volume, which nodes keep when packages change; the images came by `push --image-volumes`, the "
@@ -21,7 +22,8 @@ _COMPONENTS: Final = {
     ),
     "ingress": "the same door as an Ingress; take it instead of `gateway`",
     "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.19 or newer",
-    "servicemonitor": "metrics for Prometheus; the cluster has its operator",
+    "prometheus": "lets Prometheus in",
+    "servicemonitor": "metrics and alerts for Prometheus; the cluster has its operator; `prometheus` is in it",
 }
 
 
@@ -143,7 +145,10 @@ _PARTS: Final = """\
 | --- | --- |
 {rows}
 
-One that `overlays/prod` does not name is added in an overlay of your own: `components: [../../components/NAME]`.
+One that `overlays/prod` does not name is added in an overlay of your own: `components: [../../components/NAME]`. A
+Prometheus without operator gets `components/prometheus`, with its `scrape.yaml` and `alerts.yaml` among its own
+`scrape_config_files` and `rule_files`. Where Grafana has no sidecar that looks for dashboards, import
+`components/grafana/dashboard.json`.
 """
 
 _EXCEPTIONS: Final = """\

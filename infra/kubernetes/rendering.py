@@ -8,6 +8,7 @@ import yaml
 
 from infra.kubernetes.kustomization import KUSTOMIZATION, Files
 from infra.kubernetes.objects import Manifest
+from infra.kubernetes.observing.dashboard import json_text
 
 
 def rendered(folders: Mapping[str, Files], folder: str) -> list[Manifest]:
@@ -26,14 +27,39 @@ def _built(folders: Mapping[str, Files], root: dict[str, Any], files: Files) -> 
         is_file = path in files
         objects += [copy.deepcopy(files[path])] if is_file else rendered(folders, path.removeprefix("../../"))
     for path in root.get("components", ()):
-        folder = path.removeprefix("../../")
-        part = folders[folder]
-        objects += [copy.deepcopy(part[each]) for each in part[KUSTOMIZATION].get("resources", ())]
-        _patch(objects, part[KUSTOMIZATION], part)
+        _add(objects, folders, path.removeprefix("../../"))
     _patch(objects, root, files)
     for image in root.get("images", ()):
         _retag(objects, image)
     return objects
+
+
+def _add(objects: list[Manifest], folders: Mapping[str, Files], folder: str) -> None:
+    """What a component brings, with the components that it is made of."""
+    part = folders[folder]
+    root = part[KUSTOMIZATION]
+    objects += [copy.deepcopy(part[each]) for each in root.get("resources", ())]
+    objects += [_generated(each, part) for each in root.get("configMapGenerator", ())]
+    for path in root.get("components", ()):
+        _add(objects, folders, path.removeprefix("../../"))
+    _patch(objects, root, part)
+
+
+def _generated(generator: dict[str, Any], files: Files) -> Manifest:
+    """A ConfigMap of files; ours are all JSON, and keep their names."""
+    assert generator["options"]["disableNameSuffixHash"]
+    named = (each.partition("=") for each in generator["files"])
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": generator["name"],
+            "namespace": generator["namespace"],
+            "labels": dict(generator["options"]["labels"]),
+            "annotations": dict(generator["options"]["annotations"]),
+        },
+        "data": {key: json_text(files[path]) for key, _, path in named},
+    }
 
 
 def _patch(objects: list[Manifest], root: dict[str, Any], files: Files) -> None:

@@ -8,7 +8,10 @@ from infra.kubernetes.deployments import deployment, volume_claims
 from infra.kubernetes.kustomization import KUSTOMIZATION, Files
 from infra.kubernetes.network import ask_dns, deny_all, traffic
 from infra.kubernetes.objects import Manifest
-from infra.kubernetes.observing import admit_prometheus, service_monitor, watched
+from infra.kubernetes.observing.alerts import prometheus_rule, rule_groups
+from infra.kubernetes.observing.dashboard import DASHBOARD, dashboard_config_map, json_text
+from infra.kubernetes.observing.panels import dashboard_of
+from infra.kubernetes.observing.scraping import admit_prometheus, scrape_configuration, service_monitor, watched
 from infra.kubernetes.patches import addressed_patch, gpu_patch, image_volume_patch, local_patch, scaled_patch
 from infra.kubernetes.readme import readme
 from infra.kubernetes.rendering import rendered, rendered_with
@@ -38,8 +41,12 @@ def tree(export: Export) -> Mapping[str, str]:
     parts = [folder.removeprefix(_COMPONENTS) for folder in documents if folder.startswith(_COMPONENTS)]
     files = {"README.md": readme(export, parts, exceptions(export))}
     for folder, found in documents.items():
-        files |= {f"{folder}/{path}": yaml_text(document) for path, document in found.items()}
+        files |= {f"{folder}/{path}": _text(path, document) for path, document in found.items()}
     return dict(sorted(files.items()))
+
+
+def _text(path: str, document: Mapping[str, Any]) -> str:
+    return (json_text if path.endswith(".json") else yaml_text)(document)
 
 
 def folders(export: Export) -> dict[str, Files]:
@@ -72,10 +79,12 @@ def components(export: Export) -> dict[str, Files]:
     makers: dict[str, Callable[[Export], Files]] = {
         "gateway": _gateway,
         "gpu": _gpu,
+        "grafana": _grafana,
         "hpa": _hpa,
         "image-volume": _image_volume,
         "ingress": _ingress,
         "keda": _keda,
+        "prometheus": _prometheus,
         "servicemonitor": _service_monitor,
     }
     made = {name: make(export) for name, make in makers.items()}
@@ -142,12 +151,24 @@ def _doors(export: Export) -> Files:
     return {f"{policy['metadata']['name']}.yaml": policy for policy in admit_outside(export)}
 
 
+def _grafana(export: Export) -> Files:
+    generated = dashboard_config_map(export)
+    return {KUSTOMIZATION: kustomization.component(generators=[generated]), DASHBOARD: dashboard_of(export)}
+
+
+def _prometheus(export: Export) -> Files:
+    """Beside what lets it in, two files for its own configuration, which no cluster reads."""
+    policies: Files = {f"{each.name}-from-prometheus.yaml": admit_prometheus(export, each) for each in watched(export)}
+    objects = _patched(policies, {export.router.name: addressed_patch(export, export.router)})
+    return {**objects, "alerts.yaml": rule_groups(export), "scrape.yaml": scrape_configuration(export)}
+
+
 def _service_monitor(export: Export) -> Files:
-    objects: Files = {}
-    for workload in watched(export):
-        objects[f"{workload.name}.yaml"] = service_monitor(export, workload)
-        objects[f"{workload.name}-from-prometheus.yaml"] = admit_prometheus(export, workload)
-    return _patched(objects, {export.router.name: addressed_patch(export, export.router)})
+    objects: Files = {f"{each.name}.yaml": service_monitor(export, each) for each in watched(export)}
+    objects["alerts.yaml"] = prometheus_rule(export)
+    found = _component(objects)
+    found[KUSTOMIZATION]["components"] = [f"../../{_COMPONENTS}prometheus"]
+    return found
 
 
 def _component(objects: Files, patches: Sequence[dict[str, Any]] = ()) -> Files:

@@ -14,12 +14,12 @@ _OTHERWISE: Final = frozenset({"yes", "no", "on", "off", "true", "false", "null"
 def yaml_text(document: Mapping[str, Any]) -> str:
     """One document with sorted keys."""
     return yaml.dump(
-        dict(document), Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=1000
+        dict(document), Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=2**20
     )
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever some reader might take for no text: `on`, `y`, `1e3`, `0o17`."""
+    """Quotes whatever some reader might take for no text: `on`, `y`, `1e3`, `0o17`. Lines stay lines."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own signature
         return True
@@ -29,8 +29,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    is_plain = _PLAIN.fullmatch(value) and value.lower() not in _OTHERWISE
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if is_plain else '"')
+    style: str | None = '"'
+    if _PLAIN.fullmatch(value) and value.lower() not in _OTHERWISE:
+        style = None
+    elif "\n" in value:
+        style = "|"
+    elif '"' in value and "'" not in value:
+        style = "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -130,5 +130,5 @@ RULES: Final = (
         "give it a name with TOKEN, KEY, SECRET or PASSWORD, so that it comes from a Secret",
         _secrets,
     ),
-    Rule("settings", "make it immutable and name it by what it holds", _settings),
+    Rule("settings", "make it immutable and name it by what it holds", _settings, has_exceptions=True),
 )

@@ -154,6 +154,23 @@ class ServiceMonitorSpec(Strict):
     endpoints: Annotated[list[Endpoint], Field(min_length=1)]
 
 
+class AlertingRule(Strict):
+    alert: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    expr: Annotated[str, Field(min_length=1)]
+    for_: Annotated[str, Field(alias="for", pattern=r"^([0-9]+(ms|[smhdwy]))+$")]
+    labels: dict[Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")], str]
+    annotations: dict[Literal["summary", "description"], Annotated[str, Field(min_length=1)]]
+
+
+class RuleGroup(Strict):
+    name: Annotated[str, Field(min_length=1)]
+    rules: Annotated[list[AlertingRule], Field(min_length=1)]
+
+
+class PrometheusRuleSpec(Strict):
+    groups: Annotated[list[RuleGroup], Field(min_length=1)]
+
+
 class Gateway(Strict):
     api_version: Literal["gateway.networking.k8s.io/v1"]
     kind: Literal["Gateway"]
@@ -166,6 +183,13 @@ class HTTPRoute(Strict):
     kind: Literal["HTTPRoute"]
     metadata: Metadata
     spec: HTTPRouteSpec
+
+
+class PrometheusRule(Strict):
+    api_version: Literal["monitoring.coreos.com/v1"]
+    kind: Literal["PrometheusRule"]
+    metadata: Metadata
+    spec: PrometheusRuleSpec
 
 
 class ScaledObject(Strict):
@@ -190,5 +214,6 @@ class ServiceMonitor(Strict):
 
 
 SHAPES: dict[str, type[Strict]] = {
-    shape.__name__: shape for shape in (Gateway, HTTPRoute, ScaledObject, ServiceMonitor, TriggerAuthentication)
+    shape.__name__: shape
+    for shape in (Gateway, HTTPRoute, PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
 }

@@ -26,6 +26,7 @@ FOREIGN = [
     (1, Mutation("", "HTTPRoute/shop", "spec rules 0 backendRefs 0 port", "http")),
     (1, Mutation("", "ScaledObject/task-writer-0e3c5fe0", "spec minReplicas", 0)),
     (1, Mutation("", "ServiceMonitor/router", "spec endpoints 0 interval", 15)),
+    (1, Mutation("", "PrometheusRule/shop", "spec groups 0 rules 0 for", 300)),
     (5, Mutation("", READER, f"{CONTAINER} image", f"registry.example.com/me/shop/reader:v1@sha256:{'0' * 64}")),
     (1, Mutation("", READER, f"{POD} volumes 1", {"name": "weights", "image": {"tag": "1"}})),
     (11, Mutation("", READER, f"{CONTAINER} resources", {each: {"memory": "2Gi"} for each in ("requests", "limits")})),

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from infra.kubernetes.observing import service_monitor
+from infra.kubernetes.observing.scraping import service_monitor
 from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
 from tests.infra.kubernetes.objects import ROUTER, SHOP, TASK
 

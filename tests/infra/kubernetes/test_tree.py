@@ -33,7 +33,7 @@ def test_it_holds_no_secret_and_nothing_of_this_machine(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_file_is_named_by_a_kustomization_and_every_name_is_a_file(name: str) -> None:
     files = tree(export(name))
-    named = {"README.md"}
+    named = {"README.md", *(f"components/prometheus/{path}" for path in ("alerts.yaml", "scrape.yaml"))}
     for path, text in files.items():
         if not path.endswith("kustomization.yaml"):
             continue
@@ -42,6 +42,8 @@ def test_every_file_is_named_by_a_kustomization_and_every_name_is_a_file(name: s
         named.add(path)
         patches = [patch["path"] for patch in document.get("patches", ()) if "path" in patch]
         named |= {f"{folder}/{each}" for each in (*document.get("resources", ()), *patches) if ".." not in each}
+        sources = [each.partition("=")[2] for maps in document.get("configMapGenerator", ()) for each in maps["files"]]
+        named |= {f"{folder}/{each}" for each in sources}
         places = [*document.get("components", ()), *(each for each in document.get("resources", ()) if ".." in each)]
         for place in places:
             assert place.removeprefix("../../") + "/kustomization.yaml" in files
@@ -57,11 +59,12 @@ def test_keys_are_sorted_and_each_file_holds_one_document(name: str) -> None:
 
 
 def test_components_are_there_when_something_needs_them() -> None:
-    assert set(components(SHOP)) == {"gateway", "ingress", "servicemonitor"}
+    always = {"gateway", "grafana", "ingress", "prometheus", "servicemonitor"}
+    assert set(components(SHOP)) == always
     scaled = replace(SHOP, workloads=(replace(TASK, scaling=Scaling(2, 4)), *SHOP.workloads[1:]))
-    assert set(components(scaled)) == {"gateway", "hpa", "ingress", "servicemonitor"}
+    assert set(components(scaled)) == always | {"hpa"}
     asleep = replace(SHOP, workloads=(replace(TASK, scaling=Scaling(0, 1)), *SHOP.workloads[1:]))
-    assert set(components(asleep)) == {"gateway", "ingress", "keda", "servicemonitor"}
+    assert set(components(asleep)) == always | {"keda"}
 
 
 def test_weights_become_a_volume_of_each_task_that_has_them() -> None:

@@ -1,0 +1,1 @@
+"""What watches an export: what Prometheus collects, the alerts over it, and a dashboard for Grafana."""
