@@ -75,6 +75,12 @@ class _Handler(QuietHandler):
         assert key
         self._keep((key[0], key[1], new["metadata"]["name"]), new)
 
+    def do_PUT(self) -> None:
+        new = self._body()
+        key = self._key()
+        assert key
+        self._keep(key, new)
+
     def do_PATCH(self) -> None:
         change = self._body()
         key = self._key()

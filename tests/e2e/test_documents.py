@@ -1,11 +1,18 @@
 """Every command in the documents runs as written, and prints what they show."""
 
 import json
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builders.lock import LOCK_FILE
+from tests.cluster.api import FakeCluster
+from tests.docker.engine import skip
+from tests.docker.registry import real_registry
 from tests.e2e.conftest import ROOT
 from tests.e2e.documents import Reader, is_shown, programs
 
@@ -22,6 +29,9 @@ DOCUMENTS = [
 IN_CONTAINERS = ("docs/images.md",)
 """These want an engine; layers of packages are kept for them from one session to the next."""
 
+ON_A_CLUSTER = ("docs/kubernetes.md",)
+"""These want a registry, kubectl and a cluster that it asks."""
+
 CONTAINERS = "In containers"
 """Sections of this name want one too; test_examples.py runs them."""
 
@@ -34,6 +44,27 @@ def _each(path: Path) -> Any:
     return pytest.param(path, id=name, marks=pytest.mark.docker if name in IN_CONTAINERS else ())
 
 
+@pytest.fixture
+def cluster(
+    base_tar: Path, checkout: Path, environment: dict[str, str], tmp_path: Path, pytestconfig: pytest.Config
+) -> Iterator[dict[str, str]]:
+    """What a reader has on the way to a cluster: a registry and the cluster's API, and a lock that names a base."""
+    if shutil.which("kubectl") is None:
+        skip("there is no kubectl")
+    environment["MODEL_COMPOSE_CACHE"] = str(pytestconfig.cache.mkdir("images"))
+    build = ["model-compose", "build", "router", "--base", f"tar:{base_tar}", "--no-verify"]
+    quickstart = checkout / "examples" / "quickstart"
+    subprocess.run(build, cwd=quickstart, env=environment, check=True, capture_output=True, timeout=400)
+    (checkout / "docs" / "shop").mkdir()
+    shutil.copy(quickstart / LOCK_FILE, checkout / "docs" / "shop")
+    with real_registry(tmp_path) as registry, FakeCluster() as api:
+        yield {
+            "REGISTRY": f"{registry.name}/me",
+            "KUBECONFIG": api.configure(tmp_path / "kubeconfig"),
+            "KUBECACHEDIR": str(tmp_path / "kube"),
+        }
+
+
 @pytest.mark.parametrize("document", [_each(path) for path in DOCUMENTS])
 def test_every_command_works(
     document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
@@ -42,6 +73,8 @@ def test_every_command_works(
     if name in IN_CONTAINERS:
         environment["DOCKER_HOST"] = request.getfixturevalue("engine")
         environment["MODEL_COMPOSE_CACHE"] = str(request.config.cache.mkdir("images"))
+    if name in ON_A_CLUSTER:
+        environment |= request.getfixturevalue("cluster")
     folder = (checkout / name).parent
     with Reader(folder, environment, tmp_path / "up.log") as reader:
         for block in programs(document):
