@@ -3,17 +3,16 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builders import trial
-from builders.container import PORTS
-from builders.spec import BuildSpec
-from builders.verifying import question
+from builders.verifying import FIELDS
 from infra.kubernetes.yaml_text import yaml_text
+from services.wire import PREDICT_PATH, TaskRequest, encode_text
 from tests.docker.product import COMMAND, TIMEOUT_S, Product
 from tests.docker.registry import real_registry
 from tests.infra.kubernetes.tools import by_name, kustomize
@@ -38,9 +37,17 @@ class Node:
     def run(self, name: str, *options: str) -> dict[str, Any]:
         """Start a task's image as its pod says, without a network, and ask it one thing; what the trial of it says."""
         (container,) = self.pods[name]["containers"]
-        spec = BuildSpec(name=name, repository=name, kind="task", settings=json.dumps({"task": TASKS[name]}))
+        request = TaskRequest("1", dict(FIELDS[TASKS[name]]), seed=0, stream=False)
         command = json.loads(self.podman.run("image", "inspect", local(container["image"])))[0]["Config"]["Entrypoint"]
-        asked = {**asdict(question(spec)), "port": PORTS["task"], "ready_s": READY_S, "answer_s": ANSWER_S}
+        asked = {
+            "method": "POST",
+            "path": PREDICT_PATH,
+            "headers": {"Content-Type": "application/json"},
+            "body": encode_text(request.to_json()),
+            "port": container["ports"][0]["containerPort"],
+            "ready_s": READY_S,
+            "answer_s": ANSWER_S,
+        }
         security = container["securityContext"]
         said = self.podman.run(
             *("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"),
