@@ -8,6 +8,7 @@ from typing import Final
 from builders.code import ImageKind
 from builders.images.base import is_remote
 from builders.images.layout import BaseImage, Image, ImageConfig, Platform, digest_of
+from services.process import EVERYWHERE
 
 ROOT: Final = "/opt/model-compose"
 PACKAGES: Final = f"{ROOT}/packages"
@@ -59,7 +60,7 @@ def image_config(
 ) -> ImageConfig:
     """The config of an image on this base. Nothing of the base is kept but its variables."""
     env = {**base.config.env, **_EVERYWHERE, **_OF_A_KIND[kind], "PYTHONPATH": f"{CODE[kind]}:{PACKAGES}"}
-    start = ("python3", "-P", "-m", MODULES[kind], SETTINGS[kind], "--host", "0.0.0.0", "--port", str(PORTS[kind]))  # noqa: S104 - of a container
+    start = ("python3", "-P", "-m", MODULES[kind], SETTINGS[kind], "--host", EVERYWHERE, "--port", str(PORTS[kind]))
     return replace(
         ImageConfig(platform=platform),
         env=env,

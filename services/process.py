@@ -6,6 +6,7 @@ its parent, also when the parent is killed with -9 while the child still imports
 
 import argparse
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -18,10 +19,14 @@ from pathlib import Path
 PARENT_FD = "MODEL_COMPOSE_PARENT_FD"
 """Environment variable: the descriptor of a pipe's reading end, whose writing end only the parent holds."""
 
+EVERYWHERE = "::"
+"""The host of a service that listens at every address of its machine, of both families, as one in a container does."""
+
 ORPHANED = 113
 """Exit code of a process whose parent is gone; nobody is left to read it, but a log may be."""
 
 _PR_SET_PDEATHSIG = 1
+_BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,24 @@ def _exit_at_eof(descriptor: int) -> None:
 
 def open_socket(arguments: Arguments) -> socket.socket:
     """The listening socket that the arguments name; raises OSError when it cannot be had."""
+    if arguments.fd is None and arguments.host == EVERYWHERE:
+        return _open_everywhere(arguments.port)
     if arguments.fd is None:
         family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
-        return socket.create_server((arguments.host, arguments.port), family=family, backlog=1024)
+        return socket.create_server((arguments.host, arguments.port), family=family, backlog=_BACKLOG)
     inherited = socket.socket(fileno=arguments.fd)
     inherited.set_inheritable(False)
     return inherited
+
+
+def _open_everywhere(port: int) -> socket.socket:
+    """For IPv6 and IPv4 at once; where the machine has no IPv6, for IPv4 alone."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(
+                (EVERYWHERE, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
+            )
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:  # the kernel knows IPv6, and was told to have no address of it
+                raise
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 - that is what was asked for

@@ -198,7 +198,7 @@ def test_a_task_images_config(project: Project) -> None:
     assert config["config"]["StopSignal"] == "SIGTERM"
     assert config["config"]["Entrypoint"] == [
         *("python3", "-P", "-m", "services.entry", "/opt/model-compose/task.json"),
-        *("--host", "0.0.0.0", "--port", "3000"),
+        *("--host", "::", "--port", "3000"),
     ]
     assert {
         "BENTOML_DO_NOT_TRACK=True",

@@ -56,7 +56,7 @@ def _container(knobs: dict[str, Any], images: Mapping[str, str]) -> Container:
         port=3000,
         health_path="/readyz",
         networks=("tasks",) if kind == "task" else ("front", "tasks"),
-        command=("--host", "0.0.0.0", "--port", "3000"),
+        command=("--host", "::", "--port", "3000"),
         environment=environment,
         published=None if kind == "task" else TcpAddress("127.0.0.1", port),
         volumes={"/var/lib/model-compose": "runs"} if kind == "router" else {},

@@ -1,11 +1,13 @@
 """A child reads its arguments, takes its socket and ends with its parent."""
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +49,47 @@ def test_unknown_argument_exits_with_usage(capsys: pytest.CaptureFixture[str]) -
 def test_open_socket_binds_a_free_port() -> None:
     with process.open_socket(process.parse_arguments(["task.json"])) as listening:
         socket.create_connection(listening.getsockname()).close()
+
+
+def reaches(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_open_socket_everywhere_is_reached_by_both_families() -> None:
+    with process.open_socket(process.parse_arguments(["task.json", "--host", "::"])) as listening:
+        port = listening.getsockname()[1]
+        assert (reaches("127.0.0.1", port), reaches("::1", port)) == (True, True)
+
+
+@pytest.mark.parametrize("missing", ["support", "addresses"])
+def test_open_socket_everywhere_is_reached_where_there_is_no_ipv6(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_server = socket.create_server
+
+    def without_addresses(address: tuple[str, int], **options: Any) -> socket.socket:
+        if ":" in address[0]:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return create_server(address, **options)
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: missing != "support")
+    monkeypatch.setattr(socket, "create_server", without_addresses)
+    with process.open_socket(process.parse_arguments(["task.json", "--host", "::"])) as listening:
+        assert listening.family == socket.AF_INET
+        assert reaches("127.0.0.1", listening.getsockname()[1])
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_open_socket_everywhere_leaves_a_port_alone_that_one_family_has_taken() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as taken:
+        port = str(taken.getsockname()[1])
+        with pytest.raises(OSError, match="in use"):
+            process.open_socket(process.parse_arguments(["task.json", "--host", "::", "--port", port]))
 
 
 def test_open_socket_adopts_a_descriptor() -> None:
