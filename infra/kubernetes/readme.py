@@ -21,7 +21,7 @@ _COMPONENTS: Final = {
         "cluster has Kubernetes 1.35 or newer (1.33 with the feature gate `ImageVolume`) and containerd 2.1 or CRI-O"
     ),
     "ingress": "the same door as an Ingress; take it instead of `gateway`",
-    "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.19 or newer",
+    "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.20 or newer",
     "prometheus": "lets Prometheus in",
     "servicemonitor": "metrics and alerts for Prometheus; the cluster has its operator; `prometheus` is in it",
 }
