@@ -115,16 +115,38 @@ def test_who_leaves_while_it_waits_leaves_its_place(folder: Path, port: int) -> 
                 assert next_one.result().json()["output"] == "next"
 
 
-def test_asynchronous_runs_wait_in_the_store_and_go_on(folder: Path, port: int) -> None:
-    database = {"driver": "sqlite", "path": str(folder / "runs.db")}
-    with asleep(folder, port, database=database, max_concurrent_count=2) as running:
-        runs = [running.post(body(wait_for_completion=False)).json()["task_id"] for _ in range(6)]
-        wanted(running.router, "text", 1)
-        waiting = {"pending", "processing"}
-        throughout(lambda: {running.get(f"/tasks/{run}").json()["status"] for run in runs} <= waiting, 3)
-        throughout(lambda: gauge(running.router, "text") >= 1, 3)
-        with task_pod(folder, "text", port):
-            eventually(lambda: all(running.get(f"/tasks/{run}").json()["status"] == "completed" for run in runs))
+def test_asynchronous_runs_wait_in_the_store_and_take_no_place_from_others(folder: Path, port: int) -> None:
+    with task_pod(folder, "awake") as awake:
+        settings = RouterSettings.model_validate(
+            {
+                "components": [
+                    chat("text", endpoint=f"http://127.0.0.1:{port}", may_sleep=True),
+                    chat("awake", endpoint=awake.address),
+                ],
+                "workflows": [workflow("text"), workflow("awake")],
+                "database": {"driver": "sqlite", "path": str(folder / "runs.db")},
+                "max_concurrent_count": 2,
+            }
+        )
+        with router(folder, settings) as service:
+            running = Stack(service, {}, service.address + "/api")
+
+            def accepted(name: str) -> str:
+                answer = running.post(body(workflow_id=name, wait_for_completion=False))
+                assert answer.status_code == 202
+                return str(answer.json()["task_id"])
+
+            def states(*runs: str) -> set[str]:
+                return {running.get(f"/tasks/{run}").json()["status"] for run in runs}
+
+            sleeping = [accepted("text") for _ in range(6)]
+            wanted(service, "text", 1)
+            others = [accepted("awake") for _ in range(3)]
+            eventually(lambda: states(*others) == {"completed"}, 10)
+            throughout(lambda: states(*sleeping) <= {"pending", "processing"}, 3)
+            throughout(lambda: gauge(service, "text") >= 1, 3)
+            with task_pod(folder, "text", port):
+                eventually(lambda: states(*sleeping) == {"completed"}, 10)
 
 
 def test_where_packets_are_dropped_runs_wait_all_the_same(folder: Path, port: int) -> None:
@@ -153,10 +175,12 @@ def test_a_pod_that_loads_is_waited_for(folder: Path, port: int) -> None:
         wanted(running.router, "text", 1)
         with task_pod(folder, "text", port, ECHO_READY_WHEN=str(loaded)):
             eventually(lambda: running.get("/ready").json()["components"]["text"]["stage"] == "loading")
+            later = pool.submit(running.post, body("loaded"))
+            wanted(running.router, "text", 3)  # both of them, and that one was missed
             assert not run.done()
             loaded.touch()
             ready = time.monotonic()
-            assert run.result().json()["output"] == "loaded"
+            assert [each.result().json()["output"] for each in (run, later)] == ["loaded"] * 2
             assert time.monotonic() - ready < _SOON_S
 
 

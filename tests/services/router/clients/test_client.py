@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from services.errors import ServiceError
 from services.router.clients import client as client_module
-from services.router.clients.client import TaskClient
+from services.router.clients.client import NotReady, TaskClient
 from services.wire import PREDICT_PATH, TaskRequest
 
 pytestmark = pytest.mark.unit
@@ -51,6 +52,26 @@ def listener(folder: Path) -> socket.socket:
     listener.bind(str(folder / "task.sock"))
     listener.listen()
     return listener
+
+
+async def test_who_resets_every_connection_has_not_crashed_over_a_request() -> None:
+    """As what stands for a pod that is gone may do; nothing of the request was read."""
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        if await reader.read(4) == b"POST":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        else:
+            writer.write(OK)
+            writer.close()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+        client = TaskClient("text", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(NotReady) as refused:
+            await client.predict(REQUEST, None)
+        assert refused.value.absent
+        await client.close()
 
 
 async def test_a_request_that_reaches_nobody_is_not_waited_for(listener: socket.socket, folder: Path) -> None:
