@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from builders.images.layout import Image
+from builders.images.layout import Image, digest_of
 from builders.images.store import BlobStore
 from builders.images.tar import File
 from tests.compose.loading import load
@@ -70,6 +71,30 @@ def test_a_push_is_what_its_table_says(tmp_path: Path, options: tuple[str, ...])
             assert (row[-1] == image.digest) is not bool(options)
         weights = images["router"].layers[0].digest.removeprefix("sha256:")
         assert len([path for path, _ in registry.answered("PUT") if weights in path]) == 1
+
+
+def test_the_parts_of_images_are_made_of_what_is_there(tmp_path: Path) -> None:
+    for name in ("task-chat", "task-story"):
+        built(tmp_path, name)
+    with real_registry(tmp_path) as registry:
+        push(tmp_path, registry.name, "chat", "story")
+        before = len(registry.answered("PUT"))
+        table = [
+            line.split() for line in push(tmp_path, registry.name, "chat", "story", "--image-volumes").splitlines()
+        ]
+        for place, tag, digest in ((row[0], row[1], row[-1]) for row in table[1:]):
+            raw = ["skopeo", "inspect", "--tls-verify=false", "--raw", f"docker://{place}:{tag}"]
+            manifest = subprocess.run(raw, check=True, capture_output=True, timeout=60).stdout
+            assert digest_of(manifest) == digest
+        new = [path for path, _ in registry.answered("PUT")[before:]]
+    stored = [tmp_path / "store" / "docker/registry/v2/blobs/sha256" / each[:2] / each / "data" for each in _blobs(new)]
+    assert len(stored) == 4  # three configs, and the link once
+    assert sum(path.stat().st_size for path in set(stored)) < 20_000
+    assert [row[0].rpartition("/")[2] for row in table[3:]] == ["weights", "task-chat", "task-story"]
+
+
+def _blobs(paths: list[str]) -> list[str]:
+    return [found for path in paths for found in re.findall(r"/blobs/uploads/.*sha256(?:%3A|:)([0-9a-f]{64})", path)]
 
 
 def test_an_engine_sees_through_compression(engine: str, tmp_path: Path) -> None:
