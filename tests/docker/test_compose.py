@@ -21,8 +21,6 @@ from infra.docker.engine import Engine
 from tests.docker.fake_image import remove_volumes
 from tests.docker.product import COMMAND, TIMEOUT_S, build
 from tests.e2e.project import Answer, ask
-from tests.encoders import make_encoder
-from tests.models import make_model
 from tests.net import free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(TIMEOUT_S)]
@@ -108,6 +106,9 @@ class Pair:
 def pair(
     engine: str, base_tar: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
+    from tests.encoders import make_encoder
+    from tests.models import make_model
+
     folder = tmp_path_factory.mktemp("compose") / f"pair-{os.getpid()}"
     make_model("llama", folder / "chat")
     make_encoder("distilbert", folder / "labels", labels=2)

@@ -24,7 +24,6 @@ from builders.spec import stored_name
 from tests.docker.leaks import CommandLines, leaks
 from tests.docker.product import TIMEOUT_S, Product
 from tests.hub import TOKEN, FakeHub, Fault
-from tests.models import make_model
 from tests.package_index import PackageIndex
 from tests.registry import IDENTITY_TOKEN, FakeRegistry
 
@@ -66,6 +65,8 @@ class Site:
     """A folder in which somebody builds, with a home and caches of its own; nothing in it is older than the build."""
 
     def __init__(self, folder: Path) -> None:
+        from tests.models import make_model
+
         self.folder = folder
         self.secrets = Secrets()
         self.project, self.given = folder / "project", folder / "given"

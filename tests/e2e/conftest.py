@@ -2,26 +2,28 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from tests.e2e.project import Project
 from tests.e2e.workshop import make_materials
-from tests.encoders import make_encoder, make_sentence_layout
 from tests.hub import FakeHub
-from tests.models import Architecture, make_model
 from tests.net import free_port
-from tests.rewriters import make_rewriter
+
+if TYPE_CHECKING:
+    from tests.encoders import Encoder
+    from tests.models import Architecture
+    from tests.rewriters import Rewriter
 
 ROOT = Path(__file__).parent.parent.parent
-MODELS: dict[str, Architecture] = {
+MODELS: "dict[str, Architecture]" = {
     "HuggingFaceTB/SmolLM3-3B": "smollm3",
     "HuggingFaceH4/zephyr-7b-beta": "mistral",
     "microsoft/DialoGPT-large": "gpt2",
@@ -31,40 +33,62 @@ MODELS: dict[str, Architecture] = {
 }
 """The documents' models under their real names: tiny and random, in the layout of their repositories."""
 
-OTHERS: dict[str, Callable[[Path], Path]] = {
-    "google/flan-t5-small": lambda folder: make_rewriter("t5", folder),
-    "google/flan-t5-base": lambda folder: make_rewriter("t5", folder),
-    "facebook/bart-large-cnn": lambda folder: make_rewriter("bart", folder),
-    "Helsinki-NLP/opus-mt-en-de": lambda folder: pickled(make_rewriter("marian", folder)),
-    "sentence-transformers/all-MiniLM-L6-v2": lambda folder: make_sentence_layout(make_encoder("bert", folder)),
-    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": lambda folder: make_encoder(
-        "distilbert", folder, labels=2
-    ),
-    "cross-encoder/ms-marco-MiniLM-L6-v2": lambda folder: make_encoder("bert", folder, labels=1),
+REWRITERS: "dict[str, Rewriter]" = {
+    "google/flan-t5-small": "t5",
+    "google/flan-t5-base": "t5",
+    "facebook/bart-large-cnn": "bart",
+    "Helsinki-NLP/opus-mt-en-de": "marian",
 }
-"""The same for the tasks that do not go on with a text."""
+ENCODERS: "dict[str, tuple[Encoder, int]]" = {
+    "sentence-transformers/all-MiniLM-L6-v2": ("bert", 0),
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": ("distilbert", 2),
+    "cross-encoder/ms-marco-MiniLM-L6-v2": ("bert", 1),
+}
+"""The same for the tasks that do not go on with a text; encoders with the classes that they tell apart."""
 
-BIN_ONLY: set[Architecture] = {"gpt2", "codegen", "blenderbot"}
+BIN_ONLY: "set[Architecture]" = {"gpt2", "codegen", "blenderbot"}
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
-    folder = tmp_path_factory.mktemp("hub")
-    folders = {
-        name: make_model(architecture, folder / architecture, safetensors=architecture not in BIN_ONLY)
-        for name, architecture in MODELS.items()
-    }
-    folders |= {name: make(folder / Path(name).name) for name, make in OTHERS.items()}
-    with FakeHub(folders) as hub:
+def hub(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[FakeHub]:
+    """Has all of them, made once for all processes of this session."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "hub"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            making = folder.with_suffix(".begun")
+            shutil.rmtree(making, ignore_errors=True)
+            make_models(making)
+            making.rename(folder)
+    with FakeHub({name: folder / name for name in [*MODELS, *REWRITERS, *ENCODERS]}) as hub:
         yield hub
 
 
-def pickled(folder: Path) -> Path:
-    """The model with `pytorch_model.bin` alone, as old repositories have it."""
+def make_models(folder: Path) -> None:
+    """Each where its name says. What makes them is imported here: that takes seconds, and most processes make none."""
+    from tests.encoders import make_encoder, make_sentence_layout
+    from tests.models import make_model
+    from tests.rewriters import make_rewriter
+
+    for name, architecture in MODELS.items():
+        make_model(architecture, folder / name, safetensors=architecture not in BIN_ONLY)
+    for name, rewriter in REWRITERS.items():
+        make_rewriter(rewriter, folder / name)
+    for name, (encoder, labels) in ENCODERS.items():
+        make_encoder(encoder, folder / name, labels=labels)
+    pickle(folder / "Helsinki-NLP/opus-mt-en-de")
+    make_sentence_layout(folder / "sentence-transformers/all-MiniLM-L6-v2")
+
+
+def pickle(folder: Path) -> None:
+    """Leaves the model with `pytorch_model.bin` alone, as old repositories have it."""
+    import torch
+    from safetensors.torch import load_file
+
     weights = folder / "model.safetensors"
     torch.save(load_file(weights), folder / "pytorch_model.bin")
     weights.unlink()
-    return folder
 
 
 @pytest.fixture(scope="session")

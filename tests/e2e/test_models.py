@@ -1,7 +1,6 @@
 """The models that the documents name are fetched by name, converted where needed, and served under their tasks."""
 
 import pytest
-from openai import OpenAI
 
 from tests.e2e.project import Project
 
@@ -47,6 +46,8 @@ def test_documented_models_that_do_not_write_are_served_beside_each_other(projec
 
 
 def test_a_documented_embedder_serves_the_official_openai_client(project: Project) -> None:
+    from openai import OpenAI
+
     model = "sentence-transformers/all-MiniLM-L6-v2"
     component = f"component: {{type: model, task: text-embedding, model: {model}}}\n"
     project.write(project.with_controller(component))
