@@ -34,18 +34,20 @@ class Selection:
     def run_folder(self) -> RunFolder:
         return RunFolder(self.directory / FOLDER_NAME)
 
-    def load(self, console: Console) -> "Loaded":
+    def load(self, console: Console, *, for_cluster: bool = False) -> "Loaded":
         """Read the files and pass on the warnings; from here on the file's secrets stay out of the terminal.
 
-        Raises UserError with all problems at once.
+        for_cluster: without those that say what is for clusters alone. Raises UserError with all problems at once.
         """
+        from compose.checks.resources import ONCE_EACH
         from compose.loader import load_spec
         from infra.secrets import Redactor
 
         loaded = load_spec(self.files or None, env_files=self.env_files or None, env=self.env, directory=self.directory)
         console.redact = Redactor(loaded.env)
         for warning in loaded.warnings:
-            console.warn(warning)
+            if not (for_cluster and ONCE_EACH in warning):
+                console.warn(warning)
         return loaded
 
     def running(self) -> RunState | None:

@@ -1,9 +1,13 @@
 """Whether what a component may use fits the device it runs on, and itself."""
 
+from typing import Final
+
 from compose.blocks import Location
 from compose.checks.findings import Findings
 from compose.spec import ModelComponentSpec
 from infra.resources import read_gpu
+
+ONCE_EACH: Final = "is for Kubernetes: processes and containers are started once each"
 
 
 def check_resources(component: ModelComponentSpec, here: Location, findings: Findings) -> None:
@@ -17,8 +21,7 @@ def check_resources(component: ModelComponentSpec, here: Location, findings: Fin
         findings.error((*here, "replicas"), message, "keep one of them", key=True)
         return
     for key in sorted({"replicas", "scaling"} & component.model_fields_set):
-        message = f"`{key}` is for Kubernetes: processes and containers are started once each"
-        findings.warn((*here, key), message, key=True)
+        findings.warn((*here, key), f"`{key}` {ONCE_EACH}", key=True)
 
 
 def _check_gpu(component: ModelComponentSpec, here: Location, findings: Findings) -> None:

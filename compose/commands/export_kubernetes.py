@@ -50,7 +50,7 @@ class Wishes:
 
 def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) -> None:
     """Write the tree. Raises UserError."""
-    loaded = selection.load(console)
+    loaded = selection.load(console, for_cluster=True)
     namespace = wishes.namespace or project_name(loaded.directory)
     _check_namespace(namespace)
     services = [service for service in services_of(loaded) if wishes.page or service != "page"]

@@ -192,6 +192,14 @@ def test_what_knowingly_breaks_a_rule_is_told(images: dict[str, Image]) -> None:
     assert "- Deployment `page`, rule `replicas`: a browser's requests must come" in readme
 
 
+def test_numbers_for_clusters_are_no_warning_here(images: dict[str, Image]) -> None:
+    Path("model-compose.yml").write_text(FILE.replace("id: chat", "id: chat, replicas: 3"))
+    assert "`replicas` is for Kubernetes" in CliRunner().invoke(cli, ["validate"]).stderr
+    result = export()
+    assert result.exit_code == 0
+    assert "is for Kubernetes" not in result.stderr
+
+
 def test_an_empty_registry_is_none(images: dict[str, Image]) -> None:
     result = export("--registry", "")
     assert result.exit_code == 2

@@ -20,6 +20,8 @@ from tests.infra.kubernetes.tools import kustomize
 
 pytestmark = pytest.mark.kube
 
+PAGE = Path(__file__).parents[3] / "docs" / "kubernetes.md"
+NEEDED = re.compile(r"\b(\w+)(?:\]\(\S+\))?\s(\d\.\d+)\s(?:or|and)\snewer")
 Run = Callable[[str], str]
 
 
@@ -84,6 +86,12 @@ def test_what_is_brought_to_this_machine_is_there(name: str) -> None:
     services = [each for each in kustomize(GOLDEN / name / "base") if each["kind"] == "Service"]
     ports = {(each["metadata"]["namespace"], each["metadata"]["name"]): each["spec"]["ports"] for each in services}
     assert [str(port["port"]) for port in ports[asked[0], asked[1]]] == [asked[2]]
+
+
+def test_the_page_about_clusters_asks_for_the_same_versions() -> None:
+    page, readme = (set(NEEDED.findall(path.read_text("utf-8"))) for path in (PAGE, GOLDEN / "shop" / "README.md"))
+    assert {name for name, _ in readme} == {"Kubernetes", "KEDA"}
+    assert readme == page
 
 
 def test_a_second_apply_changes_nothing(cluster: FakeCluster, run: Run, tmp_path: Path) -> None:
