@@ -6,6 +6,7 @@ from infra.kubernetes.exceptions import of_pods
 from infra.kubernetes.objects import Manifest, manifest, pods_of
 from infra.kubernetes.pods import START_INTERVAL_S, claim_name, pod_template, start_tries
 from infra.kubernetes.workload import Export, Workload
+from infra.policy.doors import TOKEN_VARIABLE
 from infra.resources import write_memory
 
 _KEPT_REVISIONS: Final = 5
@@ -22,7 +23,14 @@ def deployment(export: Export, workload: Workload) -> Manifest:
         "strategy": _strategy(workload),
         "template": pod_template(export, workload),
     }
-    return manifest("apps/v1", "Deployment", export, workload.name, workload, of_pods(workload), spec=spec)
+    annotations = {**of_pods(workload), **_token_variable(export, workload)}
+    return manifest("apps/v1", "Deployment", export, workload.name, workload, annotations, spec=spec)
+
+
+def _token_variable(export: Export, workload: Workload) -> dict[str, str]:
+    """Which of its variables is the token that it asks for, so that a door can be known to be guarded."""
+    found = [name for name, key in workload.secrets.items() if key == export.token]
+    return {TOKEN_VARIABLE: found[0]} if workload.kind == "router" and found else {}
 
 
 def progress_deadline_s(workload: Workload) -> int:

@@ -53,7 +53,7 @@ def of_door(export: Export) -> dict[str, str]:
 
 def of_dashboard() -> dict[str, str]:
     """Annotations of the ConfigMap that Grafana reads."""
-    return {f"{REASON}settings": "Grafana reads it, and the next dashboard must take the place of this one"}
+    return {f"{REASON}unread": "Grafana reads it, and the next dashboard must take the place of this one"}
 
 
 def of_local(workload: Workload) -> dict[str, str]:

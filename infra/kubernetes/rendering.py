@@ -16,9 +16,9 @@ def rendered(folders: Mapping[str, Files], folder: str) -> list[Manifest]:
     return _built(folders, folders[folder][KUSTOMIZATION], folders[folder])
 
 
-def rendered_with(folders: Mapping[str, Files], folder: str) -> list[Manifest]:
-    """The objects of the base with one of the components."""
-    return _built(folders, {"resources": ["../../base"], "components": [f"../../{folder}"]}, {})
+def rendered_with(folders: Mapping[str, Files], *parts: str) -> list[Manifest]:
+    """The objects of the base with some of the components."""
+    return _built(folders, {"resources": ["../../base"], "components": [f"../../{part}" for part in parts]}, {})
 
 
 def _built(folders: Mapping[str, Files], root: dict[str, Any], files: Files) -> list[Manifest]:

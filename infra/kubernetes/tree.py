@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from infra.kubernetes import kustomization
+from infra.kubernetes.applying import applied
 from infra.kubernetes.deployments import deployment, volume_claims
 from infra.kubernetes.kustomization import KUSTOMIZATION, Files
 from infra.kubernetes.network import ask_dns, deny_all, traffic
@@ -14,7 +15,7 @@ from infra.kubernetes.observing.panels import dashboard_of
 from infra.kubernetes.observing.scraping import admit_prometheus, scrape_configuration, service_monitor, watched
 from infra.kubernetes.patches import addressed_patch, gpu_patch, image_volume_patch, local_patch, scaled_patch
 from infra.kubernetes.readme import readme
-from infra.kubernetes.rendering import rendered, rendered_with
+from infra.kubernetes.rendering import rendered
 from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
 from infra.kubernetes.scaling import (
     admit_keda,
@@ -67,11 +68,9 @@ def exceptions(export: Export) -> list[Finding]:
 
 def broken(export: Export) -> list[Finding]:
     """What breaks a rule without a reason in anything that can be applied, each sort of it once."""
-    documents = folders(export)
-    sets = [rendered(documents, folder) for folder in ("base", LOCAL, PROD)]
-    sets += [rendered_with(documents, folder) for folder in documents if folder.startswith(_COMPONENTS)]
-    found = [each for manifests in sets for each in findings(manifests) if each.reason is None]
-    return list(dict.fromkeys(found))
+    sets = applied(folders(export))
+    found = [findings(manifests, by_hand=folder == LOCAL) for folder, manifests in sets.items()]
+    return list(dict.fromkeys(each for some in found for each in some if each.reason is None))
 
 
 def components(export: Export) -> dict[str, Files]:

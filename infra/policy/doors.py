@@ -4,8 +4,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.policy.network import backends
-from infra.policy.objects import Manifest, Objects, name_of, picks
-from infra.policy.rules import Rule
+from infra.policy.objects import Manifest, Objects, Pod, annotations_of, name_of, picks
+from infra.policy.rules import REASON, Rule, of_each
+
+TOKEN_VARIABLE: Final = f"{REASON}token-variable"
+"""An annotation of a router's Deployment: the variable by which it is told the token that it asks for."""
+
+_OPEN: Final = ("router", "page")
+"""What may be reached from outside."""
 
 Problem = tuple[Manifest, str]
 
@@ -62,12 +68,28 @@ def _routes(objects: Objects) -> Iterator[Problem]:
         )
         if port not in ports:
             yield route, f"it leads to port {port} of the Service `{name}`, which is not here"
+        if service and any(pod.component not in _OPEN for pod in objects.selected(_selector(service))):
+            yield route, f"it leads to `{name}`, which asks nobody who it is"
     for route in objects.of("HTTPRoute"):
-        for parent in route["spec"].get("parentRefs", ({},)):
-            gateway = objects.find("Gateway", parent.get("name"))
-            listeners = [each["name"] for each in gateway["spec"]["listeners"]] if gateway else []
-            if parent.get("sectionName") not in listeners:
-                yield route, "it belongs to no listener of a Gateway that is here"
+        yield from ((route, problem) for problem in _attached(objects, route))
+    yield from of_each(_listeners, "Gateway")(objects)
+
+
+def _attached(objects: Objects, route: Manifest) -> Iterator[str]:
+    rules = route["spec"]["rules"]
+    if any("filters" in each for rule in rules for each in (rule, *rule.get("backendRefs", ()))):
+        yield "it has filters, which may send requests elsewhere"
+    for parent in route["spec"].get("parentRefs", ({},)):
+        gateway = objects.find("Gateway", parent.get("name")) if "namespace" not in parent else None
+        listeners = [each["name"] for each in gateway["spec"]["listeners"]] if gateway else []
+        if parent.get("sectionName") not in listeners:
+            yield "it belongs to no listener of a Gateway that is here"
+
+
+def _listeners(gateway: Manifest) -> Iterator[str]:
+    for listener in gateway["spec"]["listeners"]:
+        if listener.get("allowedRoutes", {}).get("namespaces", {}).get("from", "Same") != "Same":
+            yield f"its listener `{listener['name']}` takes routes of other namespaces"
 
 
 def _tls(objects: Objects) -> Iterator[Problem]:
@@ -84,15 +106,18 @@ def _tls(objects: Objects) -> Iterator[Problem]:
 
 
 def _guarded(objects: Objects) -> Iterator[Problem]:
-    """Whoever asks for a token has been given it as a secret."""
+    """Whoever asks for a token says by which variable, and has been given that as a secret."""
     doors = {(route["kind"], name_of(route)): route for route, _, _ in backends(objects)}
-    routers = [each for pod in objects.pods if pod.component == "router" for each in pod.containers]
-    has_secret = any(
-        "secretKeyRef" in each.get("valueFrom", {}) for router in routers for each in router.get("env", ())
-    )
-    if not has_secret:
+    if not all(_has_token(pod) for pod in objects.pods if pod.component == "router"):
         for route in doors.values():
             yield route, "it leads to a router that asks nobody for a token"
+
+
+def _has_token(router: Pod) -> bool:
+    variable = annotations_of(router.owner).get(TOKEN_VARIABLE)
+    given = [each for container in router.containers for each in container.get("env", ()) if each["name"] == variable]
+    keys = [each.get("valueFrom", {}).get("secretKeyRef", {}) for each in given]
+    return bool(keys) and all(key.get("key") and not key.get("optional") for key in keys)
 
 
 RULES: Final = (

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from infra.policy.objects import Manifest, Objects, name_of
-from infra.policy.rules import Rule, of_each
+from infra.policy.objects import Manifest, Objects, Pod, name_of
+from infra.policy.rules import Rule, of_each, of_pods
 from infra.secrets import is_secret_name
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?", re.ASCII)
@@ -24,6 +24,7 @@ _CLUSTER_WIDE: Final = frozenset({"Namespace"})
 _CREDENTIAL: Final = re.compile(
     r"://[^/\s:@]*:[^/\s@]+@"  # a URL with a password
     r"|\b(hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abps]-)[\w-]{20,}"
+    r"|\b(Bearer|Basic) [\w.~+/-]{16,}"
     r"|\bAKIA[0-9A-Z]{16}\b"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",
     re.ASCII,
@@ -81,14 +82,31 @@ def _secrets(objects: Objects) -> Iterator[Problem]:
         for name, value in {**settings.get("data", {}), **settings.get("binaryData", {})}.items():
             if _is_secret(name, value):
                 yield settings, f"the variable {name} has a value that looks like a secret"
-    for pod in objects.pods:
-        for container in pod.containers:
-            for each in container.get("env", ()):
-                if "value" in each and _is_secret(each["name"], each["value"]):
-                    yield pod.owner, f"the variable {each['name']} has a value that looks like a secret"
-            words = [*container.get("command", ()), *container.get("args", ())]
-            if any(_CREDENTIAL.search(word) for word in words):
-                yield pod.owner, "an argument looks like a secret"
+    yield from of_pods(_told_secrets)(objects)
+    for each in objects.manifests:
+        if each["kind"] != "ConfigMap" and any(map(_CREDENTIAL.search, _texts(each))):
+            yield each, "something in it looks like a secret"
+
+
+def _told_secrets(pod: Pod) -> Iterator[str]:
+    for container in pod.containers:
+        for each in container.get("env", ()):
+            if "value" in each and _is_secret(each["name"], each["value"]):
+                yield f"the variable {each['name']} has a value that looks like a secret"
+        if any("secretRef" in source for source in container.get("envFrom", ())):
+            yield f"container `{container['name']}` is given every key of a Secret"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in it, also as a key."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            yield from _texts(pair)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -97,7 +115,25 @@ def _is_secret(name: str, value: str) -> bool:
     return bool(_CREDENTIAL.search(value)) or (is_secret_name(name) and not is_switch)
 
 
-def _immutable(settings: Manifest) -> Iterator[str]:
+def _read(pod: Pod) -> Iterator[str]:
+    """The ConfigMaps that its variables come from."""
+    for container in pod.containers:
+        for source in container.get("envFrom", ()):
+            if "configMapRef" in source:
+                yield source["configMapRef"]["name"]
+
+
+def _settings(objects: Objects) -> Iterator[Problem]:
+    for pod in objects.pods:
+        for name in _read(pod):
+            settings = objects.find("ConfigMap", name)
+            if settings is None:
+                yield pod.owner, f"its pods read the ConfigMap `{name}`, which is not here"
+            else:
+                yield from ((settings, problem) for problem in _changeable(settings))
+
+
+def _changeable(settings: Manifest) -> Iterator[str]:
     if settings.get("immutable") is not True:
         yield "it can change under the pods that were started with it"
     text = json.dumps(settings.get("data", {}), sort_keys=True)
@@ -105,19 +141,9 @@ def _immutable(settings: Manifest) -> Iterator[str]:
         yield "its name is not that of what it holds, so a change rolls no pod"
 
 
-def _settings(objects: Objects) -> Iterator[Problem]:
-    yield from of_each(_immutable, "ConfigMap")(objects)
-    used = set()
-    for pod in objects.pods:
-        for container in pod.containers:
-            names = [each["configMapRef"]["name"] for each in container.get("envFrom", ()) if "configMapRef" in each]
-            used |= {*names}
-            for name in names:
-                if objects.find("ConfigMap", name) is None:
-                    yield pod.owner, f"its pods read the ConfigMap `{name}`, which is not here"
-    for settings in objects.of("ConfigMap"):
-        if name_of(settings) not in used:
-            yield settings, "no pod reads it"
+def _unread(objects: Objects) -> Iterator[Problem]:
+    read = {name for pod in objects.pods for name in _read(pod)}
+    return ((each, "no pod reads it") for each in objects.of("ConfigMap") if name_of(each) not in read)
 
 
 RULES: Final = (
@@ -130,5 +156,6 @@ RULES: Final = (
         "give it a name with TOKEN, KEY, SECRET or PASSWORD, so that it comes from a Secret",
         _secrets,
     ),
-    Rule("settings", "make it immutable and name it by what it holds", _settings, has_exceptions=True),
+    Rule("settings", "make it immutable and name it by what it holds", _settings),
+    Rule("unread", "leave it out", _unread, has_exceptions=True),
 )

@@ -1,15 +1,21 @@
 """Who may speak to whom: page to router to tasks, all of them to the cluster's DNS, and nobody else."""
 
+import ipaddress
 from collections.abc import Iterator
 from typing import Any, Final
 
-from infra.policy.objects import Manifest, Objects, Pod, name_of
+from infra.policy.objects import Manifest, Objects, Pod, allowed, name_of
 from infra.policy.rules import Rule
 
 _CALLS: Final = {"page": frozenset({"router"}), "router": frozenset({"task"}), "task": frozenset[str]()}
 _DNS: Final = 53
 _DNS_PORTS: Final = frozenset({_DNS, 5353})
 """Pods of OpenShift's DNS have another port than the Service before them."""
+_NAMESPACE: Final = "kubernetes.io/metadata.name"
+_USUAL_DNS: Final = "kube-dns"
+_DNS_PODS: Final = frozenset({_USUAL_DNS, "node-local-dns"})
+_LINK_LOCAL: Final = ipaddress.IPv4Network("169.254.0.0/16")
+"""Where a node has a cache of its own, or a cloud its DNS."""
 _APPLICATION: Final = "app.kubernetes.io/name"
 _GUESTS: Final = {"task": {"prometheus"}, "router": {"prometheus", "keda-operator"}}
 """Of which applications elsewhere in the cluster the pods may come in."""
@@ -51,8 +57,9 @@ def _ports(objects: Objects) -> Iterator[Problem]:
     for policy in objects.of("NetworkPolicy"):
         for side, (rules, _) in _SIDES.items():
             for rule in policy["spec"].get(rules) or ():
-                if not rule.get("ports"):
-                    yield policy, f"its pods may {_word(side)} at every port"
+                ports = rule.get("ports") or [{}]
+                if any("port" not in port or "endPort" in port for port in ports):
+                    yield policy, f"its pods may {_word(side)} at every port, or at many"
 
 
 def _in(objects: Objects) -> Iterator[Problem]:
@@ -64,32 +71,58 @@ def _in(objects: Objects) -> Iterator[Problem]:
                 if not rule.get("from") and name_of(pod.owner) not in opened:
                     yield policy, "it lets everybody in, though no route leads there"
                 for peer in rule.get("from") or ():
-                    guest = peer.get("podSelector", {}).get("matchLabels", {}).get(_APPLICATION)
-                    is_ours = "namespaceSelector" not in peer and guest is not None
-                    if not is_ours and guest not in _GUESTS.get(pod.component or "", ()):
-                        yield policy, f"it lets in {guest or 'whoever has an address'}, who has nothing to ask there"
+                    guests = allowed(peer.get("podSelector"), _APPLICATION)
+                    is_guest = guests and guests <= _GUESTS.get(pod.component or "", frozenset())
+                    if not _is_ours(objects, peer) and not is_guest:
+                        who = " or ".join(sorted(guests)) or "whoever has an address"
+                        yield policy, f"it lets in {who}, who has nothing to ask there"
 
 
 def _out(objects: Objects) -> Iterator[Problem]:
     for policy in objects.of("NetworkPolicy"):
         components = {pod.component for pod in objects.selected(policy["spec"]["podSelector"])}
         for rule in policy["spec"].get("egress") or ():
-            ports = {port.get("port") for port in rule.get("ports", ())}
-            if ports and ports <= _DNS_PORTS:
-                if not rule.get("to"):
-                    yield policy, "it lets its pods ask every DNS of the world"
-            elif components != {"router"} and any(map(_goes_away, rule.get("to", [{}]))):
+            ports, peers = {port.get("port") for port in rule.get("ports", ())}, rule.get("to") or [{}]
+            if all(ports <= _asked_of_dns(peer) for peer in peers):
+                continue
+            if ports & _DNS_PORTS:
+                yield policy, "it lets its pods ask another DNS than the cluster's"
+            elif components != {"router"} and not all(_is_ours(objects, peer) for peer in peers):
                 yield policy, "it lets pods out that have nobody to ask outside"
 
 
-def _goes_away(peer: dict[str, Any]) -> bool:
-    return "namespaceSelector" in peer or "podSelector" not in peer
+def _is_ours(objects: Objects, peer: dict[str, Any]) -> bool:
+    is_near = peer.keys() == {"podSelector"}
+    return is_near and bool(objects.selected(peer["podSelector"]))
+
+
+def _asked_of_dns(peer: dict[str, Any]) -> frozenset[int]:
+    """The ports at which it answers, if it is one of the places where clusters have their DNS."""
+    if "ipBlock" in peer:
+        block = ipaddress.ip_network(peer["ipBlock"]["cidr"], strict=False)
+        is_near = isinstance(block, ipaddress.IPv4Network) and block.subnet_of(_LINK_LOCAL)
+        return frozenset({_DNS} if is_near else ())
+    namespaces = allowed(peer.get("namespaceSelector"), _NAMESPACE)
+    pods = allowed(peer.get("podSelector"), "k8s-app")
+    if namespaces == {"kube-system"} and pods and pods <= _DNS_PODS:
+        return frozenset({_DNS})
+    return _DNS_PORTS if namespaces == {"openshift-dns"} else frozenset()
+
+
+def _is_usual_dns(peer: dict[str, Any]) -> bool:
+    return bool(_asked_of_dns(peer)) and _USUAL_DNS in allowed(peer.get("podSelector"), "k8s-app")
 
 
 def _resolves(objects: Objects) -> Iterator[Problem]:
     for pod in objects.pods:
         rules = [rule for policy in _policies(objects, pod, "Egress") for rule in policy["spec"].get("egress") or ()]
-        asked = {port.get("protocol") for rule in rules for port in rule.get("ports", ()) if port.get("port") == _DNS}
+        asked = {
+            port.get("protocol")
+            for rule in rules
+            if any(_is_usual_dns(peer) for peer in rule.get("to") or ())
+            for port in rule.get("ports", ())
+            if port.get("port") == _DNS
+        }
         if asked != {"TCP", "UDP"}:
             yield pod.owner, "its pods may not ask the cluster's DNS"
 
@@ -127,26 +160,28 @@ def _linked(objects: Objects, side: str) -> set[Link]:
 def _opened(objects: Objects) -> list[Pod]:
     """The pods that a route leads to."""
     services = {name for _, name, _ in backends(objects)}
-    found = [objects.find("Service", name) for name in services]
+    found = [objects.find("Service", name) for name in services if name is not None]
     return [pod for each in found if each for pod in objects.selected({"matchLabels": each["spec"].get("selector")})]
 
 
-def backends(objects: Objects) -> Iterator[tuple[Manifest, str, str | int | None]]:
-    """Of each route where it leads: the Service's name and its port."""
+def backends(objects: Objects) -> Iterator[tuple[Manifest, str | None, str | int | None]]:
+    """Of each route where it leads: the Service's name and its port; None for what is no Service of its namespace."""
     for route in objects.of("HTTPRoute"):
         for rule in route["spec"]["rules"]:
             for backend in rule.get("backendRefs", ()):
-                yield route, backend["name"], backend.get("port")
+                is_near = backend.keys() <= {"name", "port", "weight"}
+                yield route, backend["name"] if is_near else None, backend.get("port")
     for ingress in objects.of("Ingress"):
-        for rule in ingress["spec"].get("rules", ()):
-            for path in rule["http"]["paths"]:
-                service = path["backend"]["service"]
-                yield ingress, service["name"], service["port"].get("name") or service["port"].get("number")
+        spec = ingress["spec"]
+        found = [path["backend"] for rule in spec.get("rules", ()) for path in rule.get("http", {}).get("paths", ())]
+        for backend in [*found, *([spec["defaultBackend"]] if "defaultBackend" in spec else [])]:
+            service = backend.get("service") or {"name": None, "port": {}}
+            yield ingress, service["name"], service["port"].get("name") or service["port"].get("number")
 
 
 RULES: Final = (
     Rule("network-closed", "a policy that denies all, and one for each workload", _closed),
-    Rule("network-ports", "name the ports", _ports),
+    Rule("network-ports", "name each port", _ports),
     Rule("network-in", "name the pods that may come in", _in),
     Rule("network-out", "let tasks and page ask nobody but DNS, page and router what they are for", _out),
     Rule("network-dns", "allow port 53 by UDP and TCP", _resolves),

@@ -15,12 +15,16 @@ REASON: Final = "model-compose.policy/"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """remedy: what to do about it. has_exceptions: whether a reason in an annotation is enough to break it."""
+    """remedy: what to do about it. has_exceptions: whether a reason in an annotation is enough to break it.
+
+    only_by_hand: whether that is so only where images come to the nodes by hand, which is no way to run for others.
+    """
 
     name: str
     remedy: str
     broken: Callable[[Objects], Broken]
     has_exceptions: bool = False
+    only_by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

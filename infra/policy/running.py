@@ -11,6 +11,10 @@ _PINNED: Final = re.compile(r"[^@\s]+:[\w][\w.-]*@sha256:[0-9a-f]{64}", re.ASCII
 _COUNTED: Final = ("cpu", "memory", "ephemeral-storage")
 _PROBES: Final = ("startupProbe", "readinessProbe", "livenessProbe")
 _FEWEST_START_TRIES: Final = 60
+_LEAST_START_S: Final = 300
+_FEWEST_LIVE_TRIES: Final = 3
+_LEAST_LIVE_S: Final = 30
+"""How long a pod may say nothing before it is killed: whoever computes on every processor answers late."""
 _LEAST_ANSWER_S: Final = 2
 """A model at work on every processor may need as long to say that it lives."""
 _AFTER_PRE_STOP_S: Final = 5
@@ -33,7 +37,9 @@ Container = dict[str, Any]
 def _image(pod: Pod) -> Iterable[str]:
     images = [each.get("image", "") for each in pod.containers]
     images += [each.get("reference", "") for each in _mounted(pod).values()]
-    return (f"the image `{image}` is not pinned by a tag and a digest" for image in images if not _PINNED.match(image))
+    return (
+        f"the image `{image}` is not pinned by a tag and a digest" for image in images if not _PINNED.fullmatch(image)
+    )
 
 
 def _pull(pod: Pod) -> Iterator[str]:
@@ -57,8 +63,18 @@ def _resources(pod: Pod) -> Iterator[str]:
             request, limit = (given.get(each, {}).get(name) for each in ("requests", "limits"))
             if request is None or limit is None:
                 yield f"container `{container['name']}` has no {'request' if request is None else 'limit'} of {name}"
-            elif amount(request) > amount(limit):
-                yield f"container `{container['name']}` asks for more {name} than it may use"
+            else:
+                yield from (f"container `{container['name']}` {each}" for each in _amounts(name, request, limit))
+
+
+def _amounts(name: str, request: str | int, limit: str | int) -> Iterator[str]:
+    try:
+        if not amount(request) > 0:
+            yield f"asks for no {name}"
+        elif amount(request) > amount(limit):
+            yield f"asks for more {name} than it may use"
+    except ValueError as error:
+        yield f"has a wrong amount of {name}: {error}"
 
 
 def _memory(pod: Pod) -> Iterable[str]:
@@ -104,16 +120,26 @@ def _probes(pod: Pod) -> Iterator[str]:
             yield "`startupProbe` and `readinessProbe` ask for different things"
         if live == ready:
             yield "`livenessProbe` asks what `readinessProbe` asks, so a pod that drains is killed"
-        if probes["startupProbe"].get("failureThreshold", 3) < _FEWEST_START_TRIES:
-            yield f"`startupProbe` gives up before {_FEWEST_START_TRIES} tries"
+        if not _is_patient(probes["startupProbe"], _FEWEST_START_TRIES, _LEAST_START_S):
+            yield f"`startupProbe` gives up before {_FEWEST_START_TRIES} tries in {_LEAST_START_S} s"
+        if not _is_patient(probes["livenessProbe"], _FEWEST_LIVE_TRIES, _LEAST_LIVE_S):
+            yield f"`livenessProbe` gives up before {_FEWEST_LIVE_TRIES} tries in {_LEAST_LIVE_S} s"
+
+
+def _is_patient(probe: dict[str, Any], fewest_tries: int, least_s: int) -> bool:
+    tries: int = probe.get("failureThreshold", 3)
+    return tries >= fewest_tries and tries * probe.get("periodSeconds", 10) >= least_s
 
 
 def _probe_host(pod: Pod) -> Iterator[str]:
     for container in pod.containers:
         hooks = {**{each: container.get(each, {}) for each in _PROBES}, **container.get("lifecycle", {})}
         for name, hook in hooks.items():
-            if any("host" in (hook.get(action) or {}) for action in ("httpGet", "tcpSocket")):
+            asked = {key for action in ("httpGet", "tcpSocket") for key in hook.get(action) or ()}
+            if "host" in asked:
                 yield f"`{name}` makes the node ask any host"
+            if "httpHeaders" in asked:
+                yield f"`{name}` says more than what it asks for"
 
 
 def _leaving(pod: Pod) -> Iterator[str]:
@@ -160,18 +186,19 @@ def _offline(objects: Objects) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 RULES: Final = (
-    Rule("image", "name it as `NAME:TAG@sha256:DIGEST`", of_pods(_image), has_exceptions=True),
+    Rule("image", "name it as `NAME:TAG@sha256:DIGEST`", of_pods(_image), has_exceptions=True, only_by_hand=True),
     Rule(
         "pull",
         "`imagePullPolicy: Always`, and `pullPolicy: Always` of an image volume",
         of_pods(_pull),
         has_exceptions=True,
+        only_by_hand=True,
     ),
     Rule("resources", "give `requests` and `limits`, the first not above the second", of_pods(_resources)),
     Rule("memory", "let request and limit of memory be equal", of_pods(_memory)),
     Rule("gpu", "let requests, limits and tolerations name the same GPUs", of_pods(_gpu)),
     Rule("probes", "ask /readyz at first and then, and /livez, at a named port", of_pods(_probes)),
-    Rule("probe-host", "leave `host` out: a pod is asked at its own address", of_pods(_probe_host)),
+    Rule("probe-host", "leave `host` and `httpHeaders` out: a pod is asked at its own address", of_pods(_probe_host)),
     Rule("leaving", "a `preStop` sleep, and a grace that is longer than it", of_pods(_leaving)),
     Rule("ports", f"name each port, of {_LOWEST_PORT} or more", of_pods(_ports)),
     Rule("variables", "say each once", of_pods(_variables)),

@@ -1,9 +1,9 @@
 """How many pods there are: what rollouts, evictions and those who scale leave of them."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-from infra.policy.objects import Manifest, Objects, Pod, name_of
+from infra.policy.objects import Manifest, Objects, Pod, name_of, target_of
 from infra.policy.rules import Rule
 
 _FEWEST: Final = 2
@@ -30,10 +30,10 @@ def _scaling_bounds(objects: Objects) -> Iterator[Problem]:
 
 def _scaling_target(objects: Objects) -> Iterator[Problem]:
     for scaler in objects.of("HorizontalPodAutoscaler", "ScaledObject"):
-        name = scaler["spec"]["scaleTargetRef"]["name"]
+        version, kind, name = target_of(scaler)
         target = objects.find("Deployment", name)
-        if target is None:
-            yield scaler, f"it scales the Deployment `{name}`, which is not here"
+        if target is None or (version, kind) != ("apps/v1", "Deployment"):
+            yield scaler, f"it scales the {kind} `{name}`, which is not here"
         elif "replicas" in target["spec"]:
             yield target, "it says how many pods there are, which is decided elsewhere"
         elif len(objects.scalers(name)) > 1:
@@ -57,15 +57,10 @@ def _evictions(objects: Objects) -> Iterator[Problem]:
         picked = objects.selected(budget["spec"].get("selector"))
         if not picked:
             yield budget, "it is about no pod"
-        if any(_blocks(budget["spec"], pod) for pod in picked):
-            yield budget, "no pod may ever be evicted, so a node cannot be drained"
-
-
-def _blocks(spec: dict[str, Any], pod: Pod) -> bool:
-    if "minAvailable" not in spec:
-        return spec.get("maxUnavailable", 0) in (0, "0%")
-    least = spec["minAvailable"]
-    return least == "100%" or (isinstance(least, int) and least >= pod.owner["spec"].get("replicas", 1))
+        if budget["spec"].get("maxUnavailable") != 1:
+            yield budget, "it says otherwise than that pods may go one by one"
+        if budget["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield budget, "a pod that is never ready keeps its node from being drained"
 
 
 def _rollout(objects: Objects) -> Iterator[Problem]:
@@ -102,7 +97,11 @@ RULES: Final = (
     Rule("scaling-bounds", "`scaling: {min: 2, max: 4}`", _scaling_bounds, has_exceptions=True),
     Rule("scaling-target", "let one object decide about one Deployment without `replicas`", _scaling_target),
     Rule("replicas", "have two pods or more", _replicas, has_exceptions=True),
-    Rule("evictions", "one PodDisruptionBudget for each Deployment, with `maxUnavailable: 1`", _evictions),
+    Rule(
+        "evictions",
+        "one PodDisruptionBudget each, `maxUnavailable: 1` and `unhealthyPodEvictionPolicy: AlwaysAllow`",
+        _evictions,
+    ),
     Rule("rollout", "RollingUpdate with 1 and 0, for GPUs 0 and 1, for volumes Recreate", _rollout),
     Rule("claims", "bring the PersistentVolumeClaim along", _claims),
 )

@@ -1,18 +1,21 @@
 """What a pod may do: Pod Security Standard `restricted`, and what is stricter here than there."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, Final
 
-from infra.policy.objects import Manifest, Objects, Pod
+from infra.policy.objects import Manifest, Objects, Pod, amount
 from infra.policy.rules import Rule, of_each, of_pods
 
 _LOWEST_ID: Final = 10_001
 """Lower ones may be those of somebody on the node."""
-_HOST: Final = ("hostNetwork", "hostPID", "hostIPC")
-_VOLUMES: Final = frozenset(
-    {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected", "downwardAPI", "image"}
-)
-"""Those of the standard; images since Kubernetes 1.33, as they do nothing that an image of a container could not."""
+_SHARED: Final = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+_ADMISSION: Final = "pod-security.kubernetes.io/enforce"
+_BY_ANNOTATION: Final = ("apparmor", "seccomp")
+"""What older clusters read from a pod's annotations."""
+_VOLUMES: Final = frozenset({"emptyDir", "persistentVolumeClaim", "image"})
+"""Fewer than the standard has: `projected` may hold a token. Images do nothing that a container's own could not."""
 _SCRATCH: Final = "/tmp"  # noqa: S108 - the one place that a container may write without keeping it
 _RIGHTS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
@@ -33,14 +36,14 @@ def _own(container: Container, key: str) -> Any:
 
 
 def _host_namespaces(pod: Pod) -> Iterable[str]:
-    return (f"`{key}` gives it the node's own" for key in _HOST if pod.spec.get(key))
+    return (f"`{key}` lets its containers see others" for key in _SHARED if pod.spec.get(key))
 
 
 def _volumes(pod: Pod) -> Iterator[str]:
     for volume in pod.spec.get("volumes", ()):
         kinds = volume.keys() - {"name"}
-        if not kinds <= _VOLUMES:
-            yield f"volume `{volume['name']}` is of a kind that is not restricted: {', '.join(sorted(kinds))}"
+        if len(kinds & _VOLUMES) != 1 or not kinds <= _VOLUMES:
+            yield f"volume `{volume['name']}` is of another kind: {', '.join(sorted(kinds)) or 'none'}"
 
 
 def _has_no_host_port(_: Pod, container: Container) -> bool:
@@ -53,15 +56,18 @@ def _is_usual(pod: Pod, container: Container) -> bool:
         and _own(container, "procMount") in (None, "Default")
         and not pod.security(container, "seLinuxOptions")
         and not pod.security(container, "windowsOptions")
-        and (pod.security(container, "appArmorProfile") or {}).get("type") != "Unconfined"
-        and not pod.spec.get("securityContext", {}).get("sysctls")
+        and all(each.get("type") != "Unconfined" for each in pod.security(container, "appArmorProfile"))
+        and not pod.security(container, "sysctls")
+        and not any(word in name for name in pod.annotations for word in _BY_ANNOTATION)
     )
 
 
 def _is_nobody(pod: Pod, container: Container) -> bool:
-    ids = [pod.security(container, key) for key in ("runAsUser", "runAsGroup")]
-    is_high = all(isinstance(each, int) and each >= _LOWEST_ID for each in ids)
-    return is_high and pod.security(container, "runAsNonRoot") is True
+    """By what the container says, and by what the pod says: it holds for whoever is put beside it."""
+    users, groups = (pod.security(container, key) for key in ("runAsUser", "runAsGroup"))
+    others = [*pod.security(container, "fsGroup"), *chain(*pod.security(container, "supplementalGroups"))]
+    is_high = all(isinstance(each, int) and each >= _LOWEST_ID for each in (*users, *groups, *others))
+    return is_high and bool(users) and bool(groups) and {*pod.security(container, "runAsNonRoot")} == {True}
 
 
 def _drops_all(_: Pod, container: Container) -> bool:
@@ -70,18 +76,43 @@ def _drops_all(_: Pod, container: Container) -> bool:
 
 
 def _is_filtered(pod: Pod, container: Container) -> bool:
-    return (pod.security(container, "seccompProfile") or {}).get("type") == "RuntimeDefault"
+    return {each.get("type") for each in pod.security(container, "seccompProfile")} == {"RuntimeDefault"}
 
 
 def _writable(pod: Pod) -> Iterator[str]:
     volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", ())}
+    room = sum(_room(each) for each in pod.containers)
     for volume in volumes.values():
-        if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
+        if "emptyDir" not in volume:
+            continue
+        given = volume["emptyDir"] or {}
+        if "sizeLimit" not in given:
             yield f"volume `{volume['name']}` may grow until the node is full"
+        elif _amount(given["sizeLimit"]) > room:
+            yield f"volume `{volume['name']}` may hold more than `ephemeral-storage` allows, so the pod is evicted"
+        if given.get("medium"):
+            yield f"volume `{volume['name']}` takes the memory that its containers have"
     for container in pod.containers:
-        for mount in container.get("volumeMounts", ()):
-            if "emptyDir" in volumes.get(mount["name"], {}) and mount["mountPath"] != _SCRATCH:
-                yield f"container `{container['name']}` may write in {mount['mountPath']}"
+        places = {
+            mount["mountPath"]
+            for mount in container.get("volumeMounts", ())
+            if "emptyDir" in volumes.get(mount["name"], {})
+        }
+        yield from (f"container `{container['name']}` may write in {place}" for place in sorted(places - {_SCRATCH}))
+        if _SCRATCH not in places:
+            yield f"container `{container['name']}` has no {_SCRATCH}, which libraries take for granted"
+
+
+def _room(container: Container) -> float:
+    return _amount(container.get("resources", {}).get("limits", {}).get("ephemeral-storage", "Infinity"))
+
+
+def _amount(quantity: str | int) -> float:
+    """Infinite for what is none, as another rule says."""
+    try:
+        return amount(quantity)
+    except ValueError:
+        return math.inf
 
 
 def _pod_token(pod: Pod) -> Iterator[str]:
@@ -117,8 +148,10 @@ def _links(pod: Pod) -> Iterator[str]:
 
 def _admission(namespace: Manifest) -> Iterator[str]:
     labels = namespace["metadata"].get("labels", {})
-    if labels.get("pod-security.kubernetes.io/enforce") != "restricted":
+    if labels.get(_ADMISSION) != "restricted":
         yield "it admits pods that are not restricted"
+    if labels.get(f"{_ADMISSION}-version", "latest") != "latest":
+        yield "it admits what an old version of the standard did"
 
 
 def _has_read_only_root(_: Pod, container: Container) -> bool:
@@ -137,7 +170,7 @@ RULES: Final = (
     Rule("privileged", "keep to what runtimes give", _of_containers(_is_usual, "asks for more than containers have")),
     Rule(
         "user",
-        f"`runAsNonRoot: true`, `runAsUser` and `runAsGroup` of {_LOWEST_ID} or more",
+        f"`runAsNonRoot: true`, ids of {_LOWEST_ID} or more",
         _of_containers(_is_nobody, "may run as somebody whom the node knows"),
     ),
     Rule(

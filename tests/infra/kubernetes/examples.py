@@ -15,10 +15,10 @@ HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 _EXAMPLES = HERE.parents[2] / "examples"
 EVERY = {
-    "shop": HERE / "shop" / "model-compose.yml",
+    **{name: HERE / name / "model-compose.yml" for name in ("shop", "pair")},
     **{path.parent.relative_to(_EXAMPLES).as_posix(): path for path in sorted(_EXAMPLES.rglob("model-compose.yml"))},
 }
-"""All that the repository has an example of, and one that has all that an export can hold."""
+"""All that the repository has an example of, and two that have all that an export can hold."""
 FILES = {name: EVERY[name] for name in ("quickstart", "shop")}
 SECRETS = {
     "API_TOKEN": "sentinel-token",
@@ -29,7 +29,7 @@ LOCK = Lock(
     "1",
     models={
         "./model": LockedModel(None, {}, 5_412_345),
-        "acme/encoder at v1": LockedModel("1" * 40, {}, 1_200_000_000),
+        "acme/encoder at v1": LockedModel("1" * 40, {}, 1_200_000_000, 600_000_000),
         "acme/writer": LockedModel("2" * 40, {}, 16_060_522_240),
     },
 )
@@ -63,12 +63,17 @@ def image(service: str, index: int, place: str) -> ClusterImage:
     return replace(whole, volume=ImageVolume(task, weights, "/weights"))
 
 
+def images(name: str) -> dict[str, ClusterImage]:
+    """Of each service of one of them."""
+    services = services_of(loaded(name))
+    return {service: image(service, index, f"{REGISTRY}/{name}") for index, service in enumerate(services)}
+
+
 def export(name: str) -> Export:
     """What a cluster with NVIDIA's GPUs is told of one of them."""
     file = loaded(name)
-    images = {service: image(service, index, f"{REGISTRY}/{name}") for index, service in enumerate(services_of(file))}
     project = name.rpartition("/")[2]
-    return export_of(file, lock(file), images, Cluster(name=project, namespace=project, target="nvidia"))
+    return export_of(file, lock(file), images(name), Cluster(name=project, namespace=project, target="nvidia"))
 
 
 if __name__ == "__main__":

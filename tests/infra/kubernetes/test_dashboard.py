@@ -82,9 +82,9 @@ def test_the_sidecar_finds_it_under_a_key_of_its_own() -> None:
     assert len(json.dumps(settings)) < MOST_BYTES
 
 
-def test_without_its_reason_it_would_be_refused_as_settings_that_change() -> None:
+def test_without_its_reason_it_would_be_refused_as_settings_that_no_pod_reads() -> None:
     objects = rendered_with(folders(export("shop")), "components/grafana")
     (settings,) = [each for each in objects if each["metadata"]["name"] == "shop-dashboard"]
     assert {each.rule for each in findings(objects) if each.name == "shop-dashboard" and not each.reason} == set()
     settings["metadata"]["annotations"] = {}
-    assert {each.rule for each in findings(objects) if each.name == "shop-dashboard"} == {"settings"}
+    assert {each.rule for each in findings(objects) if each.name == "shop-dashboard"} == {"unread"}

@@ -1,18 +1,21 @@
 """Every rule: what breaks it is seen by it and by no other one, and what is as it should be by none."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
-from infra.kubernetes.rendering import rendered
+from infra.kubernetes.applying import COMPONENTS, fit
+from infra.kubernetes.rendering import rendered, rendered_with
 from infra.kubernetes.tree import PROD, broken, folders
 from infra.kubernetes.workload import Claim, Export, Gpu, Scaling
 from infra.policy.checking import RULES, findings
+from infra.policy.objects import amount, picks
 from infra.policy.rules import Finding
 from tests.infra.kubernetes.examples import EVERY, export
 from tests.infra.kubernetes.objects import PAGE, ROUTER, SHARE, SHOP, TASK, workload
 from tests.infra.kubernetes.objects import export as export_of
-from tests.infra.policy.mutations import MUTATIONS, Mutation, mutated
+from tests.infra.policy.mutations import CONTAINER, MUTATIONS, POD, READER, Mutation, mutated
 
 pytestmark = pytest.mark.unit
 
@@ -33,6 +36,25 @@ def test_no_example_breaks_a_rule(name: str) -> None:
     assert broken(export(name)) == []
 
 
+@pytest.mark.parametrize("name", ["shop", "pair"])
+def test_no_two_components_break_a_rule_together(name: str) -> None:
+    """Beside each other on the base; those of which only one is taken cannot be, as both bring the same objects."""
+    documents = folders(export(name))
+    pairs = list(combinations([folder for folder in documents if folder.startswith(COMPONENTS)], 2))
+    said = {pair: list(findings(rendered_with(documents, *pair))) for pair in pairs if fit(*pair)}
+    assert {pair: found for pair, each in said.items() if (found := [one for one in each if one.reason is None])} == {}
+    for pair in {*pairs} - said.keys():
+        assert "unique" in {found.rule for found in findings(rendered_with(documents, *pair))}
+
+
+def test_what_only_several_components_break_together_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = folders(SHOP)
+    policy = documents["components/gateway"]["router-from-outside.yaml"]
+    policy["metadata"]["name"] = "router-from-prometheus"
+    monkeypatch.setattr("infra.kubernetes.tree.folders", lambda _: documents)
+    assert {(found.rule, found.name) for found in broken(SHOP)} == {("unique", "router-from-prometheus")}
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -45,7 +67,9 @@ def test_no_example_breaks_a_rule(name: str) -> None:
         replace(SHOP, workloads=(replace(TASK, scaling=Scaling(0, 1)), ROUTER, PAGE)),
         replace(SHOP, workloads=(replace(TASK, share=replace(SHARE, gpu=Gpu(2, "amd", "MI300X"))), ROUTER, PAGE)),
         replace(SHOP, workloads=(TASK, replace(ROUTER, claims=(Claim("runs", "/var/lib/runs", 2**30),)), PAGE)),
-        export_of(workload(f"task-{45 * 'a'}"), replace(ROUTER, calls=(f"task-{45 * 'a'}",)), name=63 * "s", token="T"),
+        export_of(
+            workload(f"task-{45 * 'a'}"), replace(ROUTER, calls=(f"task-{45 * 'a'}",)), name=63 * "s", token="TOKEN"
+        ),
     ],
 )
 def test_whatever_a_file_may_ask_for_can_be_exported(told: Export) -> None:
@@ -81,8 +105,57 @@ def test_what_knowingly_breaks_a_rule_says_why() -> None:
     ]
 
 
-def test_no_reason_is_enough_for_what_the_cluster_would_suffer_from() -> None:
-    (objects,) = [mutated(each) for each in MUTATIONS if each.path.endswith("hostNetwork")]
+@pytest.mark.parametrize(
+    ("mutation", "rule", "reason", "by_hand"),
+    [
+        (Mutation("", READER, f"{POD} hostNetwork", True), "host-namespaces", "because", True),
+        (Mutation("", "HorizontalPodAutoscaler/task-reader", ""), "replicas", " ", False),
+        (Mutation("", READER, f"{CONTAINER} image", "reader:v1"), "image", "because", False),
+        (Mutation("", READER, f"{CONTAINER} imagePullPolicy", "Never"), "pull", "because", False),
+    ],
+)
+def test_not_every_reason_is_enough(mutation: Mutation, rule: str, reason: str, by_hand: bool) -> None:
+    """None for what the cluster would suffer from; none that says nothing; some only where images come by hand."""
+    objects = mutated(mutation)
+    told = {"model-compose.policy/" + rule: reason}
     (reader,) = [each for each in objects if each["metadata"]["name"] == "task-reader" and each["kind"] == "Deployment"]
-    reader["metadata"]["annotations"] = {"model-compose.policy/host-namespaces": "because"}
-    assert [each.rule for each in findings(objects) if each.reason is None] == ["host-namespaces"]
+    reader["metadata"]["annotations"] = told
+    assert [each.rule for each in findings(objects, by_hand=by_hand) if each.reason is None] == [rule]
+
+
+def test_a_machine_that_has_the_images_may_run_them_by_tag() -> None:
+    objects = mutated(Mutation("", READER, f"{CONTAINER} image", "reader:v1"))
+    (reader,) = [each for each in objects if each["metadata"]["name"] == "task-reader" and each["kind"] == "Deployment"]
+    reader["metadata"]["annotations"] = {"model-compose.policy/image": "because"}
+    assert [each.rule for each in findings(objects, by_hand=True) if each.reason is None] == []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [("250m", 0.25), (3, 3), ("1T", 1e12), ("1Pi", 2**50), ("2Ei", 2**61), ("1e3", 1000), ("5u", 5e-6), (".5k", 500)],
+)
+def test_quantities_are_numbers(quantity: str | int, number: float) -> None:
+    assert amount(quantity) == pytest.approx(number)
+
+
+@pytest.mark.parametrize("quantity", ["", "much", "1KB", "1 Gi", "inf", "1e", "0x10"])
+def test_what_is_no_quantity_is_refused(quantity: str) -> None:
+    with pytest.raises(ValueError, match="is no quantity"):
+        amount(quantity)
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "is_picked"),
+    [
+        ("In", ["task"], True),
+        ("In", ["page"], False),
+        ("NotIn", ["task"], False),
+        ("NotIn", ["page"], True),
+        ("Exists", [], True),
+        ("DoesNotExist", [], False),
+    ],
+)
+def test_expressions_pick_as_the_cluster_does(operator: str, values: list[str], is_picked: bool) -> None:
+    expression = {"key": "kind", "operator": operator, "values": values}
+    assert picks({"matchExpressions": [expression]}, {"kind": "task"}) == is_picked
+    assert picks({"matchExpressions": [expression]}, {}) == (operator in ("NotIn", "DoesNotExist"))
