@@ -132,7 +132,7 @@ def _task(
             memory_bytes=_memory_bytes(loaded, component, _served_bytes(component, model)),
             gpu=_gpu(loaded, component, limits, cluster),
         ),
-        environment={"OMP_NUM_THREADS": str(math.ceil(cpu))},
+        environment={"OMP_NUM_THREADS": str(max(1, math.floor(cpu)))},  # one more would wait for the next period
         replicas=max(1, scaling.min) if scaling else _replicas(component, cluster),
         scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling and scaling.min < scaling.max else None,
         start_timeout_s=max(start_timeout_s(*runtimes), _PATIENCE * load_s),

@@ -73,10 +73,10 @@ def admit(export: Export, workload: Workload, name: str, peer: Peer | None) -> M
     return manifest("networking.k8s.io/v1", "NetworkPolicy", export, name, workload, spec=spec)
 
 
-def pods_named(name: str) -> Peer:
-    """Pods of a well-known application, wherever it is installed."""
+def pods_named(name: str, namespace: str) -> Peer:
+    """Pods of a well-known application, in the namespace where most clusters have it: a name alone anybody may take."""
     return {
-        "namespaceSelector": {},
+        "namespaceSelector": {"matchLabels": {_NAMESPACE: namespace}},
         "podSelector": {"matchLabels": {"app.kubernetes.io/name": name}},
     }
 

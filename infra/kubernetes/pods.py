@@ -22,7 +22,7 @@ _EPHEMERAL: Final = {"request": "256Mi", "limit": "1Gi"}
 
 
 def pod_template(export: Export, workload: Workload) -> dict[str, Any]:
-    """What a Deployment makes pods from."""
+    """What a Deployment makes pods from. Who they run as is said once, as some clusters choose that themselves."""
     security: dict[str, Any] = {
         "runAsNonRoot": True,
         "runAsUser": USER,
@@ -70,9 +70,6 @@ def _container(export: Export, workload: Workload) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
             "privileged": False,
             "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "startupProbe": _probe(READY_PATH, every=START_INTERVAL_S, within=5, tries=start_tries(workload)),

@@ -44,10 +44,10 @@ def readme(export: Export, components: Collection[str], exceptions: Collection[F
     parts.append(_DEPLOY.format(namespace=export.namespace, router=router.name, port=router.port, minutes=minutes))
     if "gateway" in components:
         parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
-    rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
-    parts.append(_PARTS.format(rows=rows))
     said = [each.format(name=export.name, namespace=export.namespace) for each in _ON_CLUSTERS]
     parts.append(_CLUSTER + "\n".join(map(_item, said)) + "\n")
+    rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
+    parts.append(_PARTS.format(rows=rows))
     if exceptions:
         said = [f"{each.kind} `{each.name}`, rule `{each.rule}`: {each.reason}." for each in exceptions]
         parts.append(_EXCEPTIONS + "\n".join(map(_item, said)) + "\n")

@@ -68,8 +68,10 @@ def ingress(export: Export) -> Manifest:
         tls["hosts"] = list(export.hosts)
     annotations = {
         **of_door(export),
+        "nginx.ingress.kubernetes.io/proxy-body-size": "0",  # no limit: router and page have theirs, 1m is below them
         "nginx.ingress.kubernetes.io/proxy-buffering": "off",  # an answer is read while it is written
         "nginx.ingress.kubernetes.io/proxy-read-timeout": str(_LONG_S),
+        "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",  # so that what is too large is refused at once
         "nginx.ingress.kubernetes.io/ssl-redirect": "true",
     }
     spec = {"rules": rules or [{"http": {"paths": paths}}], "tls": [tls]}

@@ -90,7 +90,7 @@ def trigger_authentication(export: Export) -> Manifest:
 
 
 def admit_keda(export: Export) -> Manifest:
-    return admit(export, export.router, f"{export.router.name}-from-keda", pods_named("keda-operator"))
+    return admit(export, export.router, f"{export.router.name}-from-keda", pods_named("keda-operator", "keda"))
 
 
 def _quoted(value: str) -> str:

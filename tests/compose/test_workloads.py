@@ -73,7 +73,14 @@ def test_a_task_of_a_file_that_says_nothing_more(tmp_path: Path) -> None:
             "  resources: {cpu: 2500m, memory: 20Gi}\n",
             {
                 "share": Share(cpu_request=2.5, cpu_limit=2.5, memory_bytes=20 * GI),
-                "environment": {"OMP_NUM_THREADS": "3"},
+                "environment": {"OMP_NUM_THREADS": "2"},
+            },
+        ),
+        (
+            "  resources: {cpu: 500m}\n",
+            {
+                "share": Share(cpu_request=0.5, cpu_limit=0.5, memory_bytes=14 * GI),
+                "environment": {"OMP_NUM_THREADS": "1"},
             },
         ),
         (

@@ -3,12 +3,14 @@
 from typing import Any, Final
 
 from infra.kubernetes.network import admit, pods_named
-from infra.kubernetes.objects import Manifest, manifest, pods_of
+from infra.kubernetes.objects import Manifest, labels, manifest
 from infra.kubernetes.pods import PORT
 from infra.kubernetes.workload import Export, Workload
 
 _EVERY: Final = "15s"
 _PATH: Final = "/metrics"
+_PICKED: Final = ("name", "component", "part-of")
+"""The labels of a Service by which it is found."""
 _SECRETS: Final = "/etc/prometheus/secrets"
 """Where the operator shows a Prometheus the secrets that it was given; by hand it may be the same."""
 
@@ -23,7 +25,9 @@ def service_monitor(export: Export, workload: Workload) -> Manifest:
     if workload.kind == "router" and export.token:
         credentials = {"name": export.secret, "key": export.token}
         endpoint["authorization"] = {"type": "Bearer", "credentials": credentials}
-    spec = {"selector": pods_of(export, workload), "endpoints": [endpoint]}
+    found = labels(export, workload)  # without `instance`, which some tools that apply an export write anew
+    selector = {"matchLabels": {f"app.kubernetes.io/{each}": found[f"app.kubernetes.io/{each}"] for each in _PICKED}}
+    spec = {"selector": selector, "endpoints": [endpoint]}
     return manifest("monitoring.coreos.com/v1", "ServiceMonitor", export, workload.name, workload, spec=spec)
 
 
@@ -33,7 +37,7 @@ def scrape_configuration(export: Export) -> dict[str, Any]:
 
 
 def admit_prometheus(export: Export, workload: Workload) -> Manifest:
-    return admit(export, workload, f"{workload.name}-from-prometheus", pods_named("prometheus"))
+    return admit(export, workload, f"{workload.name}-from-prometheus", pods_named("prometheus", "monitoring"))
 
 
 def _scrape(export: Export, workload: Workload) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def test_the_page_asks_the_router_alone_and_nobody_in_the_cluster_asks_it() -> N
 
 
 def test_others_are_let_in_by_name_or_all_of_them() -> None:
-    named = admit(SHOP, ROUTER, "router-from-keda", pods_named("keda-operator"))["spec"]
-    assert named["ingress"] == [{"from": [pods_named("keda-operator")], "ports": HTTP}]
+    keda = pods_named("keda-operator", "keda")
+    assert keda["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}
+    named = admit(SHOP, ROUTER, "router-from-keda", keda)["spec"]
+    assert named["ingress"] == [{"from": [keda], "ports": HTTP}]
     assert admit(SHOP, ROUTER, "router-from-outside", None)["spec"]["ingress"] == [{"ports": HTTP}]

@@ -22,7 +22,6 @@ def test_nobody_in_a_pod_may_do_more_than_compute() -> None:
     profile = {"seccompProfile": {"type": "RuntimeDefault"}}
     assert spec["securityContext"] == {**restricted, **profile}
     assert container(template)["securityContext"] == {
-        **restricted,
         **profile,
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},

@@ -5,6 +5,7 @@ import pytest
 
 from infra.kubernetes.observing.scraping import service_monitor
 from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
+from infra.kubernetes.services import service
 from tests.infra.kubernetes.objects import ROUTER, SHOP, TASK
 
 pytestmark = pytest.mark.unit
@@ -67,3 +68,13 @@ def test_prometheus_is_given_the_routers_token() -> None:
     (task,) = service_monitor(SHOP, TASK)["spec"]["endpoints"]
     assert task == {"port": "http", "path": "/metrics", "interval": "15s"}
     assert router["authorization"]["credentials"] == {"name": "shop-secrets", "key": "TOKEN"}
+
+
+def test_a_service_is_watched_whoever_applied_it() -> None:
+    picked = service_monitor(SHOP, TASK)["spec"]["selector"]["matchLabels"]
+    assert picked.items() <= service(SHOP, TASK)["metadata"]["labels"].items()
+    assert {key.rpartition("/")[2]: value for key, value in picked.items()} == {
+        "name": "task-chat",
+        "component": "task",
+        "part-of": "shop",
+    }
