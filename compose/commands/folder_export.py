@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -17,11 +17,12 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     """Have these files there, by their paths, and those of the last time no more.
 
     Every file appears whole or not at all, and the list of them before the first, so that a write that was interrupted
-    can be repeated. Raises UserError: exit 2 for a folder with other people's files and no list, or with one of them in
-    the way; 4 where it cannot be written.
+    can be repeated. Raises UserError: exit 2 for a folder with files of other people and no list, with one of those in
+    the way, or with a link in place of a folder; 4 where it cannot be written.
     """
     try:
         before = _generated(folder)
+        _refuse_links(folder, before | files.keys())
         taken = sorted(path for path in files if path not in before and (folder / path).exists())
         if taken:
             raise UserError(
@@ -59,6 +60,18 @@ def _generated(folder: Path) -> set[str]:
             exit_code=ExitCode.USAGE,
         ) from None
     return {line for line in lines if _is_inside(line)}
+
+
+def _refuse_links(folder: Path, paths: Iterable[str]) -> None:
+    """Raises UserError where a folder of the export's is a link: what it leads to is not the export's to change."""
+    parents = {parent for path in paths for parent in PurePosixPath(path).parents} - {PurePosixPath()}
+    links = sorted(str(folder / parent) for parent in parents if (folder / parent).is_symlink())
+    if links:
+        raise UserError(
+            f"{links[0]} is a link, and an export writes into no other folder than its own",
+            hint="put a folder in its place",
+            exit_code=ExitCode.USAGE,
+        )
 
 
 def _is_inside(path: str) -> bool:

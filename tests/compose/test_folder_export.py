@@ -69,6 +69,48 @@ def test_a_list_that_names_other_places_reaches_nothing_there(tmp_path: Path) ->
     assert outside.read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [({}, {"base/deep/a.yaml": "2"}), ({"base/a.yaml": "1"}, {"b.yaml": "2"})], ids=["write", "remove"]
+)
+@pytest.mark.parametrize("link", ["base", "base/deep"])
+def test_a_link_in_place_of_a_folder_is_not_followed(
+    tmp_path: Path, old: dict[str, str], new: dict[str, str], link: str
+) -> None:
+    folder, outside = tmp_path / "out", tmp_path / "outside"
+    files = {path.replace("base/", f"{link}/"): text for path, text in old.items()}
+    write_folder(folder, {"b.yaml": "1", **files})
+    outside.mkdir()
+    for path, text in files.items():
+        (folder / path).unlink()
+        (folder / path).parent.rmdir()
+        (outside / Path(path).name).write_text(text)
+    (folder / link).parent.mkdir(exist_ok=True)
+    (folder / link).symlink_to(outside)
+    before = contents(outside)
+    with pytest.raises(UserError, match=f"{link} is a link") as caught:
+        write_folder(folder, new)
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert contents(outside) == before
+
+
+def test_a_link_in_place_of_a_file_is_replaced(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "out", tmp_path / "outside.yaml"
+    write_folder(folder, {"a.yaml": "1"})
+    outside.write_text("mine")
+    (folder / "a.yaml").unlink()
+    (folder / "a.yaml").symlink_to(outside)
+    write_folder(folder, {"a.yaml": "2"})
+    assert (outside.read_text(), contents(folder)) == ("mine", {"a.yaml": "2"})
+    assert not (folder / "a.yaml").is_symlink()
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    write_folder(tmp_path / "out", {"base/a.yaml": "1"})
+    assert contents(tmp_path / "real") == {"base/a.yaml": "1"}
+
+
 def test_a_write_that_was_interrupted_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path, {"a.yaml": "1", "b.yaml": "1"})
     replaced = Path.replace
