@@ -53,7 +53,7 @@ def cluster(
         skip("there is no kubectl")
     environment["MODEL_COMPOSE_CACHE"] = str(pytestconfig.cache.mkdir("images"))
     build = ["model-compose", "build", "router", "--base", f"tar:{base_tar}", "--no-verify"]
-    quickstart = checkout / "examples" / "quickstart"
+    quickstart = shutil.copytree(checkout / "examples" / "quickstart", tmp_path / "quickstart")
     subprocess.run(build, cwd=quickstart, env=environment, check=True, capture_output=True, timeout=400)
     (checkout / "docs" / "shop").mkdir()
     shutil.copy(quickstart / LOCK_FILE, checkout / "docs" / "shop")
