@@ -119,20 +119,16 @@ def test_a_folder_without_a_file_points_to_init(project: Project) -> None:
     assert "model-compose init" in started.stderr
 
 
-@pytest.mark.parametrize(
-    ("values", "more", "status", "code"),
-    [
+def test_a_bad_run_is_one_sentence(running_toy: Project) -> None:
+    bad: list[tuple[dict[str, str], dict[str, str], int, str]] = [
         ({}, {}, 422, "missing_input"),
         ({"user_prompt": "Hello " * 2000}, {}, 422, "prompt_too_long"),
         ({"user_prompt": "Hello"}, {"workflow_id": "nope"}, 404, "unknown_workflow"),
-    ],
-)
-def test_a_bad_run_is_one_sentence(
-    running_toy: Project, values: dict[str, str], more: dict[str, str], status: int, code: str
-) -> None:
-    answer = running_toy.run(values, **more)
-    assert (answer.status, answer.body["error"]["code"]) == (status, code)
-    assert answer.body["error"]["message"]
+    ]
+    for values, more, status, code in bad:
+        answer = running_toy.run(values, **more)
+        assert (answer.status, answer.body["error"]["code"]) == (status, code)
+        assert answer.body["error"]["message"]
 
 
 @pytest.fixture
