@@ -87,7 +87,7 @@ def _down(scope: Scope, workload: Workload) -> Alert:
         description=(
             f"Prometheus has reached no pod of {workload.name} for 5 minutes. See `kubectl get pods` and "
             f"`kubectl logs deployment/{workload.name}` in the namespace. Where they run and are ready, Prometheus "
-            "cannot reach them: its pods must have the labels that the network policies let in."
+            "cannot reach them: it must have the labels and the namespace that the network policies let in."
         ),
     )
 
