@@ -53,7 +53,7 @@ TESTING := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $$(($
 test: .venv/tools .venv/checkov/installed ## all tests but the soak ones, under 15 minutes on two cores
 	$(TESTING) -m 'not soak and not docker'
 	@# by themselves: tests that measure time would feel the builds of images
-	$(TESTING) -m 'docker and not soak' tests/conformance tests/docker tests/e2e
+	$(TESTING) -m 'docker and not soak' tests/conformance tests/docker tests/e2e tests/kube
 
 soak: .venv/tools ## the same properties in full size
 	$(BIN)/python -m pytest -m soak

@@ -12,7 +12,7 @@ pytest_plugins = ["tests.docker.fixtures", "tests.ui.browser"]
 
 KINDS = {"unit", "server", "browser", "docker", "kube", "readme", "soak"}
 TESTS = Path(__file__).parent
-OF_DOCKER = ("conformance", "docker", "e2e")
+OF_DOCKER = ("conformance", "docker", "e2e", "kube")
 """Folders that may have tests of this kind; `make test` reads no others for them."""
 
 os.environ.update(
