@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.services.router.rig import ECHO, Service, eventually, http, launched
+from tests.services.tasks.serving import settings_of
 
 T = TypeVar("T")
 
@@ -36,6 +37,20 @@ def task_pod(folder: Path, name: str, port: int = 0, **environment: str) -> Iter
         with launched(command, listener, folder / f"{name}.log", environment) as process:
             listener.close()
             http("GET", f"{address}/livez").raise_for_status()
+            yield Service(process, address, folder / f"{name}.log")
+
+
+@contextmanager
+def model_pod(folder: Path, name: str, model: Path) -> Iterator[Service]:
+    """A real task over a tiny model; ready when this returns."""
+    settings = folder / f"{name}.json"
+    settings.write_text(settings_of(model).model_dump_json())
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        command = [sys.executable, "-m", "services.entry", str(settings)]
+        with launched(command, listener, folder / f"{name}.log", {}) as process:
+            listener.close()
+            eventually(lambda: http("GET", f"{address}/readyz").status_code == 200, 60)
             yield Service(process, address, folder / f"{name}.log")
 
 

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from services.router.settings import RouterSettings
-from tests.services.router.cluster import ClusterService, computing, task_pod
+from tests.services.conftest import Tiny
+from tests.services.router.cluster import ClusterService, computing, model_pod, task_pod
 from tests.services.router.rig import Service, async_http, eventually, http, router, text, workflow
 
 pytestmark = pytest.mark.server
@@ -22,27 +23,38 @@ pytestmark = pytest.mark.server
 _NOTICED_S = 1.5
 """How long a cluster still leads to a pod that has ended without a word."""
 _CLIENTS = 8
-_RUN_MS = 40
+_SHORT = json.dumps({"tokens": 1, "ms": 40})
 
 
 class Load:
-    """Clients with kept connections, each of which starts a run when its last one has ended. base: of the API."""
+    """Clients with kept connections, each of which starts a run when its last one has ended.
 
-    def __init__(self, base: str) -> None:
+    base: of the API. prompt: what each run asks for.
+    """
+
+    def __init__(self, base: str, prompt: str = _SHORT) -> None:
         self.answers: Counter[str] = Counter()
         """By what became of them: `completed`, or a status and its error, or the name of an exception."""
         self.closed = 0
         """Answers that asked to close the connection."""
         self._base = base
+        self._prompt = prompt
         self._ending = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     def __enter__(self) -> "Load":
         self._thread.start()
-        self.go_on()
+        try:
+            self.go_on(_CLIENTS)
+        except AssertionError:
+            self.end()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
         self._ending = True
         self._thread.join()
 
@@ -52,14 +64,13 @@ class Load:
         eventually(lambda: self.answers.total() >= enough, 20)
 
     async def _run(self) -> None:
-        await asyncio.gather(*(self._client(number) for number in range(_CLIENTS)))
+        await asyncio.gather(*(self._client() for _ in range(_CLIENTS)))
 
-    async def _client(self, number: int) -> None:
+    async def _client(self) -> None:
         async with async_http() as client:
             while not self._ending:
-                prompt = json.dumps({"tokens": 1, "ms": _RUN_MS, "number": number})
                 try:
-                    answer = await client.post(f"{self._base}/workflows/runs", json={"input": {"prompt": prompt}})
+                    answer = await client.post(f"{self._base}/workflows/runs", json={"input": {"prompt": self._prompt}})
                 except httpx.HTTPError as error:
                     self.answers[type(error).__name__] += 1
                     continue
@@ -103,6 +114,24 @@ def test_a_task_that_is_told_to_end_loses_no_run(folder: Path, tasks: Tasks) -> 
         load.go_on()
         service.remove(one)
         load.go_on()
+    assert list(load.answers) == ["completed"]
+
+
+def test_a_real_task_ends_the_same_way(folder: Path, tiny: Tiny) -> None:
+    model = tiny("gpt2")
+    with model_pod(folder, "one", model) as one, model_pod(folder, "two", model) as two, ExitStack() as stack:
+        service = stack.enter_context(ClusterService())
+        service.add(one, two)
+        short = {"fields": {"text": "${input.prompt}", "max_output_length": 4}}
+        components = (text(endpoint=service.address, action=short),)
+        running = stack.enter_context(routed(folder, "router", service, components=components))
+        load = stack.enter_context(Load(f"{running.address}/api", "Once upon a time"))
+        service.remove(one)
+        load.go_on(20)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(20) == 0
+        load.go_on(20)
+        assert "Traceback" not in one.log.read_text()
     assert list(load.answers) == ["completed"]
 
 

@@ -94,6 +94,7 @@ def test_a_run_can_be_cancelled_and_read_at_any_router(start: Start, task: Servi
         eventually(lambda: state(two, run) == "cancelled", 3)
         assert task.counters()["computing"] == 0
         assert state(one, run) == "cancelled"
+        assert [item["task_id"] for item in two.get("/tasks").json()] == [run]
         assert one.get("/tasks/%00").status_code == 404
         assert http("POST", f"{one.base}/tasks/{run}/cancel").status_code == 409
 
