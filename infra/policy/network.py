@@ -18,7 +18,7 @@ _LINK_LOCAL: Final = ipaddress.IPv4Network("169.254.0.0/16")
 """Where a node has a cache of its own, or a cloud its DNS."""
 _APPLICATION: Final = "app.kubernetes.io/name"
 _GUESTS: Final = {"task": {"prometheus"}, "router": {"prometheus", "keda-operator"}}
-"""Of which applications elsewhere in the cluster the pods may come in."""
+"""Of which applications elsewhere in the cluster the pods may come in, from a namespace that is named as well."""
 _SIDES: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
 
 Problem = tuple[Manifest, str]
@@ -72,7 +72,8 @@ def _in(objects: Objects) -> Iterator[Problem]:
                     yield policy, "it lets everybody in, though no route leads there"
                 for peer in rule.get("from") or ():
                     guests = allowed(peer.get("podSelector"), _APPLICATION)
-                    is_guest = guests and guests <= _GUESTS.get(pod.component or "", frozenset())
+                    is_known = guests and guests <= _GUESTS.get(pod.component or "", frozenset())
+                    is_guest = is_known and allowed(peer.get("namespaceSelector"), _NAMESPACE)
                     if not _is_ours(objects, peer) and not is_guest:
                         who = " or ".join(sorted(guests)) or "whoever has an address"
                         yield policy, f"it lets in {who}, who has nothing to ask there"

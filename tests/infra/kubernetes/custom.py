@@ -3,7 +3,7 @@
 From the references of the Gateway API v1, KEDA 2.19 and Prometheus Operator 0.80.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -47,6 +47,7 @@ class Listener(Strict):
     name: Name
     port: Port
     protocol: Literal["HTTPS"]
+    hostname: Name | None = None
     tls: Tls
     allowed_routes: Routes
 
@@ -108,13 +109,37 @@ class Trigger(Strict):
     authentication_ref: Reference | None = None
 
 
+class Policy(Strict):
+    type: Literal["Pods", "Percent"]
+    value: Annotated[int, Field(ge=1)]
+    period_seconds: Annotated[int, Field(ge=1, le=1800)]
+
+
+class Steps(Strict):
+    stabilization_window_seconds: Annotated[int, Field(ge=0, le=3600)]
+    policies: Annotated[list[Policy], Field(min_length=1)]
+
+
+class Behavior(Strict):
+    scale_up: Steps
+    scale_down: Steps
+
+
+class AutoscalerConfig(Strict):
+    behavior: Behavior
+
+
+class Advanced(Strict):
+    horizontal_pod_autoscaler_config: AutoscalerConfig
+
+
 class ScaledObjectSpec(Strict):
     scale_target_ref: Target
     min_replica_count: Annotated[int, Field(ge=0)]
     max_replica_count: Annotated[int, Field(ge=1)]
     polling_interval: Annotated[int, Field(ge=1)]
     cooldown_period: Annotated[int, Field(ge=0)]
-    advanced: dict[Literal["horizontalPodAutoscalerConfig"], dict[Literal["behavior"], Any]]
+    advanced: Advanced
     triggers: Annotated[list[Trigger], Field(min_length=1)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.kubernetes.applying import applied as applied_of
-from infra.kubernetes.tree import PROD, folders, tree
+from infra.kubernetes.tree import LOCAL, PROD, folders, tree
 from infra.kubernetes.yaml_text import yaml_text
 from infra.policy.checking import RULES
 from tests.infra.kubernetes.checks import CHECKS, Applied
@@ -19,12 +19,15 @@ from tests.infra.policy.mutations import CONTAINER, MUTATIONS, POD, READER, ROUT
 
 pytestmark = pytest.mark.kube
 
+BEHAVIOR = "horizontalPodAutoscalerConfig behavior"
 OWN = [number for number in CHECKS if number not in (2, 28)]
 FOREIGN = [
     (1, Mutation("", READER, "spec replica", 2)),
     (1, Mutation("", READER, f"{CONTAINER} ports 0 containerPort", "http")),
     (1, Mutation("", "HTTPRoute/shop", "spec rules 0 backendRefs 0 port", "http")),
     (1, Mutation("", "ScaledObject/task-writer-0e3c5fe0", "spec minReplicas", 0)),
+    (1, Mutation("", "ScaledObject/task-writer-0e3c5fe0", f"spec advanced {BEHAVIOR} scaleUp window", 1)),
+    (1, Mutation("", "ScaledObject/task-writer-0e3c5fe0", f"spec advanced {BEHAVIOR} scaleDown policies 0 value", 0)),
     (1, Mutation("", "ServiceMonitor/router", "spec endpoints 0 interval", 15)),
     (1, Mutation("", "PrometheusRule/shop", "spec groups 0 rules 0 for", 300)),
     (5, Mutation("", READER, f"{CONTAINER} image", f"registry.example.com/me/shop/reader:v1@sha256:{'0' * 64}")),
@@ -91,13 +94,12 @@ def test_every_example_passes(number: int, name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_kubectl_makes_of_the_tree_what_was_checked(tmp_path: Path, name: str) -> None:
-    """Check 2. Of most examples all components at once; of those that have golden trees each by itself as well."""
+    """Check 2. Of most examples overlays and components at once; of those that have golden trees everything."""
     write(tmp_path, name)
-    for number, each in enumerate(applied(name)):
-        parts = each.folder.split()
-        if name not in FILES and (parts == ["base"] or (len(parts) == 1 and parts[0].startswith("components/"))):
-            continue
-        folder = each.folder
+    every = applied(name)
+    some = [*(each for each in every if each.folder in (LOCAL, PROD)), every[-1]]
+    for number, each in enumerate(every if name in FILES else some):
+        parts, folder = each.folder.split(), each.folder
         if folder.startswith("components/"):
             folder = f"overlays/{number}"
             kustomization = {"resources": ["../../base"], "components": [f"../../{part}" for part in parts]}
