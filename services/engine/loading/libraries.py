@@ -58,12 +58,13 @@ def plain_construction() -> Iterator[None]:
 
 
 def _read_once(import_utils: Any) -> None:
-    """transformers reads every file of its models twice as it is imported, for what they define.
+    """transformers reads every file of its models twice as it is imported, for what they define, and line by line.
 
-    It would remember, but of fewer folders than it has.
+    It would remember, but of fewer folders than it has; and the list of names stands at the end of a file.
     """
-    read = import_utils.create_import_structure_from_path
+    read, names = import_utils.create_import_structure_from_path, import_utils.fetch__all__
     import_utils.create_import_structure_from_path = functools.cache(inspect.unwrap(read))
+    import_utils.fetch__all__ = lambda content: names(content[content.rfind("\n__all__") + 1 :])
 
 
 @contextlib.contextmanager

@@ -45,3 +45,24 @@ def test_a_model_is_loaded_and_generates_without_them(tiny: Tiny) -> None:
     command = [sys.executable, "-W", "ignore", "-c", LOAD, json.dumps(settings)]
     loaded = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (loaded.returncode, loaded.stdout) == (0, "[]\n"), loaded.stderr
+
+
+READ = """
+from pathlib import Path
+import services.engine.loading.libraries as libraries
+if {lean}:
+    libraries.import_libraries()
+import transformers
+from transformers.utils import import_utils
+models = str(Path(transformers.__file__).parent / "models")
+structure = import_utils.define_import_structure(models)
+found = {{(*sorted(needs), module, *sorted(names)) for needs, of in structure.items() for module, names in of.items()}}
+print(len(found), *sorted(found), sep="\\n")
+"""
+
+
+def test_what_models_define_is_read_as_transformers_does() -> None:
+    commands = [[sys.executable, "-W", "ignore", "-c", READ.format(lean=lean)] for lean in (True, False)]
+    lean, whole = (subprocess.run(each, capture_output=True, text=True, check=True).stdout for each in commands)
+    assert int(whole.split()[0]) > 1000
+    assert lean == whole
