@@ -79,11 +79,17 @@ def _attached(objects: Objects, route: Manifest) -> Iterator[str]:
     rules = route["spec"]["rules"]
     if any("filters" in each for rule in rules for each in (rule, *rule.get("backendRefs", ()))):
         yield "it has filters, which may send requests elsewhere"
+    answered = set()
     for parent in route["spec"].get("parentRefs", ({},)):
         gateway = objects.find("Gateway", parent.get("name")) if "namespace" not in parent else None
-        listeners = [each["name"] for each in gateway["spec"]["listeners"]] if gateway else []
+        listeners = {each["name"]: each.get("hostname") for each in gateway["spec"]["listeners"]} if gateway else {}
         if parent.get("sectionName") not in listeners:
             yield "it belongs to no listener of a Gateway that is here"
+        else:
+            answered.add(listeners[parent["sectionName"]])
+    for name in route["spec"].get("hostnames", ()):
+        if name not in answered and None not in answered:
+            yield f"none of its listeners is for {name}"
 
 
 def _listeners(gateway: Manifest) -> Iterator[str]:
