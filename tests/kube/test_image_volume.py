@@ -36,7 +36,8 @@ class Node:
 
     def run(self, name: str, *options: str) -> dict[str, Any]:
         """Start a task's image as its pod says, without a network, and ask it one thing; what the trial of it says."""
-        (container,) = self.pods[name]["containers"]
+        pod = self.pods[name]
+        (container,) = pod["containers"]
         request = TaskRequest("1", dict(FIELDS[TASKS[name]]), seed=0, stream=False)
         command = json.loads(self.podman.run("image", "inspect", local(container["image"])))[0]["Config"]["Entrypoint"]
         asked = {
@@ -48,7 +49,7 @@ class Node:
             "ready_s": READY_S,
             "answer_s": ANSWER_S,
         }
-        security = container["securityContext"]
+        security = {**pod["securityContext"], **container["securityContext"]}
         said = self.podman.run(
             *("run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"),
             *("--security-opt", "no-new-privileges", "--user", f"{security['runAsUser']}:{security['runAsGroup']}"),
