@@ -147,7 +147,8 @@ class Cluster:
             with self._asking:
                 del self._addresses[name]
             time.sleep(WITHDRAWN_S)  # the wait of `preStop`: who is being accepted gets in
-        self.podman.run("pod", "stop", "--time", str(pod.grace_s), pod.played_pod, timeout_s=pod.grace_s + 60)
+        # not `pod stop`, which takes the network away from a container that still answers
+        self.podman.run("stop", "--time", str(pod.grace_s), pod.played_container, timeout_s=pod.grace_s + 60)
         self._replace(name)
 
     def _replace(self, name: str) -> None:

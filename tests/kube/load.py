@@ -15,7 +15,6 @@ from tests.kube.project import TOKEN
 RUNS = "/api/workflows/runs"
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
 NOBODY = "nobody there"
-LOST = "lost"
 _BETWEEN_S = 0.2
 _KEPT = 4
 """One run of so many is asynchronous."""
@@ -97,8 +96,8 @@ class Load:
             answer = ask_run(self._cluster, prompt, key)
         except NobodyThereError:
             return NOBODY
-        except OSError:  # also after ASK_S: who hangs is lost too
-            return LOST
+        except OSError as error:  # also after ASK_S: who hangs is lost too
+            return f"lost: {error!r}"
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and "retry-after" not in answer.headers:
             self.without_when.append(answer)
         if answer.status == HTTPStatus.ACCEPTED:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from infra.docker.engine import Engine
 from infra.policy.objects import amount
 from tests.conformance.folder import wait_until
 from tests.docker.product import TIMEOUT_S
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.kube, pytest.mark.docker, pytest.mark.timeout(TIMEOUT_
 PODS = ["task-chat", "task-labels", "router", "page"]
 HTTP_DOCUMENT = Path(__file__).parents[2] / "docs" / "http.md"
 
+WALL = "model-compose-test-wall"
 SMALL = ["kill task-chat", "evict task-labels", "evict router"]
 FULL = [
     *("kill task-chat", "lose task-chat", "evict task-chat", "evict router", "kill task-labels"),
@@ -54,7 +56,7 @@ print(json.dumps({"status": status, "written": written, "environment": dict(os.e
 def test_a_pod_is_as_restricted_as_its_file_says(cluster: Cluster, name: str) -> None:
     pod = cluster.pods[name]
     seen = json.loads(cluster.execute(name, LOOK))
-    security = pod.container["securityContext"]
+    security = {**pod.spec["securityContext"], **pod.container["securityContext"]}
     assert (security["runAsUser"], security["runAsGroup"]) == (10001, 10001)
     status = {key: seen["status"][key] for key in ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")}
     none = "0" * 16
@@ -124,6 +126,23 @@ def test_the_page_shows_the_workflows_of_the_router(cluster: Cluster) -> None:
     cookie = cluster.ask("page", "/login", f"username=me&password={TOKEN}", **form).headers["set-cookie"]
     shown = cluster.ask("page", "/config", Cookie=cookie.partition(";")[0])
     assert "Answer and judge" in shown.body.decode()
+
+
+def test_containers_that_may_not_leave_their_network_do_not_reach_a_pod(
+    cluster: Cluster, docker: Engine, fake_image: str
+) -> None:
+    """Docker's walls stand beside podman's rules, which let its own pods out and in."""
+    program = f"import socket; socket.create_connection(('{cluster.address('router')}', 8080), 3)"
+    codes = {}
+    for internal in (False, True):
+        docker.make_network(WALL, WALL, internal=internal)
+        try:
+            options = ["--rm", "--network", WALL, "--entrypoint", "python3"]
+            ended = subprocess.run(["docker", "run", *options, fake_image, "-c", program], timeout=60, check=False)
+            codes[internal] = ended.returncode
+        finally:
+            docker.remove_networks(WALL)
+    assert codes == {False: 0, True: 1}
 
 
 def busy(cluster: Cluster, name: str) -> bool:
