@@ -228,6 +228,7 @@ def export_compose(common: Common, output: Path | None, tag: str) -> None:
 @click.option("--registry", metavar="REGISTRY", help="Where `push` has brought the images.")
 @click.option("--namespace", metavar="NAME", help="One of its own; the folder's name unless given.")
 @click.option("--target", type=click.Choice(["cpu", "nvidia", "amd"]), help="What the cluster computes on.")
+@click.option("--gpu-label", metavar="KEY", help="Under which label nodes say which GPU they have.")
 @click.option("--replicas", type=click.IntRange(1), metavar="N", help="How many of each, where the file does not say.")
 @click.option("--tag", default="latest", metavar="TAG", help="Of the images; `latest` unless given.")
 @click.option("--without-page", is_flag=True, help="Leave out the page.")

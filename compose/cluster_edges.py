@@ -26,13 +26,33 @@ def drain_s(loaded: "Loaded") -> float:
 
 def reached_ports(loaded: "Loaded") -> Iterator[int]:
     """The ports of what the router asks outside of the export: its database, and whoever collects its traces."""
-    controller = loaded.spec.controller
-    if controller.database.url:
-        yield _port(controller.database.url) or _POSTGRES_PORT
-    environment = environment_of(controller.runtime)
+    yield from _database_ports(loaded)
+    environment = environment_of(loaded.spec.controller.runtime)
     for name in _COLLECTORS:
         if name in environment:
             yield _port(environment[name]) or _COLLECTOR_PORT
+
+
+def _database_ports(loaded: "Loaded") -> list[int]:
+    """As libpq reads them: of several hosts each may have its own, and a socket of the machine has none."""
+    controller = loaded.spec.controller
+    if not controller.database.url:
+        return []
+    from psycopg import ProgrammingError  # here, as it loads libpq
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(controller.database.url)
+    except ProgrammingError:
+        return [_POSTGRES_PORT]
+    hosts = str(given.get("hostaddr") or given.get("host") or "").split(",")
+    ports = str(given.get("port") or environment_of(controller.runtime).get("PGPORT", "")).split(",")
+    found = zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
+    return sorted({_number(port) for host, port in found if not host.startswith(("/", "@"))})
+
+
+def _number(port: str) -> int:
+    return int(port) if port.isdecimal() else _POSTGRES_PORT
 
 
 def _port(url: str) -> int | None:
@@ -63,21 +83,36 @@ def _has_any_name(loaded: "Loaded") -> bool:
 
 
 def notes(loaded: "Loaded", target: str, hosts: Collection[str]) -> Iterator[str]:
+    """Sentences about what of the file is other in a cluster than it may seem."""
+    yield from _notes_on_doors(loaded, hosts)
+    yield from _notes_on_runs(loaded)
+    yield from _notes_on_tasks(loaded, target)
+
+
+def _notes_on_doors(loaded: "Loaded", hosts: Collection[str]) -> Iterator[str]:
+    if not _may_be_asked(loaded):
+        yield (
+            "The file has no `controller.auth.token`, so `overlays/prod` has no way in from outside. Set one, "
+            "build and export again to open it."
+        )
+    elif not is_exposed(loaded, hosts):
+        yield (
+            "The file has no DNS name in `controller.allowed_hosts`, so router and page would refuse whoever comes "
+            "from outside, and `overlays/prod` has no way in. Set one, build and export again to open it."
+        )
+
+
+def _notes_on_runs(loaded: "Loaded") -> Iterator[str]:
     controller = loaded.spec.controller
     if controller.database.driver == "sqlite":
         yield (
             "Asynchronous runs are in a file on a volume, so there is one router, and an update stops it for a moment. "
             "With `controller.database: postgresql://...` there are several, and updates stop nothing."
         )
-    if not _may_be_asked(loaded):
+    if ports := _database_ports(loaded):
         yield (
-            "The file has no `controller.auth.token`, so `overlays/prod` has no way in from outside. Set one, "
-            "build and export again to open it."
-        )
-    elif not hosts and not _has_any_name(loaded):
-        yield (
-            "The file has no DNS name in `controller.allowed_hosts`, so router and page would refuse whoever comes "
-            "from outside, and `overlays/prod` has no way in. Set one, build and export again to open it."
+            f"The router's way to its database is TCP port {', '.join(map(str, ports))}, as the file's `database` said "
+            "when this was exported. Where the Secret names another one, change it in the NetworkPolicy `router`."
         )
     if controller.run_timeout and drain_s(loaded) < controller.run_timeout:
         yield (
@@ -85,8 +120,17 @@ def notes(loaded: "Loaded", target: str, hosts: Collection[str]) -> Iterator[str
             f"may take {controller.run_timeout:g} s (`run_timeout`): an update ends those that take longer. Leave "
             "`shutdown_timeout` out, and a cluster waits for all of them."
         )
+
+
+def _notes_on_tasks(loaded: "Loaded", target: str) -> Iterator[str]:
     for component in loaded.spec.models:
-        if component.scaling and component.scaling.min == 1 < component.scaling.max:
+        scaling, gpus = component.scaling, limits_of(component).gpu_count
+        if scaling and gpus and scaling.min < scaling.max:
+            yield (
+                f"`{component.name}` computes on GPUs, of which a cluster's own autoscaler knows nothing: KEDA decides "
+                "how many pods it has, by the requests that the router has for it, so the cluster needs KEDA."
+            )
+        if scaling and scaling.min == 1 < scaling.max:
             yield (
                 f"`{component.name}` has one pod while little is asked (`scaling.min: 1`), so a drained node stops it "
                 "until another pod has loaded the model. With `min: 2` it goes on."

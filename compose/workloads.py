@@ -18,6 +18,7 @@ from infra.errors import ExitCode, UserError
 from infra.kubernetes.workload import MARGIN_S, Claim, Export, Gpu, ImageVolume, Scaling, Share, Workload
 from infra.resources import Resources, write_memory
 from infra.secrets import is_secret_name
+from services.engine.continuous.memory import ROWS
 from services.engine.loading.precision import BYTES
 from services.withheld import SHUTDOWN_TIMEOUT, withheld
 
@@ -46,6 +47,7 @@ _MORE_ROUTERS: Final = 3
 """How many times as many there are under load."""
 _RUNS_BYTES: Final = 5 * _GI
 
+_MOST_HOSTS: Final = 64
 _DNS_NAME: Final = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 """No address, and no name of one machine: what a route may be for."""
 
@@ -65,12 +67,16 @@ class ClusterImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Where an export is for. replicas: how many of each there are, where the file does not say and several may be."""
+    """Where an export is for. replicas: how many of each there are, where the file does not say and several may be.
+
+    gpu_label: the key under which nodes say which GPU they have; None for that of the vendor's own tools.
+    """
 
     name: str
     namespace: str
     target: Target
     replicas: int | None = None
+    gpu_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,13 @@ def export_of(loaded: "Loaded", lock: Lock | None, images: Mapping[str, ClusterI
     keys = {service: _secret_keys(service, given) for service in given}
     token = withheld(router_told(loaded).settings).get("auth_token")
     hosts = tuple(sorted({host.lower() for host in controller.allowed_hosts if _DNS_NAME.fullmatch(host.lower())}))
+    if len(hosts) > _MOST_HOSTS:
+        raise UserError(
+            f"{mark_at(loaded.root, ('controller', 'allowed_hosts'))}: a Gateway has {_MOST_HOSTS} names at most, and "
+            f"these are {len(hosts)}",
+            hint="leave some out",
+            exit_code=ExitCode.FILE,
+        )
     return Export(
         name=cluster.name,
         namespace=cluster.namespace,
@@ -117,7 +130,7 @@ def _task(
     model = _locked(component, lock)
     cpu = limits.cpu or _TASK_CPU
     load_s = _BESIDE_READING_S + (model.weights_bytes or 0) / _READ_PER_S
-    scaling = component.scaling
+    scaling, gpu = component.scaling, _gpu(loaded, component, limits, cluster)
     return Workload(
         service=component.name,
         kind="task",
@@ -130,11 +143,11 @@ def _task(
             cpu_request=cpu,
             cpu_limit=cpu,
             memory_bytes=_memory_bytes(loaded, component, _served_bytes(component, model)),
-            gpu=_gpu(loaded, component, limits, cluster),
+            gpu=gpu,
         ),
         environment={"OMP_NUM_THREADS": str(max(1, math.floor(cpu)))},  # one more would wait for the next period
         replicas=max(1, scaling.min) if scaling else _replicas(component, cluster),
-        scaling=Scaling(scaling.min, scaling.max, scaling.target) if scaling and scaling.min < scaling.max else None,
+        scaling=_scaling(component, gpu),
         start_timeout_s=max(start_timeout_s(*runtimes), _PATIENCE * load_s),
         request_timeout_s=max(stop_timeout_s(*runtimes) - MARGIN_S, loaded.spec.controller.run_timeout or 1),
         volume=image.volume,
@@ -230,7 +243,17 @@ def _gpu(loaded: "Loaded", component: ModelComponentSpec, limits: Resources, clu
             hint="take `--target nvidia`, or `device: cpu` without `gpu`, and build again",
             exit_code=ExitCode.FILE,
         )
-    return Gpu(limits.gpu_count, cluster.target, limits.gpu_type)
+    return Gpu(limits.gpu_count, cluster.target, limits.gpu_type, cluster.gpu_label if limits.gpu_type else None)
+
+
+def _scaling(component: ModelComponentSpec, gpu: Gpu | None) -> Scaling | None:
+    """Of what computes on GPUs by its requests: what one pod computes at once, as far as it should be busy."""
+    scaling = component.scaling
+    if scaling is None or scaling.min == scaling.max:
+        return None
+    at_once = component.max_concurrent_count or ROWS
+    requests = max(1, at_once * scaling.target // 100) if gpu else None
+    return Scaling(scaling.min, scaling.max, scaling.target, requests)
 
 
 def _place(loaded: "Loaded", component: ModelComponentSpec, *key: str) -> str:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from compose.loader import Loaded
 
 _DNS_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL_KEY: Final = re.compile(
+    r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII
+)
 _NOT_OURS: Final = re.compile(r"default|kube-.*")
 """Namespaces that no application should have for itself."""
 
@@ -44,6 +47,7 @@ class Wishes:
     namespace: str | None = None
     target: Target | None = None
     replicas: int | None = None
+    gpu_label: str | None = None
     tag: str = "latest"
     page: bool = True
 
@@ -53,6 +57,7 @@ def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) ->
     loaded = selection.load(console, for_cluster=True)
     namespace = wishes.namespace or project_name(loaded.directory)
     _check_namespace(namespace)
+    _check_label(wishes.gpu_label)
     services = [service for service in services_of(loaded) if wishes.page or service != "page"]
     located = _located(loaded, services, wishes)
     export = _export(loaded, {service: each.image for service, each in located.items()}, wishes, namespace)
@@ -136,6 +141,7 @@ def _export(loaded: "Loaded", images: Mapping[str, ClusterImage], wishes: Wishes
         namespace=namespace,
         target=wishes.target or ("nvidia" if _wants_gpu(loaded) else "cpu"),
         replicas=wishes.replicas,
+        gpu_label=wishes.gpu_label,
     )
     return export_of(loaded, Lock.read(loaded.directory / LOCK_FILE), images, cluster)
 
@@ -165,5 +171,14 @@ def _check_namespace(namespace: str) -> None:
         raise UserError(
             f"the namespace `{namespace}` is the cluster's own, and the export is strict with all pods of its own",
             hint="give another one with `--namespace`",
+            exit_code=ExitCode.USAGE,
+        )
+
+
+def _check_label(key: str | None) -> None:
+    if key is not None and not _LABEL_KEY.fullmatch(key):
+        raise UserError(
+            f"{key!r} is no key of a label",
+            hint="`kubectl get nodes --show-labels` shows those of the cluster, such as `nvidia.com/gpu.product`",
             exit_code=ExitCode.USAGE,
         )

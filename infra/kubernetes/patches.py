@@ -29,7 +29,7 @@ def gpu_patch(export: Export, workload: Workload) -> Manifest:
         "tolerations": [{"key": resource, "operator": "Exists", "effect": "NoSchedule"}],
     }
     if gpu.type:
-        spec["nodeSelector"] = {label: gpu.type}
+        spec["nodeSelector"] = {gpu.label or label: gpu.type}
     return _of_pods(export, workload, spec)
 
 

@@ -12,7 +12,7 @@ from infra.kubernetes.workload import Export
 from infra.policy.rules import Finding
 
 _COMPONENTS: Final = {
-    "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API",
+    "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API, from 1.2 on",
     "gpu": "GPUs for the tasks that ask for them, and leave to run on their nodes",
     "grafana": "a dashboard; Grafana has its sidecar for dashboards",
     "hpa": "more pods under load; the cluster has the metrics server",
@@ -21,7 +21,7 @@ _COMPONENTS: Final = {
         "cluster has Kubernetes 1.35 or newer (1.33 with the feature gate `ImageVolume`) and containerd 2.1 or CRI-O"
     ),
     "ingress": "the same door as an Ingress; take it instead of `gateway`",
-    "keda": "tasks that sleep while nobody asks; the cluster has KEDA 2.20 or newer",
+    "keda": "tasks that sleep while nobody asks, and the number of those with GPUs; the cluster has KEDA 2.20 or newer",
     "prometheus": "lets Prometheus in",
     "servicemonitor": "metrics and alerts for Prometheus; the cluster has its operator; `prometheus` is in it",
 }
@@ -44,7 +44,10 @@ def readme(export: Export, components: Collection[str], exceptions: Collection[F
     parts.append(_DEPLOY.format(namespace=export.namespace, router=router.name, port=router.port, minutes=minutes))
     if "gateway" in components:
         parts.append(_DOOR.format(tls=tls_secret(export), gateway_class=GATEWAY_CLASS, name=export.name))
-    said = [each.format(name=export.name, namespace=export.namespace) for each in _ON_CLUSTERS]
+    told = [*_ON_CLUSTERS]
+    told += [_ON_SCALING] if {"hpa", "keda"} & {*components} else []
+    told += [_ON_GPUS] if "gpu" in components else []
+    said = [each.format(name=export.name, namespace=export.namespace) for each in told]
     parts.append(_CLUSTER + "\n".join(map(_item, said)) + "\n")
     rows = "\n".join(f"| `{name}` | {_COMPONENTS[name]} |" for name in sorted(components))
     parts.append(_PARTS.format(rows=rows))
@@ -130,12 +133,34 @@ Clusters differ. What is said here goes into an overlay of your own.
 
 """
 _ON_CLUSTERS: Final = (
-    "DNS: the policy `dns` lets pods ask kube-dns, NodeLocal DNSCache, OpenShift's DNS and link-local addresses, which "
+    "**DNS**: the policy `dns` knows kube-dns, NodeLocal DNSCache, OpenShift's DNS and link-local addresses, which "
     "some clouds use. Where pods are ready and find no name, the cache of a node has the address of the Service "
     "`kube-dns` itself: add `{{ipBlock: {{cidr: ADDRESS/32}}}}` to the policy.",
-    "Load balancers of clouds must ask `/readyz` of router and page. GKE: a HealthCheckPolicy for each Service, and a "
-    "GCPBackendPolicy with `timeoutSec`, else an answer ends after 30 s. AWS: the annotation "
-    "`alb.ingress.kubernetes.io/healthcheck-path: /readyz`.",
+    "**No Gateway API** from 1.2 on, or no KEDA: an overlay of your own begins with `resources: [../../base]` and "
+    "names the components that the cluster can have, such as `../../components/ingress` for `gateway`. The class of "
+    "an Ingress is its `/spec/ingressClassName`.",
+    "**Load balancers** of clouds must ask `/readyz` of router and page. GKE: a HealthCheckPolicy for each Service, "
+    "and a GCPBackendPolicy with `timeoutSec`, else an answer ends after 30 s. AWS: the annotation "
+    "`alb.ingress.kubernetes.io/healthcheck-path: /readyz`. One that still sends requests to a pod 10 s after it was "
+    "told to go needs a longer `preStop` of router and page, and as much more grace.",
+    "**cert-manager**: let it solve by DNS-01, as nobody reaches the pods of HTTP-01 in this namespace.",
+    "**OpenShift**: `oc adm policy add-scc-to-user nonroot-v2 -z {name} -n {namespace}` lets pods run as the user of "
+    "the images.",
+    "**Prometheus and KEDA** are let in from the namespaces `monitoring` and `keda`; where yours are elsewhere, "
+    "change that in the policies `...-from-prometheus` and `router-from-keda`. An operator of kube-prometheus-stack "
+    "reads what has its label `release`.",
+    "**Another namespace**: export again with `--namespace`, as addresses have it in them.",
+    "**Changes**: another Secret restarts no pod (`kubectl rollout restart` does). ConfigMaps of former exports stay "
+    "for `kubectl rollout undo`, until you or a tool that prunes removes them. `kubectl delete -k` removes the "
+    "namespace with the volume of runs and the Secrets.",
+)
+_ON_SCALING: Final = (
+    "**First scaling**: a Deployment that `hpa` or `keda` takes over has one pod until it is scaled, unless `kubectl "
+    "apply edit-last-applied deployment/NAME` removes its `replicas` before."
+)
+_ON_GPUS: Final = (
+    "**GPU types** are labels of nodes: where yours have another key, such as `cloud.google.com/gke-accelerator`, "
+    "export with `--gpu-label KEY`. Taints of other names need a toleration, on AKS often `sku=gpu`."
 )
 
 _PARTS: Final = """\

@@ -10,6 +10,10 @@ from infra.kubernetes.workload import Export, Workload
 
 GATEWAY_CLASS: Final = "model-compose"
 """Clusters name theirs as they like; an overlay of the user's says which one."""
+_MOST_NAMES: Final = 16
+"""What one HTTPRoute takes."""
+_ANY_NAME: Final = "https"
+"""The listener where the file has no names."""
 _ROOTS: Final = ("/v1", "/docs", "/openapi.json")
 """What the router answers outside of its `base_path`, for clients: no metrics, no probes."""
 _LONG_S: Final = 3_600
@@ -22,20 +26,33 @@ def tls_secret(export: Export) -> str:
 
 
 def gateway(export: Export) -> Manifest:
+    """With a listener for each name, from which tools such as cert-manager learn what a certificate is for."""
+    listeners = [_listener(export, host) for host in export.hosts or (None,)]
+    spec = {"gatewayClassName": GATEWAY_CLASS, "listeners": listeners}
+    return manifest("gateway.networking.k8s.io/v1", "Gateway", export, export.name, spec=spec)
+
+
+def _listener(export: Export, host: str | None) -> dict[str, Any]:
     listener: dict[str, Any] = {
-        "name": "https",
+        "name": host or _ANY_NAME,
         "port": 443,
         "protocol": "HTTPS",
         "tls": {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": tls_secret(export)}]},
         "allowedRoutes": {"namespaces": {"from": "Same"}},
     }
-    spec = {"gatewayClassName": GATEWAY_CLASS, "listeners": [listener]}
-    return manifest("gateway.networking.k8s.io/v1", "Gateway", export, export.name, spec=spec)
+    return {**listener, "hostname": host} if host else listener
 
 
-def http_route(export: Export) -> Manifest:
+def http_routes(export: Export) -> list[Manifest]:
+    """One for each 16 names, as one takes no more."""
+    parts = [export.hosts[at : at + _MOST_NAMES] for at in range(0, len(export.hosts), _MOST_NAMES)]
+    names = [export.name, *(f"{export.name}-{number}" for number in range(2, len(parts) + 1))]
+    return [_http_route(export, name, hosts) for name, hosts in zip(names, parts or [()], strict=True)]
+
+
+def _http_route(export: Export, name: str, hosts: tuple[str, ...]) -> Manifest:
     spec: dict[str, Any] = {
-        "parentRefs": [{"name": export.name, "sectionName": "https"}],
+        "parentRefs": [{"name": export.name, "sectionName": listener} for listener in hosts or (_ANY_NAME,)],
         "rules": [
             {
                 "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in paths],
@@ -45,11 +62,9 @@ def http_route(export: Export) -> Manifest:
             for workload, paths in doors(export)
         ],
     }
-    if export.hosts:
-        spec["hostnames"] = list(export.hosts)
-    return manifest(
-        "gateway.networking.k8s.io/v1", "HTTPRoute", export, export.name, annotations=of_door(export), spec=spec
-    )
+    if hosts:
+        spec["hostnames"] = list(hosts)
+    return manifest("gateway.networking.k8s.io/v1", "HTTPRoute", export, name, annotations=of_door(export), spec=spec)
 
 
 def ingress(export: Export) -> Manifest:

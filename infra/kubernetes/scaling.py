@@ -14,7 +14,7 @@ _SLOW_DOWN_S: Final = 300
 _ASK_EVERY_S: Final = 5
 _SLEEP_AFTER_S: Final = 300
 _MANY: Final = 1_000
-"""Requests for which one pod is enough, as far as waking goes: processors say when another one is needed."""
+"""Requests for which one pod is enough, as far as waking goes, where processors say when another one is needed."""
 
 WANTED: Final = "model_compose_wanted_requests"
 """The router's gauge of what a component is asked for, with what was refused a moment ago because no pod is there."""
@@ -51,7 +51,7 @@ def autoscaler(export: Export, workload: Workload) -> Manifest:
 
 
 def scaled_object(export: Export, workload: Workload) -> Manifest:
-    """KEDA's: the router says whether anybody asks, and processors say how many pods that takes."""
+    """KEDA's: the router says whether anybody asks, and it or processors how many pods that takes."""
     assert workload.scaling is not None
     scaling = workload.scaling
     router = export.router
@@ -61,7 +61,7 @@ def scaled_object(export: Export, workload: Workload) -> Manifest:
             "url": f"http://{service_host(export, router)}:{router.port}/metrics",
             "format": "prometheus",
             "valueLocation": f"{WANTED}{{component={_quoted(workload.service)}}}",
-            "targetValue": str(_MANY),
+            "targetValue": str(scaling.requests or _MANY),
             "activationTargetValue": "0",
         },
     }
@@ -78,7 +78,7 @@ def scaled_object(export: Export, workload: Workload) -> Manifest:
         "pollingInterval": _ASK_EVERY_S,
         "cooldownPeriod": _SLEEP_AFTER_S,
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior()}},
-        "triggers": [wake, load] if scaling.max > 1 else [wake],
+        "triggers": [wake, load] if scaling.max > 1 and scaling.requests is None else [wake],
     }
     return manifest("keda.sh/v1alpha1", "ScaledObject", export, workload.name, workload, of_scaler(workload), spec=spec)
 

@@ -16,7 +16,7 @@ from infra.kubernetes.observing.scraping import admit_prometheus, scrape_configu
 from infra.kubernetes.patches import addressed_patch, gpu_patch, image_volume_patch, local_patch, scaled_patch
 from infra.kubernetes.readme import readme
 from infra.kubernetes.rendering import rendered
-from infra.kubernetes.routes import admit_outside, gateway, http_route, ingress
+from infra.kubernetes.routes import admit_outside, gateway, http_routes, ingress
 from infra.kubernetes.scaling import (
     admit_keda,
     autoscaler,
@@ -116,7 +116,7 @@ def _gpu(export: Export) -> Files:
 
 
 def _hpa(export: Export) -> Files:
-    scaled = [workload for workload in export.workloads if workload.is_scaled]
+    scaled = [workload for workload in export.workloads if workload.is_scaled_by_processors]
     objects = {f"{workload.name}.yaml": autoscaler(export, workload) for workload in scaled}
     return _component(objects, [scaled_patch(workload) for workload in scaled])
 
@@ -126,20 +126,22 @@ def _image_volume(export: Export) -> Files:
 
 
 def _keda(export: Export) -> Files:
-    sleepers = [workload for workload in export.workloads if workload.may_sleep]
-    if not sleepers:
+    scaled = [workload for workload in export.workloads if workload.is_scaled_by_requests]
+    if not scaled:
         return {}
-    objects = {f"{workload.name}.yaml": scaled_object(export, workload) for workload in sleepers}
+    objects = {f"{workload.name}.yaml": scaled_object(export, workload) for workload in scaled}
     objects["networkpolicy.yaml"] = admit_keda(export)
     if export.token:
         objects["triggerauthentication.yaml"] = trigger_authentication(export)
     found = _patched(objects, {export.router.name: addressed_patch(export, export.router)})
-    found[KUSTOMIZATION]["patches"] += [scaled_patch(workload) for workload in sleepers]
+    found[KUSTOMIZATION]["patches"] += [scaled_patch(workload) for workload in scaled]
     return found
 
 
 def _gateway(export: Export) -> Files:
-    return _component({"gateway.yaml": gateway(export), "httproute.yaml": http_route(export), **_doors(export)})
+    routes = http_routes(export)
+    files = ["httproute.yaml", *(f"httproute-{number}.yaml" for number in range(2, len(routes) + 1))]
+    return _component({"gateway.yaml": gateway(export), **dict(zip(files, routes, strict=True)), **_doors(export)})
 
 
 def _ingress(export: Export) -> Files:

@@ -18,11 +18,12 @@ Vendor = Literal["nvidia", "amd"]
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """type: as the nodes are labelled; None for any."""
+    """type: as nodes are labelled; None for any. label: under which key; None for that of the vendor's own tools."""
 
     count: int
     vendor: Vendor = "nvidia"
     type: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +38,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Between how many pods the cluster chooses, 0 for none where nobody asks, and at how much of their processors."""
+    """Between how many pods the cluster chooses, 0 for none where nobody asks, and at how much of their processors.
+
+    requests: for how many at once one pod is enough, where its processors do not tell: a GPU works.
+    """
 
     min: int
     max: int
     target_percent: int = 70
+    requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,14 @@ class Workload:
         return round(PRE_STOP_S + self.request_timeout_s + MARGIN_S)
 
     @property
-    def is_scaled(self) -> bool:
-        """Whether an HPA decides how many there are; what may sleep has another owner."""
-        return self.scaling is not None and self.scaling.min > 0
+    def is_scaled_by_processors(self) -> bool:
+        """Whether an HPA decides how many there are."""
+        return self.scaling is not None and not self.is_scaled_by_requests
+
+    @property
+    def is_scaled_by_requests(self) -> bool:
+        """Whether KEDA does: of what may sleep, and of what computes on GPUs, which no HPA measures."""
+        return self.scaling is not None and (self.scaling.min == 0 or self.scaling.requests is not None)
 
     @property
     def may_sleep(self) -> bool:

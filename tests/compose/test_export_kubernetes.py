@@ -145,6 +145,13 @@ def test_some_namespaces_are_refused(images: dict[str, Image], name: str) -> Non
     assert not Path("k8s").exists()
 
 
+def test_what_is_no_label_of_nodes_is_refused(images: dict[str, Image]) -> None:
+    assert export("--gpu-label", "cloud.google.com/gke-accelerator").exit_code == 0
+    for key in ("a=b", "a/b/c", "/type", "GKE/type", ""):
+        result = export("--gpu-label", key)
+        assert (result.exit_code, "is no key of a label" in result.stderr) == (2, True)
+
+
 def test_without_images_it_says_how_they_are_made(images: dict[str, Image]) -> None:
     result = export("--tag", "v2")
     assert result.exit_code == 3

@@ -134,6 +134,35 @@ def test_amd(tmp_path: Path) -> None:
     assert [note for note in export.notes if "ROCm" in note]
 
 
+@pytest.mark.parametrize(("gpu", "label"), [("'L4:1'", "cloud.google.com/gke-accelerator"), ("1", None)])
+def test_nodes_may_say_elsewhere_which_gpu_they_have(tmp_path: Path, gpu: str, label: str | None) -> None:
+    cluster = replace(CLUSTER, gpu_label="cloud.google.com/gke-accelerator")
+    found = task(tmp_path, f"  resources: {{gpu: {gpu}}}\n", cluster=cluster).share.gpu
+    assert found is not None
+    assert found.label == label
+
+
+@pytest.mark.parametrize(
+    ("more", "requests"),
+    [
+        ("  scaling: {min: 1, max: 4}\n", 22),
+        ("  scaling: {min: 0, max: 4, target: 50}\n  max_concurrent_count: 10\n", 5),
+        ("  scaling: {min: 2, max: 4}\n  max_concurrent_count: 1\n", 1),
+    ],
+)
+def test_gpus_are_scaled_by_requests(tmp_path: Path, more: str, requests: int) -> None:
+    loaded = load(tmp_path, CONTROLLER + COMPONENT + "  resources: {gpu: 1}\n" + more)
+    export = exported(loaded)
+    found = only(export, "task")
+    assert found.scaling is not None
+    assert (found.scaling.requests, found.is_scaled_by_requests, found.is_scaled_by_processors) == (
+        requests,
+        True,
+        False,
+    )
+    assert [note for note in export.notes if note.startswith("`writer` computes on GPUs")]
+
+
 def test_a_gpu_in_a_cluster_without_any_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model-compose\.yml:\d+:\d+: `writer` needs a GPU") as caught:
         task(tmp_path, "  resources: {gpu: 1}\n", cluster=replace(CLUSTER, target="cpu"))
@@ -164,17 +193,38 @@ def test_a_router_with_a_file_of_runs_is_alone(tmp_path: Path) -> None:
     assert len(export.notes) == 2
 
 
-@pytest.mark.parametrize(("url", "port"), [("postgresql://me:pw@db:5433/x", 5433), ("postgres://me@db/x", 5432)])
-def test_routers_share_a_database(tmp_path: Path, url: str, port: int) -> None:
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("postgresql://me:pw@db:5433/x", (5433,)),
+        ("postgres://me@db/x", (5432,)),
+        ("postgresql://me@one:5433,two:5434,three/x", (5432, 5433, 5434)),
+        ("postgresql://me@one,two/x?port=6432", (6432,)),
+        ("postgresql://me@/x?host=one,two&port=6432,6433", (6432, 6433)),
+        ("postgresql://me@[fd00::1]:5433/x", (5433,)),
+        ("postgresql://me@%2Fvar%2Frun/x", ()),
+        ("postgresql://me@db:port/x", (5432,)),
+        ("postgresql://me@db/x?no-such-option=1", (5432,)),
+    ],
+)
+def test_routers_share_a_database(tmp_path: Path, url: str, ports: tuple[int, ...]) -> None:
     controller = (
         "controller: {database: '${env.DB_URL}', auth: {token: '${env.API_TOKEN}'}, allowed_hosts: [a.example.com]}\n"
     )
     export = exported(load(tmp_path, controller + COMPONENT, DB_URL=url, API_TOKEN="sentinel"))
     router = only(export, "router")
     assert (router.replicas, router.scaling, router.claims) == (2, Scaling(2, 6), ())
-    assert router.reaches == (port,)
+    assert router.reaches == ports
     assert router.secrets == {"API_TOKEN": "API_TOKEN", "DB_URL": "DB_URL"}
-    assert (export.token, export.exposed, export.notes) == ("API_TOKEN", True, ())
+    assert (export.token, export.exposed) == ("API_TOKEN", True)
+    told = f"TCP port {', '.join(map(str, ports))}, as the file"
+    assert [told in note for note in export.notes] == ([True] if ports else [])
+
+
+def test_a_database_may_have_its_port_from_a_variable(tmp_path: Path) -> None:
+    controller = "controller: {database: '${env.DB_URL}', runtime: {environment: {PGPORT: '6000'}}}\n"
+    loaded = load(tmp_path, controller + COMPONENT, DB_URL="postgresql://me@db/x")
+    assert only(exported(loaded), "router").reaches == (6000,)
 
 
 @pytest.mark.parametrize(

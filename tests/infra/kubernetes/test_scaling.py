@@ -98,5 +98,12 @@ def test_of_several_routers_all_are_asked() -> None:
     assert "authenticationRef" not in wake
 
 
+def test_gpus_are_scaled_by_what_the_router_is_asked_alone() -> None:
+    spec = scaled_object(SHOP, replace(ASLEEP, scaling=Scaling(2, 4, 50, requests=16)))["spec"]
+    (wake,) = spec["triggers"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 4)
+    assert (wake["type"], wake["metadata"]["targetValue"]) == ("metrics-api", "16")
+
+
 def test_one_pod_at_most_needs_no_load() -> None:
     assert len(scaled_object(SHOP, replace(ASLEEP, scaling=Scaling(0, 1)))["spec"]["triggers"]) == 1

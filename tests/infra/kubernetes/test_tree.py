@@ -63,6 +63,8 @@ def test_components_are_there_when_something_needs_them() -> None:
     assert set(components(SHOP)) == always
     scaled = replace(SHOP, workloads=(replace(TASK, scaling=Scaling(2, 4)), *SHOP.workloads[1:]))
     assert set(components(scaled)) == always | {"hpa"}
+    on_gpus = replace(SHOP, workloads=(replace(TASK, scaling=Scaling(2, 4, requests=9)), *SHOP.workloads[1:]))
+    assert set(components(on_gpus)) == set(components(SHOP)) | {"keda"}
     asleep = replace(SHOP, workloads=(replace(TASK, scaling=Scaling(0, 1)), *SHOP.workloads[1:]))
     assert set(components(asleep)) == always | {"keda"}
 
