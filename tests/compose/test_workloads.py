@@ -291,3 +291,11 @@ def test_there_is_no_door_where_nobody_would_be_answered(tmp_path: Path, control
     export = exported(load(tmp_path, f"controller: {controller}\n{COMPONENT}", T="t" * 20))
     assert export.exposed == exposed
     assert exposed != any("no way in" in note for note in export.notes)
+
+
+def test_more_names_than_a_gateway_takes_are_refused(tmp_path: Path) -> None:
+    names = ", ".join(f"{number}.example.com" for number in range(65))
+    loaded = load(tmp_path, f"controller: {{allowed_hosts: [{names}]}}\n{COMPONENT}")
+    with pytest.raises(UserError, match=r"yml:1:\d+: a Gateway has 64 names at most, and these are 65") as caught:
+        exported(loaded)
+    assert caught.value.exit_code == ExitCode.FILE
