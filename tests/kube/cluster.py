@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import re
 import signal
 import threading
 import time
@@ -127,13 +128,15 @@ class Cluster:
         return self.podman.run("exec", self.pods[name].played_container, "python3", "-S", "-c", program)
 
     def kill(self, name: str) -> None:
-        """End the container's process by SIGKILL, as when memory runs out; its pod stays, and starts it again."""
-        before = self.restarts(name)
-        os.kill(self.podman.inspect(self.pods[name].played_container)["State"]["Pid"], signal.SIGKILL)
-        wait_until(lambda: self.restarts(name) > before)
+        """End a task's process by SIGKILL while it computes, as when memory runs out; its pod stays and starts it."""
+        found = self.podman.inspect(self.pods[name].played_container)
+        self._until_busy(name)
+        os.kill(found["State"]["Pid"], signal.SIGKILL)
+        wait_until(lambda: self.restarts(name) > found["RestartCount"])
 
     def lose(self, name: str) -> None:
-        """End the pod by SIGKILL, as when its node goes, and play another one."""
+        """End a task's pod and its network while it computes, as when its node goes, and play another one."""
+        self._until_busy(name)
         self.podman.run("pod", "kill", self.pods[name].played_pod)
         self._replace(name)
 
@@ -150,6 +153,14 @@ class Cluster:
         # not `pod stop`, which takes the network away from a container that still answers
         self.podman.run("stop", "--time", str(pod.grace_s), pod.played_container, timeout_s=pod.grace_s + 60)
         self._replace(name)
+
+    def _until_busy(self, name: str) -> None:
+        def computes() -> bool:
+            metrics = self.ask(name, "/metrics").body.decode()
+            (active,) = re.findall(r"^model_compose_task_active_requests\{.*\} (\S+)$", metrics, re.MULTILINE)
+            return float(active) > 0
+
+        wait_until(computes)
 
     def _replace(self, name: str) -> None:
         pod = self.pods[name]

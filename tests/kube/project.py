@@ -12,6 +12,7 @@ from tests.docker.product import TIMEOUT_S
 COMMAND = Path(sys.executable).with_name("model-compose")
 TOKEN = "token-of-the-router"
 TAG = "latest"
+# `retry`, because each task has one pod: while it is replaced there is no other one that the router could ask.
 FILE = """
 controller:
   adapter: {type: http-server, port: 8080}
