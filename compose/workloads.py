@@ -20,7 +20,7 @@ from infra.resources import Resources, write_memory
 from infra.secrets import is_secret_name
 from services.engine.continuous.memory import ROWS
 from services.engine.loading.precision import BYTES
-from services.withheld import SHUTDOWN_TIMEOUT, withheld
+from services.withheld import IN_CLUSTER, SHUTDOWN_TIMEOUT, withheld
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
@@ -159,6 +159,7 @@ def _router(loaded: "Loaded", image: ClusterImage, tasks: list[str], cluster: Cl
     controller = loaded.spec.controller
     shared = controller.database.driver == "postgres"
     patience_s = drain_s(loaded)
+    told = {SHUTDOWN_TIMEOUT: f"{patience_s:g}"} if patience_s != controller.shutdown_timeout else {}
     replicas = max(_FEWEST_ROUTERS, cluster.replicas or 0) if shared else 1
     return Workload(
         service="router",
@@ -169,7 +170,7 @@ def _router(loaded: "Loaded", image: ClusterImage, tasks: list[str], cluster: Cl
         architecture=image.architecture,
         port=PORTS["router"],
         share=_ROUTER_SHARE,
-        environment={SHUTDOWN_TIMEOUT: f"{patience_s:g}"} if patience_s != controller.shutdown_timeout else {},
+        environment={IN_CLUSTER: "1"} | told,
         replicas=replicas,
         scaling=Scaling(replicas, _MORE_ROUTERS * replicas) if shared else None,
         start_timeout_s=start_timeout_s(controller.runtime),

@@ -15,6 +15,9 @@ SHUTDOWN_TIMEOUT: Final = "MODEL_COMPOSE_SHUTDOWN_TIMEOUT"
 """The variable with the seconds that a router waits for its runs when it must end, instead of those of its settings;
 such as a cluster gives it that ends pods every day."""
 
+IN_CLUSTER: Final = "MODEL_COMPOSE_IN_CLUSTER"
+"""The variable that says, with any value, that a cluster starts others in place of what ends."""
+
 
 class MissingVariables(Exception):  # noqa: N818 - says what is wrong, as the other errors of services do
     """The environment lacks `names`, which the settings need; its text is a sentence for the log."""
@@ -53,6 +56,8 @@ def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, An
         document["allowed_hosts"] = [*document.get("allowed_hosts", ()), *written]
     if SHUTDOWN_TIMEOUT in environ and "shutdown_timeout_s" in document:
         document["shutdown_timeout_s"] = float(environ[SHUTDOWN_TIMEOUT])
+    if environ.get(IN_CLUSTER) and "in_cluster" in document:
+        document["in_cluster"] = True
     return document
 
 

@@ -181,6 +181,7 @@ def test_the_router_is_told_what_the_file_says(tmp_path: Path) -> None:
         "run_timeout_s": 120,
         "retention_s": 3600,
         "shutdown_timeout_s": 10,
+        "in_cluster": False,
         "database": {"driver": "sqlite", "path": "/project/.model-compose/runs.db"},
         "env": {"GREETING": "Hi"},
         "stages_path": "/project/.model-compose/stages.json",

@@ -243,7 +243,7 @@ def test_a_router_that_must_go_waits_for_its_runs(
 ) -> None:
     export = exported(load(tmp_path, f"controller: {controller}\n{COMPONENT}"))
     router = only(export, "router")
-    assert (router.request_timeout_s, router.environment) == (waits_s, told)
+    assert (router.request_timeout_s, router.environment) == (waits_s, {"MODEL_COMPOSE_IN_CLUSTER": "1", **told})
     is_noted = any("waits 30 s for its runs" in note and "may take 120 s" in note for note in export.notes)
     assert is_noted == (controller == "{run_timeout: 2m, shutdown_timeout: 30}")
 
@@ -258,7 +258,7 @@ def test_a_secret_that_differs_between_services_has_a_key_for_each(tmp_path: Pat
     export = exported(load(tmp_path, controller + COMPONENT + "  runtime: {environment: {A_KEY: two}}\n"))
     assert only(export, "task").secrets == {"A_KEY": "task-writer.A_KEY", "B_KEY": "B_KEY"}
     assert only(export, "router").secrets == {"A_KEY": "router.A_KEY", "B_KEY": "B_KEY"}
-    assert only(export, "router").environment == {"LOG": "x"}
+    assert only(export, "router").environment == {"LOG": "x", "MODEL_COMPOSE_IN_CLUSTER": "1"}
 
 
 def test_the_page_is_one_and_asks_the_router(tmp_path: Path) -> None:

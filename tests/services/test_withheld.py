@@ -58,3 +58,10 @@ def test_what_the_environment_lacks_is_named() -> None:
     with pytest.raises(MissingVariables) as caught:
         read_settings(withhold(SETTINGS, PLACES), {"API_KEY": "very-secret", "TOKEN": ""})
     assert str(caught.value) == "the environment lacks DATABASE_URL, TOKEN: set them where the container is started"
+
+
+def test_only_a_router_is_told_that_it_is_in_a_cluster() -> None:
+    given = {"MODEL_COMPOSE_IN_CLUSTER": "1"}
+    assert read_settings('{"in_cluster": false}', given) == {"in_cluster": True}
+    assert read_settings('{"in_cluster": false}', {}) == {"in_cluster": False}
+    assert read_settings("{}", given) == {}
