@@ -45,8 +45,8 @@ quickstart: .venv/installed ## set up, start the bundled model, ask it one quest
 down: ## stop what quickstart started
 	@$(BIN)/model-compose -f $(EXAMPLE) down
 
-# They wait about as much as they compute, hence one process more than cores. Bytecode is kept, whatever else is wished:
-# hundreds of processes read the same modules.
+# They wait about as much as they compute, hence one process more than cores. Bytecode is kept, even where
+# PYTHONDONTWRITEBYTECODE is set: hundreds of processes read the same modules.
 TESTING := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $$(($(JOBS) + 1)) --dist loadfile \
 	--no-loadscope-reorder --durations 20
 
@@ -69,7 +69,7 @@ format: .venv/tools ## mend what can be mended by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/tools ## measure against other tools, side by side, and write docs/performance.md
+bench: .venv/tools .venv/checkov/installed ## measure against other tools, side by side, and write docs/performance.md
 	$(BIN)/python -m benchmarks.peers.environments
 	$(BIN)/python -m benchmarks
 

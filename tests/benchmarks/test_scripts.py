@@ -15,6 +15,7 @@ SHORT = {
     "bodies": (),
     "durable": ("--seconds", "0.3", "--clients", "4", "--kills", "1"),
     "encoding": ("--seconds", "0.1", "--rounds", "1"),
+    "exporting": ("--smoke",),
     "layers": ("--megabytes", "1", "--package", "click"),
     "leaving": ("--clients", "9"),
     "memory": ("--smoke",),

@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.skipping import skip
 
 SCRIPT = Path(__file__).parents[2] / "infra" / "engine" / "engine"
 _FOLDER = Path(tempfile.gettempdir()) / "engine"
@@ -39,13 +38,6 @@ def docker_engine() -> Iterator[str]:
             return  # somebody else still needs it
         _STARTED_BY_TESTS.unlink()
         subprocess.run([SCRIPT, "stop", _FOLDER], check=True, timeout=_TIMEOUT_S)
-
-
-def skip(reason: str) -> NoReturn:
-    """Leave a test out where it cannot run; only CI insists."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def _known_addresses() -> list[str]:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from infra.docker.engine import Engine, connect
-from tests.docker.engine import docker_engine, skip
+from tests.docker.engine import docker_engine
 from tests.docker.fake_image import make_fake_image
 from tests.docker.product import Product, make_product
+from tests.skipping import skip
 
 _MADE_BY = Path(__file__).parents[2] / "infra" / "base"
 

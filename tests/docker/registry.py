@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.docker.engine import skip
 from tests.docker.tokens import TokenService
 from tests.net import free_port
+from tests.skipping import skip
 
 USER, PASSWORD = "ann", "s3cret-Pa55word"
 _USERS = f"{USER}:$2y$05$abcdefghijklmnopqrstuukgrwhJVWSn5QgrHwRz9RJqqZge4C1eO\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import SCRIPT, skip
+from tests.docker.engine import SCRIPT
+from tests.skipping import skip
 
 pytestmark = pytest.mark.docker
 

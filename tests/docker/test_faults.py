@@ -15,8 +15,9 @@ from infra.docker.container import project_id
 from infra.docker.engine import Engine
 from infra.probe import LIFE_MISSES
 from tests.conformance.folder import ROUTER, Folder, wait_until
-from tests.docker.engine import SCRIPT, skip
+from tests.docker.engine import SCRIPT
 from tests.docker.fake_image import remove_volumes
+from tests.skipping import skip
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 

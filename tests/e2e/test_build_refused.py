@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import skip
 from tests.e2e.workshop import Workshop
 from tests.hub import FakeHub, Fault
+from tests.skipping import skip
 
 pytestmark = pytest.mark.server
 

@@ -6,15 +6,16 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from builders.lock import LOCK_FILE
 from tests.cluster.api import FakeCluster
-from tests.docker.engine import skip
 from tests.docker.registry import real_registry
 from tests.e2e.conftest import ROOT
 from tests.e2e.documents import Reader, is_shown, programs
+from tests.skipping import skip
 
 pytestmark = [pytest.mark.readme, pytest.mark.timeout(600), pytest.mark.usefixtures("default_ports")]
 
@@ -28,6 +29,9 @@ DOCUMENTS = [
 
 IN_CONTAINERS = ("docs/images.md",)
 """These want an engine; layers of packages are kept for them from one session to the next."""
+
+EDITED = "a helpful assistant"
+"""What their example edits, and counts the new layers."""
 
 ON_A_CLUSTER = ("docs/kubernetes.md",)
 """These want a registry, kubectl and a cluster that it asks."""
@@ -65,6 +69,18 @@ def cluster(
         }
 
 
+@pytest.fixture
+def unbuilt(checkout: Path) -> Iterator[None]:
+    """The quickstart with a prompt of this test alone: no session before has left a layer with it, or with an edit of
+    it."""
+    file = checkout / "examples" / "quickstart" / "model-compose.yml"
+    before = file.read_text(encoding="utf-8")
+    assert before.count(EDITED) == 1
+    file.write_text(before.replace(EDITED, f"{EDITED} of {uuid4()}"), encoding="utf-8")
+    yield
+    file.write_text(before, encoding="utf-8")
+
+
 @pytest.mark.parametrize("document", [_each(path) for path in DOCUMENTS])
 def test_every_command_works(
     document: Path, checkout: Path, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
@@ -73,6 +89,7 @@ def test_every_command_works(
     if name in IN_CONTAINERS:
         environment["DOCKER_HOST"] = request.getfixturevalue("engine")
         environment["MODEL_COMPOSE_CACHE"] = str(request.config.cache.mkdir("images"))
+        request.getfixturevalue("unbuilt")
     if name in ON_A_CLUSTER:
         environment |= request.getfixturevalue("cluster")
     folder = (checkout / name).parent

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.docker.engine import skip
+from tests.skipping import skip
 
 SCRIPT = Path(__file__).parents[2] / "infra" / "engine" / "podman"
 _TIMEOUT_S = 120

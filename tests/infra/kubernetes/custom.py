@@ -1,6 +1,6 @@
 """The shapes of objects that clusters learn from add-ons, as far as an export has them; no more than that is allowed.
 
-From the references of the Gateway API v1, KEDA 2.19 and Prometheus Operator 0.80.
+From the references of the Gateway API v1, KEDA 2.20 and Prometheus Operator 0.80.
 """
 
 from typing import Annotated, Literal

@@ -76,9 +76,14 @@ def export(name: str) -> Export:
     return export_of(file, lock(file), images(name), Cluster(name=project, namespace=project, target="nvidia"))
 
 
+def write(folder: Path, told: Export) -> None:
+    """Its tree."""
+    for path, text in tree(told).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
     shutil.rmtree(GOLDEN, ignore_errors=True)
     for example in FILES:
-        for path, text in tree(export(example)).items():
-            (GOLDEN / example / path).parent.mkdir(parents=True, exist_ok=True)
-            (GOLDEN / example / path).write_text(text, encoding="utf-8")
+        write(GOLDEN / example, export(example))

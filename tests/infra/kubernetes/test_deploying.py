@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.kubernetes.tree import tree
 from infra.kubernetes.workload import Export
 from tests.cluster.api import FakeCluster
 from tests.e2e.documents import Block, programs
-from tests.infra.kubernetes.examples import FILES, GOLDEN, SECRETS
+from tests.infra.kubernetes.examples import FILES, GOLDEN, SECRETS, write
 from tests.infra.kubernetes.objects import SHOP
 from tests.infra.kubernetes.tools import kustomize
+from tests.skipping import skip
 
 pytestmark = pytest.mark.kube
 
@@ -35,7 +35,7 @@ def cluster() -> Iterator[FakeCluster]:
 def run(cluster: FakeCluster, tmp_path: Path) -> Run:
     """Commands in a folder of their own, as a reader types them; what they print. Raises AssertionError."""
     if shutil.which("kubectl") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("there is no kubectl")
+        skip("there is no kubectl")
     environment = {**os.environ, "KUBECONFIG": cluster.configure(tmp_path / "kubeconfig"), "HOME": str(tmp_path)}
 
     def run(commands: str) -> str:
@@ -52,12 +52,6 @@ def run(cluster: FakeCluster, tmp_path: Path) -> Run:
         return done.stdout
 
     return run
-
-
-def write(folder: Path, export: Export) -> None:
-    for path, text in tree(export).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text, encoding="utf-8")
 
 
 def to_run(block: Block) -> str:

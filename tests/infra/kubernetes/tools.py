@@ -1,7 +1,6 @@
 """The tools of others that judge an export: where they are, and what a machine without them does."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -9,11 +8,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 import jsonschema
 import pydantic
-import pytest
 import yaml
 from kubernetes import client
 from kubernetes_validate import utils
@@ -21,18 +18,16 @@ from referencing import Registry, Resource
 
 from infra.kubernetes.objects import Manifest
 from tests.infra.kubernetes.custom import SHAPES
+from tests.skipping import skip
 
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
-
-
-def _missing(reason: str) -> NoReturn:
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
 
 
 def kustomize(folder: Path) -> list[Manifest]:
     """The objects of a folder. Raises ValueError with what kubectl says against it, be it a warning."""
     if shutil.which("kubectl") is None:
-        _missing("there is no kubectl")
+        skip("there is no kubectl")
     made = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
     if made.returncode or made.stderr:
         raise ValueError(made.stderr)
@@ -49,11 +44,10 @@ def by_name(objects: Iterable[Manifest]) -> dict[tuple[str, str], Manifest]:
 
 def checkov(folder: Path) -> dict[str, list[str]]:
     """What it says against the files of a folder, by their paths."""
-    program = Path(sys.prefix) / "checkov" / "bin" / "checkov"
-    if not program.exists():
-        _missing("there is no checkov; run: make .venv/checkov/installed")
+    if not CHECKOV.exists():
+        skip("there is no checkov; run: make .venv/checkov/installed")
     flags = ["--framework", "kubernetes", "--skip-download", "--quiet", "--compact", "--output", "json"]
-    made = subprocess.run([program, "--directory", folder, *flags], capture_output=True, text=True, check=False)
+    made = subprocess.run([CHECKOV, "--directory", folder, *flags], capture_output=True, text=True, check=False)
     failed: dict[str, list[str]] = {}
     for each in json.loads(made.stdout)["results"]["failed_checks"]:
         failed.setdefault(each["file_path"].removeprefix("/"), []).append(f"{each['check_id']} {each['resource']}")
