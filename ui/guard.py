@@ -36,7 +36,8 @@ class Guard:
     headers.
 
     host: where the page listens. On loopback only loopback names and `allowed_hosts` may stand in the Host header: a
-        foreign name there means that a web site reached us through its own DNS. Probes answer to every name.
+        foreign name there means that a web site reached us through its own DNS. Who reads a probe may call us by any
+        name.
     uploads: whether the page has file fields.
     """
 
@@ -56,7 +57,8 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         hosts, origin = headers.getlist("Host"), headers.get("Origin")
-        is_checked = self._check_host and scope["path"] not in _PROBES
+        is_probe = scope["path"] in _PROBES and scope["method"] in ("GET", "HEAD")
+        is_checked = self._check_host and not is_probe
         if is_checked and not (len(hosts) == 1 and self._is_known(hosts[0])):
             await _refuse(403, "This host name is not allowed here.", "Add it to `controller.allowed_hosts`.")(
                 scope, receive, send

@@ -60,6 +60,12 @@ async def test_load_balancers_ask_probes_by_any_name_and_nothing_else(host: str,
     assert await ask(path, host) == status
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 403), ("PUT", 403), ("OPTIONS", 403)])
+async def test_by_any_name_probes_are_read_only(path: str, method: str, status: int) -> None:
+    assert await ask(path, "evil.example", method) == status
+
+
 @pytest.mark.parametrize(("origin", "method"), list(itertools.product(ORIGINS, METHODS)))
 async def test_other_sites_are_refused(origin: str, method: str) -> None:
     assert await ask("/gradio_api/queue/join", "localhost:8081", method, origin) == 403

@@ -27,7 +27,7 @@ class Guard:
     """ASGI middleware: request id, Host, Origin and CORS, token, in this order.
 
     host: where the server listens; on loopback only loopback names and `allowed_hosts` may stand in Host, because a
-    foreign name there means that a web page reached us through its own DNS; probes answer to every name.
+    foreign name there means that a web page reached us through its own DNS; who reads a probe may call us by any name.
     open_paths: need no token. refuse: makes the answer of a refusal.
     """
 
@@ -84,7 +84,8 @@ class Guard:
 
     def _admit(self, scope: Scope, headers: Headers, origin: str | None, shared: bool) -> None:
         hosts = headers.getlist("host")
-        is_checked = self._check_host and scope["path"] not in _PROBES
+        is_probe = scope["path"] in _PROBES and scope["method"] in ("GET", "HEAD")
+        is_checked = self._check_host and not is_probe
         if is_checked and (len(hosts) != 1 or not self._is_known_host(hosts[0])):
             raise ServiceError(
                 403,

@@ -100,6 +100,13 @@ def test_load_balancers_ask_probes_by_any_name_and_nothing_else(
 
 @pytest.mark.server
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 403), ("OPTIONS", 403), ("DELETE", 403)])
+def test_by_any_name_probes_are_read_only(routers: dict[str, Service], path: str, method: str, status: int) -> None:
+    assert ask(routers["plain"], method, path, Host="evil.example").status_code == status
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
 def test_a_page_of_another_origin_may_not_even_ask_probes(routers: dict[str, Service], path: str) -> None:
     assert ask(routers["plain"], "GET", path, Origin=PAGE).status_code == 403
 
