@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services import logs
 from services.importing import changed_at_import
 from services.process import open_socket, start
-from services.withheld import MissingVariables, read_settings
+from services.withheld import UnfitEnvironment, read_settings
 from ui.client import ApiClient, ApiError
 from ui.guard import Guard
 from ui.schema import Workflow
@@ -161,7 +161,7 @@ def _import_page() -> None:
     """Gradio describes its components in files for editors whenever it is imported: half of the time for nothing."""
 
     def leave_descriptions(module: Any) -> None:
-        module.create_or_modify_pyi = lambda *_: None
+        module.create_or_modify_pyi = lambda *_, **__: None
 
     with changed_at_import("gradio.component_meta", leave_descriptions):
         import_module("ui.page")
@@ -207,7 +207,7 @@ def main() -> None:
     os.environ.update(ENVIRONMENT)
     try:
         settings = PageSettings.model_validate(read_settings(arguments.settings.read_bytes(), os.environ))
-    except MissingVariables as error:
+    except UnfitEnvironment as error:
         log.error("%s", error)
         raise SystemExit(os.EX_CONFIG) from None
     with open_socket(arguments) as listening:

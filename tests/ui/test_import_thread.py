@@ -37,6 +37,8 @@ sys.addaudithook(notice)
 from ui.app import _import_page
 _import_page()
 import gradio
+from gradio import component_meta
+component_meta.create_or_modify_pyi(gradio.Textbox, "Textbox", events=[], of_a_version="to come")
 print(callable(gradio.Textbox.submit), described)
 """
 

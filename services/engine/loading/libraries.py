@@ -60,11 +60,15 @@ def plain_construction() -> Iterator[None]:
 def _read_once(import_utils: Any) -> None:
     """transformers reads every file of its models twice as it is imported, for what they define, and line by line.
 
-    It would remember, but of fewer folders than it has; and the list of names stands at the end of a file.
+    It would remember, but of fewer folders than it has; and the list of names stands at the end of a file. A version
+    that does not read them with these two functions is left as it is.
     """
-    read, names = import_utils.create_import_structure_from_path, import_utils.fetch__all__
-    import_utils.create_import_structure_from_path = functools.cache(inspect.unwrap(read))
-    import_utils.fetch__all__ = lambda content: names(content[content.rfind("\n__all__") + 1 :])
+    read = getattr(import_utils, "create_import_structure_from_path", None)
+    names = getattr(import_utils, "fetch__all__", None)
+    if read is not None:
+        import_utils.create_import_structure_from_path = functools.cache(inspect.unwrap(read))
+    if names is not None:
+        import_utils.fetch__all__ = lambda content: names(content[content.rfind("\n__all__") + 1 :])
 
 
 @contextlib.contextmanager

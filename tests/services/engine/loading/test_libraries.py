@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from services.engine.loading.libraries import _read_once
 from tests.services.conftest import Tiny
 
 pytestmark = pytest.mark.unit
@@ -66,3 +68,9 @@ def test_what_models_define_is_read_as_transformers_does() -> None:
     lean, whole = (subprocess.run(each, capture_output=True, text=True, check=True).stdout for each in commands)
     assert int(whole.split()[0]) > 1000
     assert lean == whole
+
+
+def test_a_version_of_transformers_that_reads_otherwise_is_left_as_it_is() -> None:
+    other = SimpleNamespace()
+    _read_once(other)
+    assert vars(other) == {}
