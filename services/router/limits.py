@@ -1,6 +1,8 @@
 """How many requests run at once and how many may wait: clients take turns, so none of them fills the queue for all."""
 
 import asyncio
+import functools
+import ipaddress
 import math
 import time
 from collections import deque
@@ -52,8 +54,22 @@ def has_room(waiting: int, most: int, *, client_waits: bool, address_waits: bool
 
 
 def address_of(client: str) -> str:
-    """The address of a client, which is the address alone or `address/session`."""
-    return client.partition("/")[0]
+    """The address of a client, which is the address alone or `address/session`.
+
+    Of IPv6 it is the network: whoever has one address of a /64 has them all. IPv4 through a socket of both families is
+    IPv4.
+    """
+    address = client.partition("/")[0]
+    return _network(address) if ":" in address else address
+
+
+@functools.lru_cache(4096)
+def _network(address: str) -> str:
+    try:
+        found = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or ipaddress.IPv6Address(int(found) >> 64 << 64))
 
 
 class Gate:

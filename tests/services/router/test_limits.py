@@ -9,9 +9,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.errors import ServiceError
-from services.router.limits import Gate
+from services.router.limits import Gate, address_of
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        ("10.0.0.7", "10.0.0.7"),
+        ("10.0.0.7/2001:db8::1", "10.0.0.7"),
+        ("", ""),
+        ("::ffff:10.0.0.7", "10.0.0.7"),
+        ("::ffff:10.0.0.7/me", "10.0.0.7"),
+        ("2001:db8:1:2:3:4:5:6/me", "2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("an:other/me", "an:other"),
+    ],
+)
+def test_the_address_of_a_client_is_its_network_in_ipv6(client: str, address: str) -> None:
+    assert address_of(client) == address
+
+
+async def test_a_network_cannot_make_itself_many_addresses() -> None:
+    """Else each of them had a place in a full queue, and its own turns."""
+    async with crowd_at(gate_of(1, 8)) as crowd:
+        await crowd.come(*(f"2001:db8::{number:x}" for number in range(20)))
+        assert len(crowd.refused) == 20 - 1 - 8 - 1  # one at work, the queue, and an eighth of it for other clients
+        await crowd.come("2001:db8:0:1::1", "10.0.0.7")
+        assert len(crowd.refused) == 20 - 1 - 8 - 1 + 1
+        await crowd.finish(3)
+        assert crowd.clients[crowd.served[2]] == "2001:db8:0:1::1"
 
 
 def gate_of(concurrent: int, queue: int) -> Gate:
