@@ -1,6 +1,7 @@
 """Settings as an image holds them, without what is known only where they are read: secrets, names, and a time."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,12 +20,8 @@ IN_CLUSTER: Final = "MODEL_COMPOSE_IN_CLUSTER"
 """The variable that says, with any value, that a cluster starts others in place of what ends."""
 
 
-class MissingVariables(Exception):  # noqa: N818 - says what is wrong, as the other errors of services do
-    """The environment lacks `names`, which the settings need; its text is a sentence for the log."""
-
-    def __init__(self, names: list[str]) -> None:
-        them = "them" if names[1:] else "it"
-        super().__init__(f"the environment lacks {', '.join(names)}: set {them} where the container is started")
+class UnfitEnvironment(Exception):  # noqa: N818 - says what is wrong, as the other errors of services do
+    """The environment lacks what the settings need, or has what cannot be read; its text is a sentence for the log."""
 
 
 def withhold(settings: Mapping[str, Any], places: Mapping[str, str]) -> str:
@@ -43,11 +40,12 @@ def withheld(text: str | bytes) -> dict[str, str]:
 
 
 def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Settings with every secret in its place, and what else the environment says. Raises MissingVariables."""
+    """Settings with every secret in its place, and what else the environment says. Raises UnfitEnvironment."""
     document: dict[str, Any] = json.loads(text)
     places: Mapping[str, str] = document.pop(_KEY, {})
     if missing := sorted({name for name in places.values() if not environ.get(name)}):
-        raise MissingVariables(missing)
+        them = "them" if missing[1:] else "it"
+        raise UnfitEnvironment(f"the environment lacks {', '.join(missing)}: set {them} where the container is started")
     for place, name in places.items():
         block, key = _at(document, place)
         block[key] = environ[name]
@@ -55,10 +53,23 @@ def read_settings(text: str | bytes, environ: Mapping[str, str]) -> dict[str, An
         written = [*hosts, *(f"[{host}]" for host in hosts if ":" in host)]
         document["allowed_hosts"] = [*document.get("allowed_hosts", ()), *written]
     if SHUTDOWN_TIMEOUT in environ and "shutdown_timeout_s" in document:
-        document["shutdown_timeout_s"] = float(environ[SHUTDOWN_TIMEOUT])
+        document["shutdown_timeout_s"] = _seconds(environ[SHUTDOWN_TIMEOUT], SHUTDOWN_TIMEOUT)
     if environ.get(IN_CLUSTER) and "in_cluster" in document:
         document["in_cluster"] = True
     return document
+
+
+def _seconds(text: str, name: str) -> float:
+    """What the variable of this name says. Raises UnfitEnvironment."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UnfitEnvironment(
+            f'{name} is "{text}", which is no number of seconds: set it where the container is started'
+        )
+    return seconds
 
 
 def _at(document: dict[str, Any], place: str) -> tuple[dict[str, Any], str]:

@@ -27,7 +27,7 @@ from services.router.settings import RouterSettings
 from services.router.store.database import StoreError
 from services.router.watching import tracing
 from services.router.watching.metrics import tool_version
-from services.withheld import MissingVariables, read_settings
+from services.withheld import UnfitEnvironment, read_settings
 
 log = logging.getLogger("services.router")
 
@@ -105,7 +105,7 @@ def main() -> None:
     tracing.configure(os.environ, tool_version())
     try:
         settings = RouterSettings.model_validate(read_settings(arguments.settings.read_bytes(), os.environ))
-    except MissingVariables as error:
+    except UnfitEnvironment as error:
         log.error("%s", error)
         raise SystemExit(os.EX_CONFIG) from None
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it would tell of every bad byte in a form
@@ -114,7 +114,7 @@ def main() -> None:
     except StoreError as error:
         log.error("%s; %s", error.message, error.hint)
         raise SystemExit(os.EX_OSERR if error.may_pass else os.EX_UNAVAILABLE) from None
-    serve(app, arguments, core.runs, settings.shutdown_timeout_s)
+    serve(app, arguments, core.runs, settings.shutdown_timeout_s, last_call=settings.in_cluster)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from services.withheld import MissingVariables, read_settings, withhold
+from services.withheld import UnfitEnvironment, read_settings, withhold
 
 pytestmark = pytest.mark.unit
 
@@ -54,8 +54,18 @@ def test_a_router_may_be_given_more_time_to_end() -> None:
     assert read_settings("{}", given) == {}  # a page's, which waits for nothing
 
 
+@pytest.mark.parametrize("text", ["soon", "", "30s", "nan", "inf", "-1"])
+def test_a_time_that_is_no_number_is_named(text: str) -> None:
+    with pytest.raises(UnfitEnvironment) as caught:
+        read_settings('{"shutdown_timeout_s": 30}', {"MODEL_COMPOSE_SHUTDOWN_TIMEOUT": text})
+    assert str(caught.value) == (
+        f'MODEL_COMPOSE_SHUTDOWN_TIMEOUT is "{text}", which is no number of seconds: '
+        "set it where the container is started"
+    )
+
+
 def test_what_the_environment_lacks_is_named() -> None:
-    with pytest.raises(MissingVariables) as caught:
+    with pytest.raises(UnfitEnvironment) as caught:
         read_settings(withhold(SETTINGS, PLACES), {"API_KEY": "very-secret", "TOKEN": ""})
     assert str(caught.value) == "the environment lacks DATABASE_URL, TOKEN: set them where the container is started"
 

@@ -16,8 +16,7 @@ from services.router.doors.connection import Connection
 
 _KEEP_ALIVE_S = 75
 _LAST_CALL_S = 1.0
-"""How long kept connections are still served when the server must end, each answer asking to close: whoever uses one
-comes again over another, which leads to another router where there is one. What is idle for so long is closed."""
+"""How long that moment is, in which each answer asks to close. What is idle for so long is closed."""
 _LOOK_EVERY_S = 0.02
 _CLOSE = (b"connection", b"close")
 _LAST_ANSWERS_S = 5
@@ -36,10 +35,11 @@ class Drained(Protocol):
         """Take nothing more, and wait for what was taken."""
 
 
-def serve(app: ASGIApp, arguments: Arguments, runs: Drained, timeout_s: float) -> None:
+def serve(app: ASGIApp, arguments: Arguments, runs: Drained, timeout_s: float, *, last_call: bool) -> None:
     """Serve on the socket that the arguments name; returns after SIGTERM or SIGINT, when the runs are drained.
 
-    timeout_s: how long that may take.
+    timeout_s: how long that may take. last_call: whether kept connections are still served for a moment then, because
+    whoever closes one and comes again gets to another router.
     """
     config = uvicorn.Config(
         app,
@@ -58,7 +58,7 @@ def serve(app: ASGIApp, arguments: Arguments, runs: Drained, timeout_s: float) -
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     _raise_file_limit()
-    _DrainingServer(config, runs, timeout_s).run([open_socket(arguments)])
+    _DrainingServer(config, runs, timeout_s, last_call=last_call).run([open_socket(arguments)])
 
 
 def _raise_file_limit() -> None:
@@ -71,10 +71,11 @@ def _raise_file_limit() -> None:
 class _DrainingServer(uvicorn.Server):
     """Keeps listening while it drains, so that new requests get an answer; a second signal ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, runs: Drained, timeout_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, runs: Drained, timeout_s: float, *, last_call: bool) -> None:
         super().__init__(config)
         self._runs = runs
         self._timeout_s = timeout_s
+        self._last_call = last_call
         self._draining: asyncio.Future[None] | None = None
         self._told_to_end = False
 
@@ -92,6 +93,11 @@ class _DrainingServer(uvicorn.Server):
 
     async def _drain(self) -> None:
         began_s = time.monotonic()
+        if self._last_call:
+            await self._call_last()
+        await self._runs.drain(max(self._timeout_s - (time.monotonic() - began_s), 0))
+
+    async def _call_last(self) -> None:
         self._runs.leave()
         self._ask_to_close()
         with suppress(TimeoutError):
@@ -100,7 +106,6 @@ class _DrainingServer(uvicorn.Server):
                     await asyncio.sleep(_LOOK_EVERY_S)
         for connection in self._connections():
             connection.leave()
-        await self._runs.drain(max(self._timeout_s - (time.monotonic() - began_s), 0))
 
     def _ask_to_close(self) -> None:
         """In every answer from now on, those included that have not begun."""

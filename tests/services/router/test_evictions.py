@@ -88,7 +88,8 @@ def _outcome(answer: httpx.Response) -> str:
 def routed(folder: Path, name: str, tasks: ClusterService, **changes: Any) -> Iterator[Service]:
     own = folder / name
     own.mkdir()
-    settings = {"components": (text(endpoint=tasks.address),), "workflows": (workflow("text"),), **changes}
+    components, workflows = (text(endpoint=tasks.address),), (workflow("text"),)
+    settings = {"components": components, "workflows": workflows, "in_cluster": True, **changes}
     with router(own, RouterSettings.model_validate(settings)) as service:
         yield service
 

@@ -1,7 +1,11 @@
 """Crashes, delays, overload and deadlines: each has its status, its sentence and its Retry-After, and ends in time."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -217,6 +221,23 @@ def test_shutting_down_finishes_accepted_runs_and_refuses_new_ones(make_stack: M
         assert "Traceback" not in running.router.log.read_text()
 
 
+def test_where_nobody_takes_its_place_a_router_refuses_at_once_and_waits_for_no_idle_connection(
+    make_stack: MakeStack,
+) -> None:
+    with make_stack([text()], [workflow("text")]) as running, ThreadPoolExecutor() as pool:
+        accepted = pool.submit(run, running, {"tokens": 40, "ms": 50})
+        eventually(lambda: running.tasks["text"].counters()["computing"] == 1)
+        with httpx.Client(trust_env=False, timeout=10) as kept:
+            probe = f"{running.router.address}/readyz"
+            assert kept.get(probe).status_code == 200
+            running.router.process.send_signal(signal.SIGTERM)
+            eventually(lambda: kept.get(probe).status_code == 503)
+            given = {"workflow_id": "text", "input": {"prompt": "late"}}
+            assert error_of(kept.post(f"{running.base}/workflows/runs", json=given)) == (503, "shutting_down")
+        assert accepted.result().json()["status"] == "completed"
+        assert running.router.process.wait(10) == 0
+
+
 def test_shutting_down_ends_what_takes_too_long(make_stack: MakeStack) -> None:
     with make_stack([text()], [workflow("text")], shutdown_timeout_s=0.2) as running, ThreadPoolExecutor() as pool:
         hanging = pool.submit(run, running, {"hang": True})
@@ -235,6 +256,18 @@ def test_a_cluster_may_give_accepted_runs_more_time(folder: Path) -> None:
             eventually(lambda: task.counters()["computing"] == 1)
             assert service.stop() == 0
             assert accepted.result().json()["status"] == "completed"
+
+
+def test_a_time_that_cannot_be_read_ends_a_router_with_one_sentence(folder: Path) -> None:
+    path = folder / "router.json"
+    component = text(endpoint="unix:/nobody")
+    path.write_text(RouterSettings(components=(component,), workflows=(workflow("text"),)).model_dump_json())
+    command = [sys.executable, "-P", "-m", "services.router.app", str(path)]
+    environment = {**os.environ, "MODEL_COMPOSE_SHUTDOWN_TIMEOUT": "soon"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == os.EX_CONFIG
+    (line,) = (ended.stdout + ended.stderr).splitlines()
+    assert line.startswith('MODEL_COMPOSE_SHUTDOWN_TIMEOUT is "soon", which is no number of seconds')
 
 
 def test_errors_show_no_paths_and_no_traces(make_stack: MakeStack, folder: Path) -> None:
