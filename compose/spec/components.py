@@ -102,7 +102,7 @@ class ResourcesSpec(Spec):
 class ScalingSpec(Spec):
     """Between how many replicas a cluster may choose, 0 for none while nobody asks, and how busy they should be.
 
-    target: of the processors that they ask for, in percent.
+    target: of the processors that they ask for, in percent; with GPUs, of `max_concurrent_count` of each.
     """
 
     min: Count = 1

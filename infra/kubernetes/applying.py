@@ -13,7 +13,7 @@ _EITHER: Final = (("gateway", "ingress"), ("servicemonitor", "prometheus"))
 
 
 def applied(folders: Mapping[str, Files]) -> dict[str, list[Manifest]]:
-    """The objects of each, by the folder that it is, or the components that the base has there."""
+    """The objects of each, by its name: a folder of the tree, or those of several components with spaces between."""
     parts = [folder for folder in folders if folder.startswith(COMPONENTS)]
     alone = {folder: rendered(folders, folder) for folder in folders if folder not in parts}
     with_parts = {" ".join(some): rendered_with(folders, *some) for some in ((each,) for each in parts)}

@@ -19,7 +19,7 @@ _LOCAL_CPU: Final = "100m"
 
 
 def gpu_patch(export: Export, workload: Workload) -> Manifest:
-    """GPUs, and leave to run on the nodes that have them and keep others away."""
+    """GPUs, so that its pods may run on their nodes, which keep others away."""
     gpu = workload.share.gpu
     assert gpu is not None
     resource, label = _GPUS[gpu.vendor]

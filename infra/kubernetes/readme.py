@@ -12,8 +12,8 @@ from infra.kubernetes.workload import Export
 from infra.policy.rules import Finding
 
 _COMPONENTS: Final = {
-    "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API, from 1.2 on",
-    "gpu": "GPUs for the tasks that ask for them, and leave to run on their nodes",
+    "gateway": "a Gateway and an HTTPRoute, with TLS; the cluster has the Gateway API 1.2 or newer",
+    "gpu": "GPUs for the tasks that ask for them, which may run on their nodes",
     "grafana": "a dashboard; Grafana has its sidecar for dashboards",
     "hpa": "more pods under load; the cluster has the metrics server",
     "image-volume": (
@@ -136,7 +136,7 @@ _ON_CLUSTERS: Final = (
     "**DNS**: the policy `dns` knows kube-dns, NodeLocal DNSCache, OpenShift's DNS and link-local addresses, which "
     "some clouds use. Where pods are ready and find no name, the cache of a node has the address of the Service "
     "`kube-dns` itself: add `{{ipBlock: {{cidr: ADDRESS/32}}}}` to the policy.",
-    "**No Gateway API** from 1.2 on, or no KEDA: an overlay of your own begins with `resources: [../../base]` and "
+    "**Without the Gateway API 1.2 or without KEDA**: an overlay of your own begins with `resources: [../../base]` and "
     "names the components that the cluster can have, such as `../../components/ingress` for `gateway`. The class of "
     "an Ingress is its `/spec/ingressClassName`.",
     "**Load balancers** of clouds must ask `/readyz` of router and page. GKE: a HealthCheckPolicy for each Service, "
@@ -147,12 +147,12 @@ _ON_CLUSTERS: Final = (
     "**OpenShift**: `oc adm policy add-scc-to-user nonroot-v2 -z {name} -n {namespace}` lets pods run as the user of "
     "the images.",
     "**Prometheus and KEDA** are let in from the namespaces `monitoring` and `keda`; where yours are elsewhere, "
-    "change that in the policies `...-from-prometheus` and `router-from-keda`. An operator of kube-prometheus-stack "
-    "reads what has its label `release`.",
-    "**Another namespace**: export again with `--namespace`, as addresses have it in them.",
+    "change that in the policies `...-from-prometheus` and `router-from-keda`. The operator of kube-prometheus-stack "
+    "reads only objects with its label `release`.",
+    "**Another namespace**: export again with `--namespace`, because addresses contain it.",
     "**Changes**: another Secret restarts no pod (`kubectl rollout restart` does). ConfigMaps of former exports stay "
-    "for `kubectl rollout undo`, until you or a tool that prunes removes them. `kubectl delete -k` removes the "
-    "namespace with the volume of runs and the Secrets.",
+    "for `kubectl rollout undo`, until you or a tool that prunes removes them.",
+    "**Removing**: `kubectl delete -k` deletes the namespace, and so the Secrets and the volume with the runs.",
 )
 _ON_SCALING: Final = (
     "**First scaling**: a Deployment that `hpa` or `keda` takes over has one pod until it is scaled, unless `kubectl "
@@ -179,6 +179,6 @@ Prometheus without operator gets `components/prometheus`, with its `scrape.yaml`
 _EXCEPTIONS: Final = """\
 ## Exceptions
 
-These objects of `overlays/prod` are less than the rules for all exports ask, and say why in an annotation:
+These objects of `overlays/prod` break a rule, and say why in an annotation:
 
 """

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.docker.engine import skip
+from tests.skipping import skip
 from tests.ui import chromium
 
 if TYPE_CHECKING:

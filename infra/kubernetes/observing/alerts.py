@@ -106,8 +106,8 @@ def _task_not_answering(scope: Scope, workload: Workload) -> Alert:
         labels={"job": workload.name},
         summary="{{ $labels.component }} is wanted and answers nothing.",
         description=(
-            "The router has requests for {{ $labels.component }}, and none was answered for longer than a pod may "
-            f"take to start. See `kubectl describe pods` and `kubectl logs deployment/{workload.name}`: a pod that "
+            "The router has requests for {{ $labels.component }}, and none was answered for longer than a start or a "
+            f"request may take. See `kubectl describe pods` and `kubectl logs deployment/{workload.name}`: a pod that "
             "waits for a node needs more of them, one that fails to load says why, one that is ended needs more memory."
         ),
     )
@@ -143,9 +143,10 @@ def _requests_refused(scope: Scope) -> Alert:
         severity="warning",
         summary="{{ $value | humanizePercentage }} of the requests are refused: {{ $labels.reason }}.",
         description=(
-            "`queue_full` and `overloaded`: more comes in than is answered; raise `scaling.max` or `replicas` of the "
-            "component whose queue is full. `store_unavailable`: the routers cannot use their database. "
-            "`out_of_memory`: shorten what may be asked, or give the task more memory."
+            "`queue_full` and `overloaded`: more comes in than is answered; raise `scaling.max`, `replicas` or "
+            "`max_concurrent_count` of the component whose queue is full, or let more wait with `max_queue_length`. "
+            "`store_unavailable`: the routers cannot use their database. `out_of_memory`: allow shorter inputs, or "
+            "give the task more memory."
         ),
     )
 
@@ -170,7 +171,8 @@ def _requests_wait(scope: Scope) -> Alert:
         description=(
             f"More than {_WAITED_SHARE:.0%} of the requests to {{{{ $labels.component }}}} waited longer than "
             f"{float(_LONG_WAIT):g} seconds for their turn, in the last hour and in the last 5 minutes. Raise its "
-            "`scaling.max` or `replicas`, or `max_concurrent_count` where the task has room for more at once."
+            "`scaling.max` or `replicas`, lower `scaling.target` so that pods come sooner, or raise "
+            "`max_concurrent_count` where the task has room for more at once."
         ),
     )
 

@@ -221,7 +221,7 @@ def test_every_alert_is_seen_to_fire_and_to_be_quiet_and_is_documented() -> None
     for cases in (FIRE, QUIET):
         assert {f"ModelCompose{case.alert}" for case in cases} == names
     headings = {
-        line.removeprefix("## ") for line in DOCUMENT.read_text("utf-8").splitlines() if line.startswith("## M")
+        line.removeprefix("### ") for line in DOCUMENT.read_text("utf-8").splitlines() if line.startswith("### ")
     }
     assert headings == names
 

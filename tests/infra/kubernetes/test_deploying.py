@@ -21,7 +21,7 @@ from tests.skipping import skip
 pytestmark = pytest.mark.kube
 
 PAGE = Path(__file__).parents[3] / "docs" / "kubernetes.md"
-NEEDED = re.compile(r"\b(\w+)(?:\]\(\S+\))?\s(\d\.\d+)\s(?:or|and)\snewer")
+NEEDED = re.compile(r"\b(Gateway\sAPI|\w+)(?:\]\(\S+\))?\s(\d\.\d+)\s(?:or|and)\snewer")
 Run = Callable[[str], str]
 
 
@@ -84,7 +84,7 @@ def test_what_is_brought_to_this_machine_is_there(name: str) -> None:
 
 def test_the_page_about_clusters_asks_for_the_same_versions() -> None:
     page, readme = (set(NEEDED.findall(path.read_text("utf-8"))) for path in (PAGE, GOLDEN / "shop" / "README.md"))
-    assert {name for name, _ in readme} == {"Kubernetes", "KEDA"}
+    assert {name for name, _ in readme} == {"Gateway API", "Kubernetes", "KEDA"}
     assert readme == page
 
 
