@@ -262,7 +262,7 @@ def _place(loaded: "Loaded", component: ModelComponentSpec, *key: str) -> str:
 
 
 def _variables(loaded: "Loaded", service: str) -> _Variables:
-    """Raises UserError (exit 3) for a name that no object of Kubernetes takes."""
+    """Raises UserError (exit 3) for a secret that would be seen in an image."""
     controller = loaded.spec.controller
     component = next((component for component in loaded.spec.models if component.name == service), None)
     values = environment_of(controller.runtime, component.runtime if component else None)
