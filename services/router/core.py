@@ -35,7 +35,7 @@ class Core:
             "The router", settings.max_concurrent_count, settings.max_queue_length, status=503, code="overloaded"
         )
         self.clients: dict[str, TaskCaller] = {}
-        self.engine = Engine(self.graph, self.clients, settings.env, settings.run_timeout_s)
+        self.engine = Engine(self.graph, self.clients, settings.env, settings.run_timeout_s, settings.in_cluster)
         for name, gate in {"router": self.gate, **self.engine.gates}.items():
             self.metrics.watch(name, gate)
         carrier = Carrier(self.engine, self.gate, self.metrics, settings.run_timeout_s)

@@ -18,6 +18,7 @@ from services.wire import FinishReason
 UNSUPPORTED = ("callback_url", "subscribe_task")
 """Keys of other servers of this dialect; harmless when null, refused when set."""
 LONGEST_SESSION = 255
+_DRAIN_RETRY_S = 5
 MOST_METADATA = 16_384
 """In characters, of the metadata as JSON: they stay in memory with the last runs, and are read with each list."""
 
@@ -187,7 +188,8 @@ class Run:
     error: the inside of the answer's `error`, with `request_id`.
     error_status, retry_after_s: the HTTP status and Retry-After that belong to `error`.
     finish_reasons: of every text that its calls gave; only the OpenAI doors show them.
-    missing: the services that it waits for because they are not there, and what to say if they do not come in time.
+    waiting: how many of its calls wait for services that are not there.
+    missed: when the last such call was ended, by the loop's clock, and what to say if that was at the run's deadline.
     """
 
     task_id: str
@@ -205,7 +207,8 @@ class Run:
     usage: dict[str, int] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     finish_reasons: list[FinishReason] = field(default_factory=list)
-    missing: dict[str, ServiceError] = field(default_factory=dict)
+    waiting: int = 0
+    missed: tuple[float, ServiceError] | None = None
 
     def fail(self, error: ServiceError) -> None:
         self.status = RunStatus.FAILED
@@ -241,6 +244,17 @@ class Run:
 def cancelled() -> ServiceError:
     """Why a cancelled run has no output."""
     return ServiceError(409, "cancelled", "The run was cancelled.")
+
+
+def shutting_down() -> ServiceError:
+    """Why a router that is about to end takes no run, or waits no longer for a task."""
+    return ServiceError(
+        503,
+        "shutting_down",
+        "The router is shutting down and takes no new runs.",
+        hint="Try again when it is up again.",
+        retry_after_s=_DRAIN_RETRY_S,
+    )
 
 
 def error_json(error: ServiceError, request_id: str) -> dict[str, Any]:

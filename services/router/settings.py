@@ -282,8 +282,8 @@ class RouterSettings(_Settings):
     retention_s: float = 86_400
     shutdown_timeout_s: float = 30
     in_cluster: bool = False
-    """Whether others are started in place of what ends, behind the same names, and tasks while they are asked. Only then
-    a run waits for a task that is not there, and a router that must end serves kept connections for a while."""
+    """Whether others are started in place of what ends, behind the same names, and tasks when they are asked for. Only
+    then a run waits for a task that is not there, and a router that must end serves kept connections for a while."""
     database: Annotated[SqliteSettings | PostgresSettings, Field(discriminator="driver")] | None = None
     """None: asynchronous runs live as long as the process."""
     components: tuple[Annotated[ComponentSettings | WorkflowComponentSettings, Field(discriminator="type")], ...]

@@ -57,12 +57,15 @@ class TaskCaller(Protocol):
 
 class NotReady(ServiceError):  # noqa: N818  # a state that passes
     """503 `not_ready`. lasting: the service has failed for good; otherwise waiting helps. absent: nobody answers, and
-    nobody says why."""
+    nobody says why. sent: the request went out before, and may be what silenced the service."""
 
-    def __init__(self, message: str, *, hint: str, retry_after_s: int, lasting: bool, absent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str, retry_after_s: int, lasting: bool, absent: bool = False, sent: bool = False
+    ) -> None:
         super().__init__(503, "not_ready", message, hint=hint, retry_after_s=retry_after_s)
         self.lasting = lasting
         self.absent = absent
+        self.sent = sent
 
 
 class TaskClient:
@@ -153,8 +156,6 @@ class TaskClient:
             raise self._not_ready(await self.readiness()) from None
         except LinkError as error:
             self._ready = False
-            if error.unread:
-                raise self._not_ready(await self.readiness()) from None
             raise self._crashed() from error
 
     async def _get(self, path: str) -> tuple[int, bytes]:
@@ -175,7 +176,7 @@ class TaskClient:
         its socket takes requests.
         """
         for again in (True, False):
-            link = await self._links.open()
+            link = await self._links.open(kept=again)
             if doubtful:
                 self._unanswered.add(link)
                 if self._doubt is None or self._doubt.done():
@@ -197,7 +198,7 @@ class TaskClient:
             if self._unanswered and not await self._lives():
                 self._ready = False
                 for link in self._unanswered:
-                    link.fail(self._not_ready(self._stage()))
+                    link.fail(self._not_ready(self._stage(), sent=True))
 
     async def _lives(self) -> bool:
         try:
@@ -248,7 +249,7 @@ class TaskClient:
             error.retry_after_s = 1
         return error if 400 <= error.status < 600 else self._garbled()
 
-    def _not_ready(self, readiness: Readiness) -> NotReady:
+    def _not_ready(self, readiness: Readiness, *, sent: bool = False) -> NotReady:
         retry_after_s = min(max(math.ceil(readiness.seconds_left or 2), 1), _LONGEST_RETRY_S)
         progress = f" ({readiness.progress:.0%})" if readiness.progress is not None else ""
         stage = "not answering" if readiness.stage in ("absent", "ready") else f"{readiness.stage}{progress}"
@@ -265,6 +266,7 @@ class TaskClient:
             retry_after_s=retry_after_s,
             lasting=readiness.stage == "failed",
             absent=readiness.stage in ("absent", "ready") and readiness.message is None,  # another one may be ready
+            sent=sent,
         )
 
     def _crashed(self) -> ServiceError:

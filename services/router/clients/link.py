@@ -39,13 +39,16 @@ class Link(asyncio.BufferedProtocol):
     """One connection: `ask`, then `read` until nothing comes. Both raise LinkError, or what `fail` was given.
 
     status: of the answer under way, 0 before its head has come. complete: whether the whole answer has come.
-    opened_s: since when, by the monotonic clock.
+    opened_s: since when, by the monotonic clock. local: it leads to a process of this machine, which no other one
+    stands for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, local: bool = False) -> None:
         self.status = 0
         self.complete = True
         self.opened_s = time.monotonic()
+        self._local = local
+        self._asked = 0
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
         self._chunks: list[bytes] = []
@@ -67,6 +70,7 @@ class Link(asyncio.BufferedProtocol):
     async def ask(self, request: bytes) -> None:
         """Send a whole request and wait for the answer's head; the link is closed when this raises."""
         self.status, self.complete = 0, False
+        self._asked += 1
         try:
             self._transport.write(request)
             while not self.status:
@@ -112,8 +116,10 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Writing to a closed socket fails with EPIPE, and a socket closed with unread bytes answers ECONNRESET; a
-        process that dies later, having read the request, ends the connection cleanly."""
-        self.fail(LinkError(unread=not self.status and isinstance(exc, BrokenPipeError | ConnectionResetError)))
+        process that dies later, having read the request, ends the connection cleanly. From afar only a link that was
+        kept says so: it may have been closed while the request was on its way, a new one was not."""
+        unread = not self.status and isinstance(exc, BrokenPipeError | ConnectionResetError)
+        self.fail(LinkError(unread=unread and (self._local or self._asked > 1)))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
         return _buffer
@@ -161,9 +167,9 @@ class Links:
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
         return f"{lines}{more}\r\n".encode("latin-1") + body
 
-    async def open(self) -> Link:
-        """A kept link or a new one; raises OSError when there is nobody to talk to."""
-        while self._idle:
+    async def open(self, *, kept: bool = True) -> Link:
+        """A kept link, unless that is not wanted, or a new one; raises OSError when there is nobody to talk to."""
+        while kept and self._idle:
             link, since = self._idle.popitem()
             now = time.monotonic()
             fresh = self._path is not None or now - link.opened_s < _LONGEST_S
@@ -173,7 +179,7 @@ class Links:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_CONNECT_S):
             if self._path is not None:
-                _, link = await loop.create_unix_connection(Link, self._path)
+                _, link = await loop.create_unix_connection(lambda: Link(local=True), self._path)
             else:
                 _, link = await loop.create_connection(Link, *self._address)
                 _watch_peer(link.socket)

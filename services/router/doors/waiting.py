@@ -1,6 +1,7 @@
 """How a client waits for its run: when it leaves, the run ends; a stream that fails at once has a status of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.router.doors.sse import Channel, send_events
+from services.router.execution.hold import WAKE_S
 from services.router.messages import Run, RunStatus
 from services.router.runs.carrying import LiveRun
 
@@ -41,9 +43,10 @@ async def _watch(receive: Receive, live: LiveRun) -> None:
 
 async def failed_early(receive: Receive, channel: Channel, live: LiveRun) -> bool:
     """Whether a run whose text goes into the channel failed before it gave any, within the first second or while it
-    waited for a service."""
+    waited for a service, for which the head is kept back `WAKE_S` at most: so long a proxy bears silence."""
+    until_s = time.monotonic() + WAKE_S
     with cancelled_when_gone(receive, live):
-        while not await channel.wait(_STATUS_KEPT_S) and live.run.missing:
+        while not await channel.wait(_STATUS_KEPT_S) and live.run.waiting and time.monotonic() < until_s:
             pass
     return channel.drained and live.run.status is not RunStatus.COMPLETED
 

@@ -1,5 +1,6 @@
 """One call of a component: a request to a model's task, or a run of another workflow inside this one."""
 
+import asyncio
 from asyncio import sleep
 from typing import Any
 
@@ -7,10 +8,11 @@ from services.errors import ServiceError
 from services.router.clients.client import TASK_CRASHED, NotReady, OnDelta
 from services.router.execution.context import RunContext
 from services.router.execution.fields import choose_seed, render_fields, render_input, render_output, with_history
-from services.router.execution.hold import Hold
+from services.router.execution.hold import Hold, Leaving
 from services.router.execution.sending import OnText
 from services.router.execution.tally import Tally
 from services.router.graph import Call, Component, Job, ModelCall, WorkflowCall
+from services.router.messages import shutting_down
 from services.wire import Delta, Done, TaskRequest
 
 
@@ -55,37 +57,47 @@ class Caller:
     async def _answer(self, component: Component, request: TaskRequest, on_delta: OnDelta | None) -> Done:
         """The task's answer, from another pod where one ended over it: once, and while none of its text has been sent.
 
-        A kept run waits for no pod here: it has its time in the store, and others go on meanwhile.
+        A call that waits for a pod keeps its place in the run, and takes no turn from others. A kept run waits for no
+        pod here: it has its time in the store, and others go on meanwhile.
         """
         hold = self._context.holds[component.id]
+        share = self._context.share(component)
         until_s: float | None = None
         crash: ServiceError | None = None
-        while True:
-            try:
-                async with self._context.share(component).turn():
-                    return await self._predict(component.id, request, on_delta)
-            except NotReady as error:
-                if hold is None or (self._context.journal is not None and crash is None):
-                    raise
-                until_s = until_s or hold.begin()
-                await self._wait(hold, component, error, until_s, crash)
-            except ServiceError as error:
-                if hold is None or crash is not None or self.sent or error.code != TASK_CRASHED:
-                    raise
-                crash = error
+        async with share.place() as is_one_of_many:
+            follows = is_one_of_many
+            while True:
+                try:
+                    async with share.turn(follows):
+                        return await self._predict(component.id, request, on_delta)
+                except ServiceError as error:
+                    if hold is None:
+                        raise
+                    follows = True
+                    if isinstance(error, NotReady) and not error.sent:
+                        if self._context.journal is not None and crash is None:
+                            raise
+                        until_s = until_s or hold.begin()
+                        await self._wait(hold, error, until_s, crash)
+                    elif crash is None and not self.sent and _is_lost(error):
+                        crash, until_s = _for_good(error), None
+                    else:
+                        raise _for_good(error) from None
 
-    async def _wait(
-        self, hold: Hold, component: Component, error: NotReady, until_s: float, crash: ServiceError | None
-    ) -> None:
-        """As `Hold.wait`; the run says meanwhile what it misses, also when its time ends over it."""
-        missing = self._context.run.missing
-        missing[component.id] = crash or error
+    async def _wait(self, hold: Hold, error: NotReady, until_s: float, crash: ServiceError | None) -> None:
+        """As `Hold.wait`; the run knows meanwhile that it waits, and afterwards what for if it was ended over it."""
+        run = self._context.run
+        refusal = crash or error
+        run.waiting += 1
         try:
-            await hold.wait(error, self._context.request.client, until_s, crash)
-        except ServiceError:
-            missing.pop(component.id, None)
+            await hold.wait(error, self._context.request.client, run.task_id, until_s, refusal)
+        except asyncio.CancelledError:
+            run.missed = (asyncio.get_running_loop().time(), refusal)
             raise
-        missing.pop(component.id, None)
+        except Leaving:
+            raise (shutting_down() if self._context.journal is None else error) from None
+        finally:
+            run.waiting -= 1
 
     async def _predict(self, component_id: str, request: TaskRequest, on_delta: OnDelta | None) -> Done:
         """The task's answer. A kept run waits as long as the task's own queue is full."""
@@ -134,3 +146,15 @@ class Caller:
         assert self._send is not None
         self.sent = True
         await self._send(path, text)
+
+
+def _is_lost(error: ServiceError) -> bool:
+    """Whether the task ended or fell silent over the request."""
+    return error.code == TASK_CRASHED or (isinstance(error, NotReady) and error.sent)
+
+
+def _for_good(error: ServiceError) -> ServiceError:
+    """The error, so that also a kept run ends with it and silences no further pod."""
+    if not isinstance(error, NotReady):
+        return error
+    return ServiceError(error.status, error.code, error.message, hint=error.hint, retry_after_s=error.retry_after_s)

@@ -35,7 +35,8 @@ class Outcome:
 class Engine:
     """Runs workflows of one graph on the tasks behind `clients`, one for each component id.
 
-    env: the values of `${env.NAME}`. run_timeout_s: how long a run may take; None: any time.
+    env: the values of `${env.NAME}`. run_timeout_s: how long a run may take; None: any time. in_cluster: whether a
+    task that is not there is waited for, and one that ends over a request may be followed by another.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Engine:
         clients: Mapping[str, TaskCaller],
         env: Mapping[str, str],
         run_timeout_s: float | None = None,
+        in_cluster: bool = False,
     ) -> None:
         self.graph = graph
         self.clients = clients
@@ -59,12 +61,18 @@ class Engine:
             for component in graph.components.values()
         }
         self.holds = {
-            name: hold_of(component, partial(self._readiness, name), run_timeout_s)
+            name: hold_of(component, partial(self._readiness, name), run_timeout_s) if in_cluster else None
             for name, component in graph.components.items()
         }
 
     async def _readiness(self, component_id: str) -> Readiness:
         return await self.clients[component_id].readiness()
+
+    def leave(self) -> None:
+        """Wait no longer for tasks that are not there."""
+        for hold in self.holds.values():
+            if hold is not None:
+                hold.leave()
 
     def check(self, request: RunRequest) -> tuple[Workflow, list[dict[str, Any]]]:
         """The workflow and first warnings of a run; raises ServiceError when it cannot start."""

@@ -1,6 +1,7 @@
 """Calls that wait for a component whose service is not there: one that sleeps until it is asked, or changes its pod."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +11,8 @@ from services.router.graph import Component
 from services.router.limits import address_of, has_room
 from services.wire import Readiness
 
+log = logging.getLogger(__name__)
+
 WAKE_S = 50.0
 """How long a call waits for a service that sleeps, where the file has no `run_timeout`: less than the minute after
 which what stands in front of a server usually gives up, so that a client is told when to come again."""
@@ -18,10 +21,14 @@ CHANGE_S = 5.0
 _LOOK_EVERY_S = 0.25
 
 
+class Leaving(Exception):  # noqa: N818 - a state
+    """This router is about to end, so nobody waits here."""
+
+
 class Hold:
     """The calls that wait for one component. ask: how far its service is.
 
-    patience_s: how long one may wait. most: how many may, see `has_room`; their requests are in memory meanwhile.
+    patience_s: how long one may wait. most: of how many runs, see `has_room`; their requests are in memory meanwhile.
     sleeps: wait also while the service says that it loads, and not only while nobody answers.
     """
 
@@ -32,8 +39,9 @@ class Hold:
         self._patience_s = patience_s
         self._most = most
         self._sleeps = sleeps
-        self._waiting: Counter[str] = Counter()
-        """By client."""
+        self._leaving = False
+        self._waiting: Counter[tuple[str, str]] = Counter()
+        """By client and run."""
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -44,30 +52,39 @@ class Hold:
         """Until when a call may wait whose service has just been missed, by the loop's clock."""
         return asyncio.get_running_loop().time() + self._patience_s
 
-    async def wait(self, missed: NotReady, client: str, until_s: float, refusal: ServiceError | None = None) -> None:
+    def leave(self) -> None:
+        """End the waiting soon, of those too who come from now on."""
+        self._leaving = True
+
+    async def wait(
+        self, missed: NotReady, client: str, run: str, until_s: float, refusal: ServiceError | None = None
+    ) -> None:
         """Until the service is asked anew. Raises `missed`, or the `refusal` instead of it, when that is hopeless, too
-        late, or too many wait."""
+        late, or too many runs wait; Leaving."""
         refusal = refusal or missed
-        if missed.lasting or not (self._sleeps or missed.absent) or not self._has_room(client):
+        if missed.lasting or not (self._sleeps or missed.absent) or not self._has_room(client, run):
             raise refusal
-        self._waiting[client] += 1
+        self._waiting[client, run] += 1
         try:
             async with asyncio.timeout_at(until_s):
                 await self._answering()
         except TimeoutError:
             raise refusal from None
         finally:
-            self._waiting[client] -= 1
-            if not self._waiting[client]:
-                del self._waiting[client]
+            self._waiting[client, run] -= 1
+            if not self._waiting[client, run]:
+                del self._waiting[client, run]
+        if self._leaving:
+            raise Leaving
 
-    def _has_room(self, client: str) -> bool:
+    def _has_room(self, client: str, run: str) -> bool:
+        """A run that waits already is not refused because of its further calls."""
         address = address_of(client)
-        return has_room(
-            self.waiting,
+        return (client, run) in self._waiting or has_room(
+            len(self._waiting),
             self._most,
-            client_waits=client in self._waiting,
-            address_waits=any(address_of(other) == address for other in self._waiting),
+            client_waits=any(other == client for other, _ in self._waiting),
+            address_waits=any(address_of(other) == address for other, _ in self._waiting),
         )
 
     async def _answering(self) -> None:
@@ -77,10 +94,13 @@ class Hold:
 
     async def _look(self) -> None:
         """One question for all who wait, at once and then again and again, until the service can say something."""
-        while self._waiting:
+        while self._waiting and not self._leaving:
             await asyncio.sleep(_LOOK_EVERY_S)
-            if (await self._ask()).stage in ("ready", "failed"):
-                return
+            try:
+                if (await self._ask()).stage in ("ready", "failed"):
+                    return
+            except Exception:
+                log.exception("it cannot be asked whether a service is there")
 
 
 def hold_of(component: Component, ask: Callable[[], Awaitable[Readiness]], run_timeout_s: float | None) -> Hold | None:

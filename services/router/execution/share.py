@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from services.router.graph import Component
 from services.router.limits import Gate
 
 
 class Share:
-    """`async with share.turn():` waits for the turn of one call.
+    """`async with share.place() as follows:` waits until the run may make one more call, and inside,
+    `async with share.turn(follows):` for that call's turn among all runs, each time that it is made.
 
-    So many calls of the run as its component takes are under way at once, or half a queue where the engine decides.
-    The gate can refuse a call only while it is the run's only one there.
+    So many calls of the run as its component takes have a place at once, or half a queue where the engine decides.
+    The gate can refuse a call only while it is the run's only one there, and has not been let in before.
     client: whose run it is. patient: see `Gate.turn`.
     """
 
@@ -25,12 +26,16 @@ class Share:
         self._calls = 0
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Raises ServiceError when too many wait already."""
+    async def place(self) -> AsyncIterator[bool]:
+        """Whether other calls of the run were there before."""
         follows = self._calls > 0
         self._calls += 1
         try:
-            async with self._places, self._gate.turn(self._client, self._patient, follows):
-                yield
+            async with self._places:
+                yield follows
         finally:
             self._calls -= 1
+
+    def turn(self, follows: bool) -> AbstractAsyncContextManager[None]:
+        """Entering it raises ServiceError when too many wait already. follows: see `Gate.turn`."""
+        return self._gate.turn(self._client, self._patient, follows)

@@ -88,7 +88,7 @@ class Carrier:
             run.fail(error)
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
-                run.fail(next(iter(run.missing.values()), self.too_late()))
+                run.fail(self._missed_at(run, deadline.when()) or self.too_late())
             else:
                 ids = {"run_id": run.task_id, "request_id": run.request_id}
                 log.exception("a run failed inside the router", extra={"fields": ids})
@@ -98,6 +98,12 @@ class Carrier:
         """Count a run that has ended."""
         self._metrics.ended(run, duration_s)
         log_ended(run, duration_s)
+
+    def _missed_at(self, run: Run, deadline_s: float | None) -> ServiceError | None:
+        """What a run says whose time ended while it waited for a service; a job's own time ends before."""
+        if run.missed is None or deadline_s is None or run.missed[0] < deadline_s:
+            return None
+        return run.missed[1]
 
     def too_late(self) -> ServiceError:
         return ServiceError(

@@ -5,19 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from services.errors import ServiceError
 from services.router.execution.engine import Engine
 from services.router.execution.sending import OnText
 from services.router.graph import Workflow
 from services.router.limits import Gate
-from services.router.messages import Run, RunRequest, cancelled, new_task_id
+from services.router.messages import Run, RunRequest, cancelled, new_task_id, shutting_down
 from services.router.runs.carrying import Carrier, LiveRun
 from services.router.runs.durable import DurableRuns, store_unavailable
 from services.router.store.database import StoreUnavailable
 from services.router.store.memory import LastRuns
 from services.router.store.run_store import RunStore
 
-_DRAIN_RETRY_S = 5
 _COMMIT_S = 1.0
 """How long the reader of a run that has just ended waits until its end is kept."""
 
@@ -131,11 +129,12 @@ class Runs:
         self.leaving = True
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new runs and wait for the accepted ones.
+        """Take no new runs and wait for the accepted ones, but not for tasks that are not there.
 
         What still runs after `timeout_s` is cancelled when its client waits for it, else given back to the store.
         """
         self.leaving = self.draining = True
+        self._engine.leave()
         await asyncio.gather(self._drain_waited_for(timeout_s), self.durable.drain(timeout_s))
 
     async def _drain_waited_for(self, timeout_s: float) -> None:
@@ -155,10 +154,4 @@ class Runs:
 
     def _refuse_when_draining(self) -> None:
         if self.draining:
-            raise ServiceError(
-                503,
-                "shutting_down",
-                "The router is shutting down and takes no new runs.",
-                hint="Try again when it is up again.",
-                retry_after_s=_DRAIN_RETRY_S,
-            )
+            raise shutting_down()

@@ -66,7 +66,8 @@ def computing(pod: Service) -> int:
 class ClusterService:
     """A Service: each new connection goes to the next of its endpoints, and stays there whatever becomes of them.
 
-    An endpoint that is gone resets what is sent to it, as the machine of a pod does whose process has ended.
+    An endpoint that is gone is passed over: the machine of a pod whose process has ended refuses connections, which
+    cannot be done here for some of them only. Without any, connections are reset.
     """
 
     def __init__(self) -> None:
@@ -115,12 +116,13 @@ class ClusterService:
         self._pipes.add(task)
         endpoints = self._endpoints
         try:
-            port = endpoints[next(self._turns) % len(endpoints)]
-            there, back = await asyncio.open_connection("127.0.0.1", port)
-        except (OSError, ZeroDivisionError):
+            for _ in endpoints:
+                with suppress(ConnectionRefusedError):
+                    port = endpoints[next(self._turns) % len(endpoints)]
+                    there, back = await asyncio.open_connection("127.0.0.1", port)
+                    await asyncio.gather(_copy(reader, back), _copy(there, writer))
+                    return
             _reset(writer)
-        else:
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
         finally:
             self._pipes.discard(task)
 

@@ -1,6 +1,7 @@
 """An engine over a task of the tests' own, without sockets."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,8 +10,11 @@ from services.router.clients.client import OnDelta
 from services.router.compiling import compile_graph
 from services.router.execution.engine import Engine, Outcome
 from services.router.journal import JobKey
+from services.router.limits import Gate
 from services.router.messages import Run, RunRequest
+from services.router.runs.carrying import Carrier
 from services.router.settings import RouterSettings, WorkflowSettings
+from services.router.watching.metrics import Metrics
 from services.wire import Delta, Done, Readiness, TaskRequest
 from tests.services.router.rig import job, text, workflow
 
@@ -140,3 +144,30 @@ def do(prompt: str | None = None, **changes: Any) -> dict[str, Any]:
     """The settings of a call in a for-each or a loop."""
     own = {} if prompt is None else {"input": {"prompt": prompt}}
     return {"component": "c", "action": "__action__", **own, **changes}
+
+
+class ClusterBench:
+    """A carrier of runs of one text component `c` over `task`, in a cluster unless said otherwise."""
+
+    def __init__(
+        self,
+        task: FakeTask,
+        *jobs: Any,
+        run_timeout_s: float | None = None,
+        in_cluster: bool = True,
+        may_sleep: bool = True,
+        **c: Any,
+    ) -> None:
+        component = text("c", endpoint="http://task-c:3000", may_sleep=may_sleep, **c)
+        settings = RouterSettings(components=(component,), workflows=(workflow("w", *(jobs or (ask("a"),))),))
+        self.engine = Engine(compile_graph(settings), {"c": task}, {}, run_timeout_s, in_cluster)
+        gate = Gate("The router", 0, 64, status=503, code="overloaded")
+        self.carrier = Carrier(self.engine, gate, Metrics(self.engine.graph.workflows), run_timeout_s)
+        self._numbers = itertools.count()
+
+    async def run(self, journal: MemoryJournal | None = None, client: str = "") -> Run:
+        """A run that has ended."""
+        run = Run(f"T{next(self._numbers)}", "w", "R", kept=journal is not None)
+        request = RunRequest(input={"prompt": "x"}, client=client)
+        await self.carrier.carry_out(self.engine.graph.workflows["w"], request, run, None, journal)
+        return run

@@ -169,6 +169,17 @@ def test_a_run_that_ends_every_pod_that_takes_it_fails_after_the_second(folder: 
         assert len([pod for pod in pods if pod.process.poll() is None]) == 1
 
 
+def test_outside_of_a_cluster_a_run_over_which_its_task_ends_fails_at_once(folder: Path, tasks: Tasks) -> None:
+    service, one, two = tasks
+    with routed(folder, "router", service, in_cluster=False) as running:
+        fatal = {"input": {"prompt": json.dumps({"tokens": 2, "crash_at": 1})}}
+        answer = http("POST", f"{running.address}/api/workflows/runs", json=fatal)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "task_crashed")
+        assert answer.elapsed.total_seconds() < 1
+        eventually(lambda: one.process.poll() is not None or two.process.poll() is not None)
+        assert one.process.poll() is None or two.process.poll() is None
+
+
 def test_text_that_was_sent_is_not_sent_again(folder: Path, tasks: Tasks) -> None:
     service, one, two = tasks
     with routed(folder, "router", service) as running:

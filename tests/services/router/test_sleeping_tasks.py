@@ -1,5 +1,6 @@
 """A task that a cluster has put to sleep: its runs wait, its gauge wakes it, and nothing is a 404 or a 500."""
 
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def port() -> int:
 def asleep(folder: Path, port: int, **changes: Any) -> Iterator[Stack]:
     """A router over the chat component `text`, of which there is nothing at this port."""
     component = chat("text", endpoint=f"http://127.0.0.1:{port}", may_sleep=True, **changes.pop("component", {}))
-    settings = {"components": (component,), "workflows": (workflow("text"),), **changes}
+    settings = {"components": (component,), "workflows": (workflow("text"),), "in_cluster": True, **changes}
     with router(folder, RouterSettings.model_validate(settings)) as service:
         yield Stack(service, {}, service.address + "/api")
 
@@ -92,6 +93,26 @@ def test_what_waited_in_vain_is_told_when_to_come_again_and_wakes_the_task_all_t
         throughout(lambda: gauge(running.router, "text") >= 1, _KEDA_ASKS_EVERY_S + 1)
 
 
+def test_outside_of_a_cluster_nobody_waits_for_a_task_that_would_not_come(folder: Path, port: int) -> None:
+    with asleep(folder, port, in_cluster=False) as running:
+        answer = running.post(body())
+        assert refused(answer)
+        assert answer.elapsed.total_seconds() < 1
+
+
+def test_a_router_that_must_end_tells_who_waits_to_come_again(folder: Path, port: int) -> None:
+    """Another router may have the time that this one has not."""
+    with asleep(folder, port, shutdown_timeout_s=30) as running, ThreadPoolExecutor() as pool:
+        held = [pool.submit(running.post, body(), headers={"Accept": kind}) for kind in ("*/*", "text/event-stream")]
+        wanted(running.router, "text", 2)
+        running.router.process.send_signal(signal.SIGTERM)
+        for run in held:
+            answer = run.result(5)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down"), answer.text
+            assert answer.headers["Retry-After"] == "5"
+        assert running.router.process.wait(5) == 0
+
+
 def test_of_many_runs_only_so_many_wait(folder: Path, port: int) -> None:
     """Their bodies are in memory."""
     limits = {"max_queue_length": 4}
@@ -126,6 +147,7 @@ def test_asynchronous_runs_wait_in_the_store_and_take_no_place_from_others(folde
                 "workflows": [workflow("text"), workflow("awake")],
                 "database": {"driver": "sqlite", "path": str(folder / "runs.db")},
                 "max_concurrent_count": 2,
+                "in_cluster": True,
             }
         )
         with router(folder, settings) as service:
@@ -189,7 +211,9 @@ def test_a_later_job_waits_for_its_task_and_the_first_one_is_not_repeated(folder
     with task_pod(folder, "awake") as awake, ExitStack() as stack:
         component = chat("text", endpoint=f"http://127.0.0.1:{port}", may_sleep=True)
         settings = RouterSettings(
-            components=(component, text("awake", endpoint=awake.address)), workflows=(workflow("chain", *jobs),)
+            components=(component, text("awake", endpoint=awake.address)),
+            workflows=(workflow("chain", *jobs),),
+            in_cluster=True,
         )
         service = stack.enter_context(router(folder, settings))
         pool = stack.enter_context(ThreadPoolExecutor())

@@ -4,14 +4,14 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from services.errors import ServiceError
 from services.router.clients import client as client_module
-from services.router.clients.client import NotReady, TaskClient
+from services.router.clients.client import TASK_CRASHED, NotReady, TaskClient
 from services.wire import PREDICT_PATH, TaskRequest
 
 pytestmark = pytest.mark.unit
@@ -54,24 +54,43 @@ def listener(folder: Path) -> socket.socket:
     return listener
 
 
-async def test_who_resets_every_connection_has_not_crashed_over_a_request() -> None:
-    """As what stands for a pod that is gone may do; nothing of the request was read."""
+@asynccontextmanager
+async def fatal_task() -> AsyncIterator[tuple[TaskClient, list[bytes]]]:
+    """A client of a task that resets the connection over each request and answers probes; what it was asked."""
+    asked = []
 
-    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = writer.get_extra_info("socket")
-        if await reader.read(4) == b"POST":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-        else:
-            writer.write(OK)
-            writer.close()
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                asked.append(head.split()[0])
+                if asked[-1] == b"POST":
+                    connection = writer.get_extra_info("socket")
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.transport.abort()
+                    return
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
 
-    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         client = TaskClient("text", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        with pytest.raises(NotReady) as refused:
-            await client.predict(REQUEST, None)
-        assert refused.value.absent
+        yield client, asked
         await client.close()
+
+
+async def test_a_request_that_may_have_been_read_is_sent_once_more_where_its_link_was_kept() -> None:
+    """The link may have been closed while the request was on its way; a new one was not."""
+    async with fatal_task() as (client, asked):
+        for _ in range(2):
+            asked.clear()
+            with pytest.raises(ServiceError) as refused:
+                await client.predict(REQUEST, None)
+            assert refused.value.code == TASK_CRASHED
+            assert asked == [b"GET", b"POST", b"POST"]
+        asked.clear()
+        client._ready = True  # so that it keeps no link of a probe
+        with pytest.raises(ServiceError) as refused:
+            await client.predict(REQUEST, None)
+        assert (refused.value.code, asked) == (TASK_CRASHED, [b"POST"])
 
 
 async def test_a_request_that_reaches_nobody_is_not_waited_for(listener: socket.socket, folder: Path) -> None:
@@ -84,5 +103,7 @@ async def test_a_request_that_reaches_nobody_is_not_waited_for(listener: socket.
         async with asyncio.timeout(5):
             await client.predict(REQUEST, None)
     assert (refused.value.status, refused.value.code, refused.value.retry_after_s) == (503, "not_ready", 2)
+    assert isinstance(refused.value, NotReady)
+    assert refused.value.sent
     await client.close()
     listener.close()
