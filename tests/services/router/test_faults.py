@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from services.router.settings import RouterSettings
-from tests.services.router.rig import Stack, chat, echo_task, eventually, http, router, text, workflow
+from tests.services.router.rig import REPOSITORY, Stack, chat, echo_task, eventually, http, router, text, workflow
 
 pytestmark = pytest.mark.server
 
@@ -263,7 +263,7 @@ def test_a_time_that_cannot_be_read_ends_a_router_with_one_sentence(folder: Path
     component = text(endpoint="unix:/nobody")
     path.write_text(RouterSettings(components=(component,), workflows=(workflow("text"),)).model_dump_json())
     command = [sys.executable, "-P", "-m", "services.router.app", str(path)]
-    environment = {**os.environ, "MODEL_COMPOSE_SHUTDOWN_TIMEOUT": "soon"}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MODEL_COMPOSE_SHUTDOWN_TIMEOUT": "soon"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == os.EX_CONFIG
     (line,) = (ended.stdout + ended.stderr).splitlines()
