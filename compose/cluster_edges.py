@@ -62,12 +62,12 @@ def _port(url: str) -> int | None:
         return None
 
 
-def is_exposed(loaded: "Loaded", hosts: Collection[str]) -> bool:
+def is_exposed(loaded: "Loaded", hosts: Collection[str], *, has_page: bool) -> bool:
     """Whether there is a way in from outside: for those whom the router asks for a token, and by names it answers to.
 
-    hosts: the DNS names of the file.
+    hosts: the DNS names of the file. has_page: whether the page is exported.
     """
-    return _may_be_asked(loaded) and (bool(hosts) or _has_any_name(loaded))
+    return _may_be_asked(loaded) and (bool(hosts) or _has_any_name(loaded, has_page=has_page))
 
 
 def _may_be_asked(loaded: "Loaded") -> bool:
@@ -75,27 +75,27 @@ def _may_be_asked(loaded: "Loaded") -> bool:
     return bool(auth.token) or auth.insecure
 
 
-def _has_any_name(loaded: "Loaded") -> bool:
+def _has_any_name(loaded: "Loaded", *, has_page: bool) -> bool:
     """Whether router and page answer to whatever name they are asked by, as they do where they are for a network."""
     controller = loaded.spec.controller
-    pages = [controller.webui.host] if controller.webui else []
+    pages = [controller.webui.host] if controller.webui and has_page else []
     return not any(map(is_loopback, [controller.adapter.host, *pages]))
 
 
-def notes(loaded: "Loaded", target: str, hosts: Collection[str]) -> Iterator[str]:
-    """Sentences about what of the file is other in a cluster than it may seem."""
-    yield from _notes_on_doors(loaded, hosts)
+def notes(loaded: "Loaded", target: str, *, exposed: bool) -> Iterator[str]:
+    """Sentences about what of the file is other in a cluster than it may seem. exposed: as `is_exposed` says."""
+    yield from _notes_on_doors(loaded, exposed=exposed)
     yield from _notes_on_runs(loaded)
     yield from _notes_on_tasks(loaded, target)
 
 
-def _notes_on_doors(loaded: "Loaded", hosts: Collection[str]) -> Iterator[str]:
+def _notes_on_doors(loaded: "Loaded", *, exposed: bool) -> Iterator[str]:
     if not _may_be_asked(loaded):
         yield (
             "The file has no `controller.auth.token`, so `overlays/prod` has no way in from outside. Set one, "
             "build and export again to open it."
         )
-    elif not is_exposed(loaded, hosts):
+    elif not exposed:
         yield (
             "The file has no DNS name in `controller.allowed_hosts`, so router and page would refuse whoever comes "
             "from outside, and `overlays/prod` has no way in. Set one, build and export again to open it."

@@ -110,15 +110,16 @@ def export_of(loaded: "Loaded", lock: Lock | None, images: Mapping[str, ClusterI
             hint="leave some out",
             exit_code=ExitCode.FILE,
         )
+    exposed = is_exposed(loaded, hosts, has_page="page" in images)
     return Export(
         name=cluster.name,
         namespace=cluster.namespace,
         workloads=tuple(_told(workload, given[workload.service], keys[workload.service]) for workload in workloads),
         hosts=hosts,
         token=keys["router"][token] if token else None,
-        exposed=is_exposed(loaded, hosts),
+        exposed=exposed,
         base_path=controller.adapter.base_path,
-        notes=tuple(notes(loaded, cluster.target, hosts)),
+        notes=tuple(notes(loaded, cluster.target, exposed=exposed)),
     )
 
 

@@ -18,14 +18,18 @@ from compose.commands.folder_export import write_folder
 from compose.commands.push import built_images, destination
 from compose.containers import limits_of
 from compose.images import repository, services_of
+from compose.loader import InvalidFile
 from compose.output import Console
 from compose.parts import parts_of
+from compose.reading.nodes import mark_at
+from compose.reading.problems import Problem
 from compose.state import Selection
 from compose.workloads import Cluster, ClusterImage, Target, export_of
 from infra.docker.container import project_name
 from infra.errors import ExitCode, UserError
 from infra.kubernetes.tree import broken, exceptions, tree
 from infra.kubernetes.workload import Export, ImageVolume
+from infra.policy.rules import Finding
 
 if TYPE_CHECKING:
     from compose.loader import Loaded
@@ -55,13 +59,12 @@ class Wishes:
 def export_kubernetes(selection: Selection, wishes: Wishes, console: Console) -> None:
     """Write the tree. Raises UserError."""
     loaded = selection.load(console, for_cluster=True)
-    namespace = wishes.namespace or project_name(loaded.directory)
-    _check_namespace(namespace)
+    _check_namespace(namespace := wishes.namespace or project_name(loaded.directory), wishes)
     _check_label(wishes.gpu_label)
     services = [service for service in services_of(loaded) if wishes.page or service != "page"]
     located = _located(loaded, services, wishes)
     export = _export(loaded, {service: each.image for service, each in located.items()}, wishes, namespace)
-    _check_rules(export)
+    _check_rules(loaded, export)
     write_folder(wishes.output, tree(export))
     for each in exceptions(export):
         console.say(f"{each.kind} `{each.name}` is an exception to the rule `{each.rule}`: {each.reason}")
@@ -98,7 +101,8 @@ def _located_image(store: BlobStore, loaded: "Loaded", service: str, image: Imag
     architecture: str = json.loads(image.config)["architecture"]
     volume = _volume(store, loaded, service, image, wishes)
     was_pushed = store.pushed(f"{place.name}:{place.tag}", image.digest) is not None
-    reference, built = _pinned(store, place, image, image), repository(loaded, service)
+    reference = _pinned(store, place, image, image)
+    built = repository(loaded, service)
     return _Located(ClusterImage(reference, architecture, volume, built), was_pushed)
 
 
@@ -146,31 +150,37 @@ def _export(loaded: "Loaded", images: Mapping[str, ClusterImage], wishes: Wishes
     return export_of(loaded, Lock.read(loaded.directory / LOCK_FILE), images, cluster)
 
 
-def _check_rules(export: Export) -> None:
-    """Raises UserError (exit 3) for the first thing that a cluster should not be given."""
-    for found in broken(export):
-        raise UserError(
-            f"{found.kind} `{found.name}` would break the rule `{found.rule}` for clusters: {found.problem}",
-            hint=found.remedy,
-            exit_code=ExitCode.FILE,
-        )
+def _check_rules(loaded: "Loaded", export: Export) -> None:
+    """Raises InvalidFile for everything that a cluster should not be given, each with the place of its service."""
+    services = {workload.name: workload.service for workload in export.workloads}
+    if problems := [_problem(loaded, found, services.get(found.application or "")) for found in broken(export)]:
+        raise InvalidFile(problems, {})
+
+
+def _problem(loaded: "Loaded", found: Finding, service: str | None) -> Problem:
+    """At its component, or at the controller."""
+    places = {each.name: ("components", index) for index, each in enumerate(loaded.spec.components)}
+    what = f"{found.kind} of `{service}`" if service else f"{found.kind} `{found.name}`"
+    message = f"the {what} would break the rule `{found.rule}` for clusters: {found.problem}"
+    return Problem(mark_at(loaded.root, places.get(service or "", ("controller",))), message, found.remedy)
 
 
 def _wants_gpu(loaded: "Loaded") -> bool:
     return any(limits_of(component).gpu_count for component in loaded.spec.models)
 
 
-def _check_namespace(namespace: str) -> None:
+def _check_namespace(namespace: str, wishes: Wishes) -> None:
     if not _DNS_LABEL.fullmatch(namespace):
         raise UserError(
-            f"{namespace!r} is no name of a namespace",
+            f"`{namespace}` is no name of a namespace",
             hint="use a-z, 0-9 and `-`, at most 63 characters",
             exit_code=ExitCode.USAGE,
         )
     if _NOT_OURS.fullmatch(namespace):
         raise UserError(
             f"the namespace `{namespace}` is the cluster's own, and the export is strict with all pods of its own",
-            hint="give another one with `--namespace`",
+            hint="give another one with `--namespace`"
+            + ("" if wishes.namespace else ", which is otherwise the name of the file's folder"),
             exit_code=ExitCode.USAGE,
         )
 
@@ -178,7 +188,7 @@ def _check_namespace(namespace: str) -> None:
 def _check_label(key: str | None) -> None:
     if key is not None and not _LABEL_KEY.fullmatch(key):
         raise UserError(
-            f"{key!r} is no key of a label",
+            f"`{key}` is no key of a label",
             hint="`kubectl get nodes --show-labels` shows those of the cluster, such as `nvidia.com/gpu.product`",
             exit_code=ExitCode.USAGE,
         )

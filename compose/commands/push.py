@@ -122,7 +122,7 @@ def destination(registry: str, name: str) -> Reference:
 
 
 def _no_registry(registry: str, hint: str) -> UserError:
-    return UserError(f"{registry!r} is no registry that images are pushed to", hint=hint, exit_code=ExitCode.USAGE)
+    return UserError(f"`{registry}` is no registry that images are pushed to", hint=hint, exit_code=ExitCode.USAGE)
 
 
 def built_images(loaded: "Loaded", store: BlobStore, services: Sequence[str], tag: str) -> list[Image]:

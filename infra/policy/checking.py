@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from infra.policy import doors, known, naming, network, running, scaling, security
-from infra.policy.objects import Manifest, Objects, annotations_of, name_of
+from infra.policy.objects import APPLICATION, Manifest, Objects, annotations_of, labels_of, name_of
 from infra.policy.rules import REASON, Finding, Rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -29,4 +29,7 @@ def findings(manifests: Iterable[Manifest], *, by_hand: bool = False) -> Iterato
         is_excusable = rule.has_exceptions and (by_hand or not rule.only_by_hand)
         for manifest, problem in rule.broken(objects):
             reason = annotations_of(manifest).get(REASON + rule.name, "").strip() if is_excusable else ""
-            yield Finding(rule.name, manifest["kind"], name_of(manifest), problem, rule.remedy, reason or None)
+            application = labels_of(manifest).get(APPLICATION)
+            yield Finding(
+                rule.name, manifest["kind"], name_of(manifest), problem, rule.remedy, reason or None, application
+            )

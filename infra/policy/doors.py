@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.policy.network import backends
-from infra.policy.objects import Manifest, Objects, Pod, annotations_of, name_of, picks
+from infra.policy.objects import Manifest, Objects, Pod, annotations_of, labels_of, name_of, picks
 from infra.policy.rules import REASON, Rule, of_each
 
 TOKEN_VARIABLE: Final = f"{REASON}token-variable"
@@ -28,7 +28,7 @@ def _selectors(objects: Objects) -> Iterator[Problem]:
         if not objects.selected(policy["spec"]["podSelector"]):
             yield policy, "it is about no pod"
     for monitor in objects.of("ServiceMonitor"):
-        watched = [each for each in objects.of("Service") if picks(monitor["spec"]["selector"], _labels(each))]
+        watched = [each for each in objects.of("Service") if picks(monitor["spec"]["selector"], labels_of(each))]
         ports = {port["name"] for each in watched for port in each["spec"]["ports"]}
         if not {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports:
             yield monitor, "it watches a Service or a port that is not here"
@@ -37,11 +37,6 @@ def _selectors(objects: Objects) -> Iterator[Problem]:
 def _selector(service: Manifest) -> dict[str, Any] | None:
     labels = service["spec"].get("selector")
     return {"matchLabels": labels} if labels else None
-
-
-def _labels(manifest: Manifest) -> dict[str, str]:
-    labels: dict[str, str] = manifest["metadata"].get("labels", {})
-    return labels
 
 
 def _target_ports(objects: Objects) -> Iterator[Problem]:
@@ -68,7 +63,7 @@ def _routes(objects: Objects) -> Iterator[Problem]:
         )
         if port not in ports:
             yield route, f"it leads to port {port} of the Service `{name}`, which is not here"
-        if service and any(pod.component not in _OPEN for pod in objects.selected(_selector(service))):
+        if service and any(pod.kind not in _OPEN for pod in objects.selected(_selector(service))):
             yield route, f"it leads to `{name}`, which asks nobody who it is"
     for route in objects.of("HTTPRoute"):
         yield from ((route, problem) for problem in _attached(objects, route))
@@ -114,7 +109,7 @@ def _tls(objects: Objects) -> Iterator[Problem]:
 def _guarded(objects: Objects) -> Iterator[Problem]:
     """Whoever asks for a token says by which variable, and has been given that as a secret."""
     doors = {(route["kind"], name_of(route)): route for route, _, _ in backends(objects)}
-    if not all(_has_token(pod) for pod in objects.pods if pod.component == "router"):
+    if not all(_has_token(pod) for pod in objects.pods if pod.kind == "router"):
         for route in doors.values():
             yield route, "it leads to a router that asks nobody for a token"
 

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any, Final
 
-from infra.policy.objects import Manifest, Objects, Pod, allowed, name_of
+from infra.policy.objects import APPLICATION, Manifest, Objects, Pod, allowed, name_of
 from infra.policy.rules import Rule
 
 _CALLS: Final = {"page": frozenset({"router"}), "router": frozenset({"task"}), "task": frozenset[str]()}
@@ -16,13 +16,12 @@ _USUAL_DNS: Final = "kube-dns"
 _DNS_PODS: Final = frozenset({_USUAL_DNS, "node-local-dns"})
 _LINK_LOCAL: Final = ipaddress.IPv4Network("169.254.0.0/16")
 """Where a node has a cache of its own, or a cloud its DNS."""
-_APPLICATION: Final = "app.kubernetes.io/name"
 _GUESTS: Final = {"task": {"prometheus"}, "router": {"prometheus", "keda-operator"}}
 """Of which applications elsewhere in the cluster the pods may come in, from a namespace that is named as well."""
 _SIDES: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
 
 Problem = tuple[Manifest, str]
-Link = tuple[str, str]
+_Link = tuple[str, str]
 
 
 def _policies(objects: Objects, pod: Pod, side: str) -> list[Manifest]:
@@ -71,8 +70,8 @@ def _in(objects: Objects) -> Iterator[Problem]:
                 if not rule.get("from") and name_of(pod.owner) not in opened:
                     yield policy, "it lets everybody in, though no route leads there"
                 for peer in rule.get("from") or ():
-                    guests = allowed(peer.get("podSelector"), _APPLICATION)
-                    is_known = guests and guests <= _GUESTS.get(pod.component or "", frozenset())
+                    guests = allowed(peer.get("podSelector"), APPLICATION)
+                    is_known = guests and guests <= _GUESTS.get(pod.kind or "", frozenset())
                     is_guest = is_known and allowed(peer.get("namespaceSelector"), _NAMESPACE)
                     if not _is_ours(objects, peer) and not is_guest:
                         who = " or ".join(sorted(guests)) or "whoever has an address"
@@ -81,14 +80,14 @@ def _in(objects: Objects) -> Iterator[Problem]:
 
 def _out(objects: Objects) -> Iterator[Problem]:
     for policy in objects.of("NetworkPolicy"):
-        components = {pod.component for pod in objects.selected(policy["spec"]["podSelector"])}
+        kinds = {pod.kind for pod in objects.selected(policy["spec"]["podSelector"])}
         for rule in policy["spec"].get("egress") or ():
             ports, peers = {port.get("port") for port in rule.get("ports", ())}, rule.get("to") or [{}]
             if all(ports <= _asked_of_dns(peer) for peer in peers):
                 continue
             if ports & _DNS_PORTS:
                 yield policy, "it lets its pods ask another DNS than the cluster's"
-            elif components != {"router"} and not all(_is_ours(objects, peer) for peer in peers):
+            elif kinds != {"router"} and not all(_is_ours(objects, peer) for peer in peers):
                 yield policy, "it lets pods out that have nobody to ask outside"
 
 
@@ -136,15 +135,15 @@ def _links(objects: Objects) -> Iterator[Problem]:
         side = "taken" if (caller, called) in sent else "sent"
         yield pods[caller].owner, f"what it asks of `{called}` may not be {side}"
     for caller, called in sorted(sent | taken):
-        if pods[called].component not in _CALLS.get(pods[caller].component or "", ()):
+        if pods[called].kind not in _CALLS.get(pods[caller].kind or "", ()):
             yield pods[caller].owner, f"it may speak to `{called}`, which it has nothing to ask"
     for name, pod in pods.items():
-        wanted = _CALLS.get(pod.component or "", frozenset())
-        if wanted and not {pods[called].component for caller, called in sent if caller == name} >= wanted:
+        wanted = _CALLS.get(pod.kind or "", frozenset())
+        if wanted and not {pods[called].kind for caller, called in sent if caller == name} >= wanted:
             yield pod.owner, f"it may speak to no {' or '.join(sorted(wanted))}"
 
 
-def _linked(objects: Objects, side: str) -> set[Link]:
+def _linked(objects: Objects, side: str) -> set[_Link]:
     """Pairs of owners' names: whose policies they are, and who is on the other side."""
     rules, peers = _SIDES[side]
     return {

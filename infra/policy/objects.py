@@ -8,7 +8,8 @@ from typing import Any, Final
 
 Manifest = dict[str, Any]
 
-COMPONENT: Final = "app.kubernetes.io/component"
+APPLICATION: Final = "app.kubernetes.io/name"
+_KIND: Final = "app.kubernetes.io/component"
 _QUANTITY: Final = re.compile(r"([+-]?[0-9]*\.?[0-9]+\.?(?:[eE][+-]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?", re.ASCII)
 _UNITS: Final = {
     "": 1.0,
@@ -35,9 +36,9 @@ class Pod:
         return [each for kind in CONTAINERS for each in self.spec.get(kind, ())]
 
     @property
-    def component(self) -> str | None:
+    def kind(self) -> str | None:
         """`task`, `router` or `page`."""
-        return self.labels.get(COMPONENT)
+        return self.labels.get(_KIND)
 
     def security(self, container: Mapping[str, Any], key: str) -> list[Any]:
         """What is said of a container: by itself, which holds, and by the pod, which holds for whoever comes beside."""
@@ -120,6 +121,11 @@ def target_of(scaler: Manifest) -> tuple[str, str, str]:
 def name_of(manifest: Manifest) -> str:
     name: str = manifest["metadata"]["name"]
     return name
+
+
+def labels_of(manifest: Manifest) -> Mapping[str, str]:
+    found: Mapping[str, str] = manifest["metadata"].get("labels", {})
+    return found
 
 
 def annotations_of(manifest: Manifest) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An object that breaks a rule. reason: why it may; None when it may not."""
+    """An object that breaks a rule. reason: why it may; None when it may not. application: as its labels name it."""
 
     rule: str
     kind: str
@@ -37,6 +37,7 @@ class Finding:
     problem: str
     remedy: str
     reason: str | None = None
+    application: str | None = None
 
 
 def of_pods(check: Callable[[Pod], Iterable[str]]) -> Callable[[Objects], Broken]:

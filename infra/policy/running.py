@@ -81,11 +81,11 @@ def _memory(pod: Pod) -> Iterable[str]:
     return (
         f"container `{each['name']}` may use more memory than it asked for, and be killed for it"
         for each in pod.containers
-        if _of(each, "requests", "memory") != _of(each, "limits", "memory")
+        if _amount_of(each, "requests", "memory") != _amount_of(each, "limits", "memory")
     )
 
 
-def _of(container: Container, of: str, name: str) -> Any:
+def _amount_of(container: Container, of: str, name: str) -> Any:
     return container.get("resources", {}).get(of, {}).get(name)
 
 
@@ -178,7 +178,7 @@ def _spread(pod: Pod) -> Iterator[str]:
 
 def _offline(objects: Objects) -> Iterator[tuple[dict[str, Any], str]]:
     for pod in objects.pods:
-        wanted = _OFFLINE | _OFFLINE_OF.get(pod.component or "", {})
+        wanted = _OFFLINE | _OFFLINE_OF.get(pod.kind or "", {})
         for container in pod.containers:
             told = objects.variables(container)
             for name in sorted(name for name, value in wanted.items() if told.get(name) != value):

@@ -1,7 +1,6 @@
 """`export kubernetes`: what it writes of images that are built, and what it says where they are not."""
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -137,6 +136,15 @@ def test_the_namespace_is_the_one_that_is_named(images: dict[str, Image]) -> Non
     assert document["metadata"]["name"] == "market"
 
 
+def test_a_refused_namespace_may_be_the_name_of_the_folder(images: dict[str, Image]) -> None:
+    folder = Path.cwd().with_name("default")
+    Path.cwd().rename(folder)
+    os.chdir(folder)
+    result = export()
+    assert result.exit_code == 2
+    assert "with `--namespace`, which is otherwise the name of the file's folder" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["Market", "-", "a" * 64, "default", "kube-system"])
 def test_some_namespaces_are_refused(images: dict[str, Image], name: str) -> None:
     result = export(f"--namespace={name}")
@@ -172,15 +180,26 @@ def test_what_would_break_a_rule_is_refused_and_nothing_is_written(
     """A password under a name that does not say so is no secret to anybody, and would be read in a ConfigMap."""
     address = "https://me:sentinel@example.com"
     text = FILE.replace("webui: {}", f'webui: {{}}, runtime: {{environment: {{MIRROR: "{address}"}}}}')
+    text = text.replace("id: chat", f'id: chat, runtime: {{environment: {{OTHER: "{address}"}}}}')
     Path("model-compose.yml").write_text(text)
     result = export()
     assert result.exit_code == 3
-    assert re.fullmatch(
-        "error: ConfigMap `page-[0-9a-f]{10}` would break the rule `secrets` for clusters: the variable MIRROR has a "
-        "value that looks like a secret\nhint: give it a name with TOKEN, KEY, SECRET or PASSWORD, so that it comes "
-        "from a Secret\n",
-        result.stderr,
-    )
+    broken = "would break the rule `secrets` for clusters: the variable"
+    remedy = "  give it a name with TOKEN, KEY, SECRET or PASSWORD, so that it comes from a Secret"
+    assert result.stderr.splitlines()[0] == "error: the file has 4 problems"
+    assert set(result.stderr.splitlines()[1:]) == {
+        *(
+            f"model-compose.yml:{place} {broken} {name} has a value that looks like a secret"
+            for place, name in (
+                ("2:13: the ConfigMap of `router`", "MIRROR"),
+                ("2:13: the ConfigMap of `page`", "MIRROR"),
+                ("3:12: the ConfigMap of `chat`", "MIRROR"),
+                ("3:12: the ConfigMap of `chat`", "OTHER"),
+            )
+        ),
+        remedy,
+    }
+    assert "sentinel" not in result.stderr
     assert not Path("k8s").exists()
 
 

@@ -279,4 +279,4 @@ def test_what_is_no_registry_is_refused(registry: str) -> None:
     with pytest.raises(UserError) as caught:
         destination(registry, "shop/task-chat")
     assert caught.value.exit_code == ExitCode.USAGE
-    assert caught.value.message == f"{registry!r} is no registry that images are pushed to"
+    assert caught.value.message == f"`{registry}` is no registry that images are pushed to"

@@ -288,9 +288,15 @@ def test_it_is_reached_by_the_names_that_the_file_allows(tmp_path: Path) -> None
     ],
 )
 def test_there_is_no_door_where_nobody_would_be_answered(tmp_path: Path, controller: str, exposed: bool) -> None:
-    export = exported(load(tmp_path, f"controller: {controller}\n{COMPONENT}", T="t" * 20))
+    export = exported(load(tmp_path, f"controller: {controller}\n{COMPONENT}", T="t" * 20), page="webui" in controller)
     assert export.exposed == exposed
     assert exposed != any("no way in" in note for note in export.notes)
+
+
+def test_a_page_that_is_left_out_closes_no_door(tmp_path: Path) -> None:
+    controller = "{auth: {insecure: true}, adapter: {type: http-server, host: 0.0.0.0}, webui: {}}"
+    loaded = load(tmp_path, f"controller: {controller}\n{COMPONENT}")
+    assert [exported(loaded, page=page).exposed for page in (True, False)] == [False, True]
 
 
 def test_more_names_than_a_gateway_takes_are_refused(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_what_knowingly_breaks_a_rule_says_why() -> None:
             "there may be no pod, so nobody answers when it goes",
             "`scaling: {min: 2, max: 4}`",
             "the file says `scaling.min: 0`",
+            "task-writer-0e3c5fe0",
         ),
         Finding(
             "replicas",
@@ -101,6 +102,7 @@ def test_what_knowingly_breaks_a_rule_says_why() -> None:
             "it has a single pod, so nobody answers when that goes",
             "have two pods or more",
             "a browser's requests must come to the pod that has its session",
+            "page",
         ),
     ]
 
