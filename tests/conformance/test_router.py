@@ -242,14 +242,20 @@ def test_what_cannot_be_done_is_told_in_the_same_words(
     ids=["host", "origin"],
 )
 def test_web_pages_of_others_are_refused(served: Served, headers: dict[str, str], code: str) -> None:
-    for path in ("/api/workflows", "/livez", "/docs"):
-        answer = served.api.get(path, headers=headers)
+    for method, path in (("GET", "/api/workflows"), ("GET", "/docs"), ("POST", "/livez")):
+        answer = served.api.request(method, path, headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, code)
     assert served.api.get("/api/workflows", headers={"Host": f"localhost:{served.project.port}"}).status_code == 200
 
 
+def test_load_balancers_may_read_probes_by_any_name(served: Served) -> None:
+    for path in ("/livez", "/readyz"):
+        assert served.api.get(path, headers={"Host": "evil.example"}).status_code == 200
+        assert status_of_raw(served.project.port, f"GET {path} HTTP/1.0") == 200
+
+
 def test_a_request_without_a_host_is_refused(served: Served) -> None:
-    assert status_of_raw(served.project.port, "GET /livez HTTP/1.0") == 403
+    assert status_of_raw(served.project.port, "GET /docs HTTP/1.0") == 403
 
 
 def test_the_token_is_needed_for_all_but_the_probes(served: Served) -> None:
