@@ -8,7 +8,7 @@ from infra.kubernetes.objects import Manifest
 from infra.kubernetes.rendering import rendered, rendered_with
 
 COMPONENTS: Final = "components/"
-_EITHER: Final = (("gateway", "ingress"), ("servicemonitor", "prometheus"))
+EITHER: Final = (("gateway", "ingress"), ("servicemonitor", "prometheus"))
 """Each is taken instead of the other one: both bring the same objects."""
 
 
@@ -17,16 +17,10 @@ def applied(folders: Mapping[str, Files]) -> dict[str, list[Manifest]]:
     parts = [folder for folder in folders if folder.startswith(COMPONENTS)]
     alone = {folder: rendered(folders, folder) for folder in folders if folder not in parts}
     with_parts = {" ".join(some): rendered_with(folders, *some) for some in ((each,) for each in parts)}
-    return alone | with_parts | {" ".join(some): rendered_with(folders, *some) for some in together(parts)}
+    return alone | with_parts | {" ".join(some): rendered_with(folders, *some) for some in _together(parts)}
 
 
-def together(parts: list[str]) -> Iterator[tuple[str, ...]]:
+def _together(parts: list[str]) -> Iterator[tuple[str, ...]]:
     """All components at once, without one or without the other one of those of which only one is taken."""
-    for left_out in zip(*_EITHER, strict=True):
+    for left_out in zip(*EITHER, strict=True):
         yield tuple(part for part in parts if part.removeprefix(COMPONENTS) not in left_out)
-
-
-def fit(*parts: str) -> bool:
-    """Whether they may stand beside each other."""
-    names = {part.removeprefix(COMPONENTS) for part in parts}
-    return not any(names.issuperset(either) for either in _EITHER)

@@ -10,11 +10,11 @@ from infra.resources import write_cpu, write_memory
 
 PORT: Final = "http"
 """The name of the one port of every container."""
-TMP: Final = "/tmp"  # noqa: S108 - the one place of a container that can be written
+_TMP: Final = "/tmp"  # noqa: S108 - the one place of a container that can be written
 READY_PATH: Final = "/readyz"
 LIVE_PATH: Final = "/livez"
 START_INTERVAL_S: Final = 5
-FEWEST_START_TRIES: Final = 60
+_FEWEST_START_TRIES: Final = 60
 
 _TMP_SIZE: Final = "512Mi"
 _EPHEMERAL: Final = {"request": "256Mi", "limit": "1Gi"}
@@ -64,7 +64,7 @@ def _container(export: Export, workload: Workload) -> dict[str, Any]:
         "env": [
             {"name": name, "valueFrom": {"secretKeyRef": {"name": export.secret, "key": key}}} for name, key in secrets
         ],
-        "resources": resources(workload),
+        "resources": _resources(workload),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -77,14 +77,14 @@ def _container(export: Export, workload: Workload) -> dict[str, Any]:
         "livenessProbe": _probe(LIVE_PATH, every=10, within=10, tries=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_S}}},
         "volumeMounts": [
-            {"name": "tmp", "mountPath": TMP},
+            {"name": "tmp", "mountPath": _TMP},
             *({"name": claim.name, "mountPath": claim.path} for claim in workload.claims),
         ],
     }
     return {key: value for key, value in container.items() if value}
 
 
-def resources(workload: Workload) -> dict[str, dict[str, str]]:
+def _resources(workload: Workload) -> dict[str, dict[str, str]]:
     """Without GPUs, which are a component of their own: a cluster has one kind of them, or none."""
     share = workload.share
     memory = write_memory(share.memory_bytes)
@@ -100,7 +100,7 @@ def resources(workload: Workload) -> dict[str, dict[str, str]]:
 
 def start_tries(workload: Workload) -> int:
     """How often a pod is asked whether it is ready before it is taken for hung."""
-    return max(FEWEST_START_TRIES, math.ceil(workload.start_timeout_s / START_INTERVAL_S))
+    return max(_FEWEST_START_TRIES, math.ceil(workload.start_timeout_s / START_INTERVAL_S))
 
 
 def _probe(path: str, *, every: int, within: int, tries: int) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _http_route(export: Export, name: str, hosts: tuple[str, ...]) -> Manifest:
                 "backendRefs": [{"name": workload.name, "port": workload.port}],
                 "timeouts": {"request": "0s"},  # no limit: the router has its own
             }
-            for workload, paths in doors(export)
+            for workload, paths in _doors(export)
         ],
     }
     if hosts:
@@ -74,7 +74,7 @@ def ingress(export: Export) -> Manifest:
             "pathType": "Prefix",
             "backend": {"service": {"name": workload.name, "port": {"name": PORT}}},
         }
-        for workload, paths in doors(export)
+        for workload, paths in _doors(export)
         for path in paths
     ]
     rules: list[dict[str, Any]] = [{"host": host, "http": {"paths": paths}} for host in export.hosts]
@@ -93,7 +93,7 @@ def ingress(export: Export) -> Manifest:
     return manifest("networking.k8s.io/v1", "Ingress", export, export.name, annotations=annotations, spec=spec)
 
 
-def doors(export: Export) -> list[tuple[Workload, tuple[str, ...]]]:
+def _doors(export: Export) -> list[tuple[Workload, tuple[str, ...]]]:
     """Which paths lead where; without a page the rest leads nowhere."""
     base = (export.base_path,) if export.base_path else ()
     found = [(export.router, (*base, *_ROOTS) if base else ("/",))]
@@ -102,4 +102,4 @@ def doors(export: Export) -> list[tuple[Workload, tuple[str, ...]]]:
 
 def admit_outside(export: Export) -> list[Manifest]:
     """Whatever stands before the cluster may have no address that a policy knows."""
-    return [admit(export, workload, f"{workload.name}-from-outside", None) for workload, _ in doors(export)]
+    return [admit(export, workload, f"{workload.name}-from-outside", None) for workload, _ in _doors(export)]

@@ -1,11 +1,11 @@
 """How many pods there are: what an eviction leaves, what load adds, and what sleeps while nobody asks."""
 
-import json
 from typing import Any, Final
 
 from infra.kubernetes.exceptions import of_scaler
 from infra.kubernetes.network import admit, pods_named
 from infra.kubernetes.objects import Manifest, manifest, pods_of
+from infra.kubernetes.observing.promql import PREFIX, equal
 from infra.kubernetes.services import service_host
 from infra.kubernetes.workload import Export, Workload
 
@@ -16,7 +16,7 @@ _SLEEP_AFTER_S: Final = 300
 _MANY: Final = 1_000
 """Requests for which one pod is enough, as far as waking goes, where processors say when another one is needed."""
 
-WANTED: Final = "model_compose_wanted_requests"
+_WANTED: Final = f"{PREFIX}wanted_requests"
 """The router's gauge of what a component is asked for, with what was refused a moment ago because no pod is there."""
 
 
@@ -60,7 +60,7 @@ def scaled_object(export: Export, workload: Workload) -> Manifest:
         "metadata": {
             "url": f"http://{service_host(export, router)}:{router.port}/metrics",
             "format": "prometheus",
-            "valueLocation": f"{WANTED}{{component={_quoted(workload.service)}}}",
+            "valueLocation": f"{_WANTED}{{{equal('component', workload.service)}}}",
             "targetValue": str(scaling.requests or _MANY),
             "activationTargetValue": "0",
         },
@@ -91,11 +91,6 @@ def trigger_authentication(export: Export) -> Manifest:
 
 def admit_keda(export: Export) -> Manifest:
     return admit(export, export.router, f"{export.router.name}-from-keda", pods_named("keda-operator", "keda"))
-
-
-def _quoted(value: str) -> str:
-    """As a selector of Prometheus has it, whose escapes are those of JSON."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _target(workload: Workload) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Final
 from infra.kubernetes.objects import Manifest, manifest
 from infra.kubernetes.workload import Export, Workload
 
-OFFLINE: Final = {
+_OFFLINE: Final = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
@@ -24,7 +24,7 @@ _OF_PAGE: Final = {"GRADIO_ANALYTICS_ENABLED": "False"}
 def variables(workload: Workload) -> dict[str, str]:
     """What is no secret, sorted."""
     own = {"task": _OF_TASKS, "router": {}, "page": _OF_PAGE}[workload.kind]
-    return dict(sorted({**workload.environment, **OFFLINE, **own}.items()))
+    return dict(sorted({**workload.environment, **_OFFLINE, **own}.items()))
 
 
 def config_map_name(workload: Workload) -> str:

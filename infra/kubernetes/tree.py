@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from infra.kubernetes import kustomization
-from infra.kubernetes.applying import applied
+from infra.kubernetes.applying import COMPONENTS, applied
 from infra.kubernetes.deployments import deployment, volume_claims
 from infra.kubernetes.kustomization import KUSTOMIZATION, Files
 from infra.kubernetes.network import ask_dns, deny_all, traffic
@@ -31,7 +31,6 @@ from infra.kubernetes.yaml_text import yaml_text
 from infra.policy.checking import findings
 from infra.policy.rules import Finding
 
-_COMPONENTS: Final = "components/"
 LOCAL: Final = "overlays/local"
 PROD: Final = "overlays/prod"
 
@@ -39,7 +38,7 @@ PROD: Final = "overlays/prod"
 def tree(export: Export) -> Mapping[str, str]:
     """Every file by its path, sorted; equal exports give equal bytes."""
     documents = folders(export)
-    parts = [folder.removeprefix(_COMPONENTS) for folder in documents if folder.startswith(_COMPONENTS)]
+    parts = [folder.removeprefix(COMPONENTS) for folder in documents if folder.startswith(COMPONENTS)]
     files = {"README.md": readme(export, parts, exceptions(export))}
     for folder, found in documents.items():
         files |= {f"{folder}/{path}": _text(path, document) for path, document in found.items()}
@@ -55,7 +54,7 @@ def folders(export: Export) -> dict[str, Files]:
     parts = components(export)
     return {
         "base": _base(export),
-        **{f"{_COMPONENTS}{name}": found for name, found in parts.items()},
+        **{f"{COMPONENTS}{name}": found for name, found in parts.items()},
         LOCAL: _local(export, parts),
         PROD: _prod(export, parts),
     }
@@ -168,7 +167,7 @@ def _service_monitor(export: Export) -> Files:
     objects: Files = {f"{each.name}.yaml": service_monitor(export, each) for each in watched(export)}
     objects["alerts.yaml"] = prometheus_rule(export)
     found = _component(objects)
-    found[KUSTOMIZATION]["components"] = [f"../../{_COMPONENTS}prometheus"]
+    found[KUSTOMIZATION]["components"] = [f"../../{COMPONENTS}prometheus"]
     return found
 
 
@@ -191,10 +190,10 @@ def _local(export: Export, parts: Mapping[str, Files]) -> Files:
 
 
 def _prod(export: Export, parts: Mapping[str, Files]) -> Files:
-    return {KUSTOMIZATION: kustomization.overlay(list(prod_components(export, parts)))}
+    return {KUSTOMIZATION: kustomization.overlay(list(_prod_components(export, parts)))}
 
 
-def prod_components(export: Export, parts: Mapping[str, Files]) -> Iterator[str]:
+def _prod_components(export: Export, parts: Mapping[str, Files]) -> Iterator[str]:
     """What the file asks for; nothing is opened to the outside that does not ask for a token."""
     for name in ("gateway", "gpu", "hpa", "keda"):
         if name in parts and (name != "gateway" or export.exposed):

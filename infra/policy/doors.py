@@ -5,15 +5,13 @@ from typing import Any, Final
 
 from infra.policy.network import backends
 from infra.policy.objects import Manifest, Objects, Pod, annotations_of, labels_of, name_of, picks
-from infra.policy.rules import REASON, Rule, of_each
+from infra.policy.rules import REASON, Problem, Rule, of_each
 
 TOKEN_VARIABLE: Final = f"{REASON}token-variable"
 """An annotation of a router's Deployment: the variable by which it is told the token that it asks for."""
 
 _OPEN: Final = ("router", "page")
 """What may be reached from outside."""
-
-Problem = tuple[Manifest, str]
 
 
 def _selectors(objects: Objects) -> Iterator[Problem]:

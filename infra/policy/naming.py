@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.policy.objects import Manifest, Objects, Pod, name_of
-from infra.policy.rules import Rule, of_each, of_pods
+from infra.policy.rules import Problem, Rule, of_each, of_pods
 from infra.secrets import is_secret_name
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,251}[a-z0-9])?", re.ASCII)
@@ -30,8 +30,6 @@ _CREDENTIAL: Final = re.compile(
     re.ASCII,
 )
 """What a value looks like that lets somebody in, whatever it is called."""
-
-Problem = tuple[Manifest, str]
 
 
 def _names(manifest: Manifest) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.policy.objects import APPLICATION, Manifest, Objects, Pod, allowed, name_of
-from infra.policy.rules import Rule
+from infra.policy.rules import Problem, Rule
 
 _CALLS: Final = {"page": frozenset({"router"}), "router": frozenset({"task"}), "task": frozenset[str]()}
 _DNS: Final = 53
@@ -19,8 +19,6 @@ _LINK_LOCAL: Final = ipaddress.IPv4Network("169.254.0.0/16")
 _GUESTS: Final = {"task": {"prometheus"}, "router": {"prometheus", "keda-operator"}}
 """Of which applications elsewhere in the cluster the pods may come in, from a namespace that is named as well."""
 _SIDES: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
-
-Problem = tuple[Manifest, str]
 _Link = tuple[str, str]
 
 

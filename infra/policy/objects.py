@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Final
 
 Manifest = dict[str, Any]
+Container = dict[str, Any]
 
 APPLICATION: Final = "app.kubernetes.io/name"
 _KIND: Final = "app.kubernetes.io/component"

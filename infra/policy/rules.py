@@ -6,8 +6,9 @@ from typing import Final
 
 from infra.policy.objects import Manifest, Objects, Pod
 
-Broken = Iterable[tuple[Manifest, str]]
-"""Objects, and of each a clause that says how it breaks a rule."""
+Problem = tuple[Manifest, str]
+"""An object, and a clause that says how it breaks a rule."""
+Broken = Iterable[Problem]
 
 REASON: Final = "model-compose.policy/"
 """An annotation of this prefix and the name of a rule says why an object knowingly breaks it."""
@@ -43,7 +44,7 @@ class Finding:
 def of_pods(check: Callable[[Pod], Iterable[str]]) -> Callable[[Objects], Broken]:
     """A rule about each pod by itself."""
 
-    def broken(objects: Objects) -> Iterator[tuple[Manifest, str]]:
+    def broken(objects: Objects) -> Iterator[Problem]:
         return ((pod.owner, problem) for pod in objects.pods for problem in check(pod))
 
     return broken
@@ -52,7 +53,7 @@ def of_pods(check: Callable[[Pod], Iterable[str]]) -> Callable[[Objects], Broken
 def of_each(check: Callable[[Manifest], Iterable[str]], *kinds: str) -> Callable[[Objects], Broken]:
     """A rule about each object of these kinds by itself; of all when there are none."""
 
-    def broken(objects: Objects) -> Iterator[tuple[Manifest, str]]:
+    def broken(objects: Objects) -> Iterator[Problem]:
         found = objects.of(*kinds) if kinds else objects.manifests
         return ((each, problem) for each in found for problem in check(each))
 

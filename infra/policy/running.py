@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from infra.policy.objects import Objects, Pod, amount, picks
-from infra.policy.rules import Rule, of_pods
+from infra.policy.objects import Container, Objects, Pod, amount, picks
+from infra.policy.rules import Problem, Rule, of_pods
 
 _PINNED: Final = re.compile(r"[^@\s]+:[\w][\w.-]*@sha256:[0-9a-f]{64}", re.ASCII)
 _COUNTED: Final = ("cpu", "memory", "ephemeral-storage")
@@ -30,8 +30,6 @@ _OFFLINE_OF: Final = {
     "task": {"BENTOML_DO_NOT_TRACK": "True", "TRANSFORMERS_OFFLINE": "1"},
     "page": {"GRADIO_ANALYTICS_ENABLED": "False"},
 }
-
-Container = dict[str, Any]
 
 
 def _image(pod: Pod) -> Iterable[str]:
@@ -176,7 +174,7 @@ def _spread(pod: Pod) -> Iterator[str]:
         yield f"its pods may all be in one place (`{missing}`)"
 
 
-def _offline(objects: Objects) -> Iterator[tuple[dict[str, Any], str]]:
+def _offline(objects: Objects) -> Iterator[Problem]:
     for pod in objects.pods:
         wanted = _OFFLINE | _OFFLINE_OF.get(pod.kind or "", {})
         for container in pod.containers:

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from infra.policy.objects import Manifest, Objects, Pod, name_of, target_of
-from infra.policy.rules import Rule
+from infra.policy.rules import Problem, Rule
 
 _FEWEST: Final = 2
 """So that one can go while another one answers."""
-
-Problem = tuple[Manifest, str]
 
 
 def _bounds(scaler: Manifest) -> tuple[int, int]:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Final
 
-from infra.policy.objects import Manifest, Objects, Pod, amount
-from infra.policy.rules import Rule, of_each, of_pods
+from infra.policy.objects import Container, Manifest, Objects, Pod, amount
+from infra.policy.rules import Problem, Rule, of_each, of_pods
 
 _LOWEST_ID: Final = 10_001
 """Lower ones may be those of somebody on the node."""
@@ -18,8 +18,6 @@ _VOLUMES: Final = frozenset({"emptyDir", "persistentVolumeClaim", "image"})
 """Fewer than the standard has: `projected` may hold a token. Images do nothing that a container's own could not."""
 _SCRATCH: Final = "/tmp"  # noqa: S108 - the one place that a container may write without keeping it
 _RIGHTS: Final = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-
-Container = dict[str, Any]
 
 
 def _of_containers(wanted: Callable[[Pod, Container], bool], problem: str) -> Callable[[Objects], Any]:
@@ -125,12 +123,12 @@ def _account_token(account: Manifest) -> Iterator[str]:
         yield "whoever runs as it is given a token for the cluster's own API"
 
 
-def _token(objects: Objects) -> Iterator[tuple[Manifest, str]]:
+def _token(objects: Objects) -> Iterator[Problem]:
     yield from of_pods(_pod_token)(objects)
     yield from of_each(_account_token, "ServiceAccount")(objects)
 
 
-def _account(objects: Objects) -> Iterator[tuple[Manifest, str]]:
+def _account(objects: Objects) -> Iterator[Problem]:
     for pod in objects.pods:
         name = pod.spec.get("serviceAccountName", "default")
         if objects.find("ServiceAccount", name) is None:

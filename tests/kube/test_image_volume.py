@@ -134,3 +134,4 @@ def test_two_tasks_over_one_model_mount_one_image(node: Node) -> None:
 def test_the_weights_are_nowhere_but_in_the_volume(node: Node) -> None:
     said = node.run("task-chat")
     assert set(said) == {"problem"}
+    assert "ended with exit status" in said["problem"]

@@ -11,7 +11,7 @@ from infra.kubernetes.objects import labels
 from infra.kubernetes.workload import Export
 
 DASHBOARD: Final = "dashboard.json"
-LABEL: Final = "grafana_dashboard"
+_LABEL: Final = "grafana_dashboard"
 """By which Grafana's sidecar finds it, in whichever namespace it is."""
 
 _COLUMNS: Final = 24
@@ -75,7 +75,7 @@ def dashboard_config_map(export: Export) -> dict[str, Any]:
         "options": {
             "annotations": of_dashboard(),
             "disableNameSuffixHash": True,
-            "labels": {**labels(export), LABEL: "1"},
+            "labels": {**labels(export), _LABEL: "1"},
         },
     }
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from infra.kubernetes.observing.dashboard import Panel, Query, Row, Variable, dashboard
-from infra.kubernetes.observing.promql import Scope, quantile, rate, total
+from infra.kubernetes.observing.promql import Scope, equal, quantile, rate, total, unequal
 from infra.kubernetes.workload import Export
 
 _NOW: Final = "$__rate_interval"
@@ -36,11 +36,11 @@ def _variables(export: Export, scope: Scope) -> Iterator[Variable]:
 
 def _runs(scope: Scope) -> Iterator[Panel]:
     every = scope.of_router("runs_total", _WORKFLOW)
-    failed = scope.of_router("runs_total", _WORKFLOW, 'status="failed"')
+    failed = scope.of_router("runs_total", _WORKFLOW, equal("status", "failed"))
     answered = scope.of_router("runs_total", _WORKFLOW, 'status=~"completed|failed"')
     seconds = scope.of_router("run_duration_seconds_bucket", _WORKFLOW)
     tokens = scope.of_router("tokens_total", _WORKFLOW)
-    up = scope.of_pods("up", f'job="{scope.router}"')
+    up = scope.of_pods("up", equal("job", scope.router))
     yield _number("Runs", "Runs that end in a second.", f"sum({rate(every, _NOW)})", "ops")
     yield _number(
         "Failed",
@@ -82,8 +82,8 @@ def _runs(scope: Scope) -> Iterator[Panel]:
         "Asynchronous runs",
         "Those that wait, which each router counts alike, and those at work.",
         [
-            Query(f"max({scope.of_router('durable_runs', _state('waiting'))})", "waiting"),
-            Query(f"sum({scope.of_router('durable_runs', _state('active'))})", "active"),
+            Query(f"max({scope.of_router('durable_runs', equal('state', 'waiting'))})", "waiting"),
+            Query(f"sum({scope.of_router('durable_runs', equal('state', 'active'))})", "active"),
         ],
     )
     yield Panel(
@@ -145,7 +145,7 @@ def _tasks(scope: Scope) -> Iterator[Panel]:
     yield Panel(
         "Pods",
         "Pods of each task that Prometheus reaches.",
-        [Query(total("job", scope.of_pods("up", f'job!="{scope.router}"')), "{{job}}")],
+        [Query(total("job", scope.of_pods("up", unequal("job", scope.router))), "{{job}}")],
     )
     yield Panel(
         "Tokens",
@@ -210,12 +210,8 @@ def _quantiles(by: str, buckets: str) -> list[Query]:
 
 def _of_gate(scope: Scope, name: str) -> str:
     """Of the router's own queue, which is of runs."""
-    return scope.of_router(name, 'component="router"')
+    return scope.of_router(name, equal("component", "router"))
 
 
 def _of_task(scope: Scope, name: str) -> str:
     return scope.of_tasks(name, _COMPONENT)
-
-
-def _state(state: str) -> str:
-    return f'state="{state}"'

@@ -6,7 +6,7 @@ What collects the metrics names their pods by `namespace`, `job` (a workload's S
 from dataclasses import dataclass
 from typing import Final
 
-_PREFIX: Final = "model_compose_"
+PREFIX: Final = "model_compose_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,11 @@ class Scope:
     router: str
 
     def of_router(self, name: str, *matchers: str) -> str:
-        return self.of_pods(_PREFIX + name, equal("job", self.router), *matchers)
+        return self.of_pods(PREFIX + name, equal("job", self.router), *matchers)
 
     def of_tasks(self, name: str, *matchers: str) -> str:
         """A metric of the tasks' own pages; each has the label `component`."""
-        return self.of_pods(f"{_PREFIX}task_{name}", *matchers)
+        return self.of_pods(f"{PREFIX}task_{name}", *matchers)
 
     def of_pods(self, name: str, *matchers: str) -> str:
         """A metric that we did not name ourselves."""
@@ -29,8 +29,16 @@ class Scope:
 
 
 def equal(label: str, value: str) -> str:
+    return f"{label}={_quoted(value)}"
+
+
+def unequal(label: str, value: str) -> str:
+    return f"{label}!={_quoted(value)}"
+
+
+def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'{label}="{escaped}"'
+    return f'"{escaped}"'
 
 
 def total(by: str, vector: str) -> str:

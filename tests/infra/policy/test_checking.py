@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from infra.kubernetes.applying import COMPONENTS, fit
+from infra.kubernetes.applying import COMPONENTS, EITHER
 from infra.kubernetes.rendering import rendered, rendered_with
 from infra.kubernetes.tree import PROD, broken, folders
 from infra.kubernetes.workload import Claim, Export, Gpu, Scaling
@@ -41,10 +41,16 @@ def test_no_two_components_break_a_rule_together(name: str) -> None:
     """Beside each other on the base; those of which only one is taken cannot be, as both bring the same objects."""
     documents = folders(export(name))
     pairs = list(combinations([folder for folder in documents if folder.startswith(COMPONENTS)], 2))
-    said = {pair: list(findings(rendered_with(documents, *pair))) for pair in pairs if fit(*pair)}
+    said = {pair: list(findings(rendered_with(documents, *pair))) for pair in pairs if _fit(*pair)}
     assert {pair: found for pair, each in said.items() if (found := [one for one in each if one.reason is None])} == {}
     for pair in {*pairs} - said.keys():
         assert "unique" in {found.rule for found in findings(rendered_with(documents, *pair))}
+
+
+def _fit(*parts: str) -> bool:
+    """Whether they may stand beside each other."""
+    names = {part.removeprefix(COMPONENTS) for part in parts}
+    return not any(names.issuperset(either) for either in EITHER)
 
 
 def test_what_only_several_components_break_together_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
