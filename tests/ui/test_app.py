@@ -1,5 +1,6 @@
 """The page's process: up before its router, back after a restart, closed to strangers."""
 
+import inspect
 import re
 import socket
 from collections.abc import Callable
@@ -100,3 +101,10 @@ def test_answers_carry_the_headers_that_keep_a_browser_in(page_url: str) -> None
     assert re.fullmatch(r"'self'( 'sha256-[A-Za-z0-9+/]{43}=')+", policy["script-src"])
     assert asset.headers["Content-Security-Policy"].startswith("default-src 'self'; script-src 'self';")
     assert asset.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.unit
+def test_gradio_still_pauses_as_long_as_we_say() -> None:
+    from gradio.queueing import Queue
+
+    assert "sleep(self.sleep_when_free)" in inspect.getsource(Queue.start_processing)
