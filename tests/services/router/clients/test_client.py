@@ -1,11 +1,14 @@
 """The router's side of a task's socket, in one process: what happens when nobody answers at its other end."""
 
 import asyncio
+import itertools
+import math
 import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,31 +58,45 @@ def listener(folder: Path) -> socket.socket:
 
 
 @asynccontextmanager
-async def fatal_task() -> AsyncIterator[tuple[TaskClient, list[bytes]]]:
-    """A client of a task that resets the connection over each request and answers probes; what it was asked."""
+async def resetting(until: float = math.inf) -> AsyncIterator[tuple[TaskClient, list[bytes]]]:
+    """A client of a task that answers probes and resets its first connections over a request; what it was asked.
+
+    until: from this connection on, counted from 0, it answers requests.
+    """
     asked = []
+    handlers: list[Any] = []
+    connections = itertools.count()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
+        number = next(connections)
+        handlers.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 asked.append(head.split()[0])
-                if asked[-1] == b"POST":
+                if asked[-1] == b"GET":
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    continue
+                if number >= until:
+                    writer.write(ANSWER)
+                else:
                     connection = writer.get_extra_info("socket")
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     writer.transport.abort()
-                    return
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                break
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         client = TaskClient("text", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         yield client, asked
         await client.close()
+        await asyncio.gather(*handlers)
 
 
 async def test_a_request_that_may_have_been_read_is_sent_once_more_where_its_link_was_kept() -> None:
     """The link may have been closed while the request was on its way; a new one was not."""
-    async with fatal_task() as (client, asked):
+    async with resetting() as (client, asked):
         for _ in range(2):
             asked.clear()
             with pytest.raises(ServiceError) as refused:
@@ -91,6 +108,13 @@ async def test_a_request_that_may_have_been_read_is_sent_once_more_where_its_lin
         with pytest.raises(ServiceError) as refused:
             await client.predict(REQUEST, None)
         assert (refused.value.code, asked) == (TASK_CRASHED, [b"POST"])
+
+
+async def test_where_all_kept_links_are_old_a_new_one_is_tried() -> None:
+    async with resetting(until=2) as (client, asked):
+        await asyncio.gather(client.readiness(), client.readiness())  # over a link each
+        assert (await client.predict(REQUEST, None)).result == "x"
+        assert asked == [b"GET", b"GET", b"POST", b"POST"]
 
 
 async def test_a_request_that_reaches_nobody_is_not_waited_for(listener: socket.socket, folder: Path) -> None:

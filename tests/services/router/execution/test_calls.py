@@ -96,29 +96,40 @@ async def test_outside_of_a_cluster_nothing_is_waited_for_and_nothing_is_sent_tw
     assert (run.error["code"], len(task.requests), bench.engine.holds) == (code, 1, {"c": None})
 
 
-async def test_who_waited_goes_before_those_who_find_no_room() -> None:
-    """They have waited for their place already."""
+async def test_who_waited_is_not_refused_because_others_came_meanwhile() -> None:
     task = SleepingTask()
     bench = ClusterBench(task, max_concurrent_count=1, max_queue_length=4)
-    held = bench.engine.holds["c"]
+    gate, held, go = bench.engine.gates["c"], bench.engine.holds["c"], asyncio.Event()
     assert held is not None
+
+    async def answer(request: TaskRequest, on_delta: OnDelta | None) -> Done:
+        await go.wait()
+        return await echo(request, on_delta)
+
     waiting = [asyncio.create_task(bench.run(client="a")) for _ in range(5)]
     await until(lambda: held.waiting == 5)
-    task.awake = True
+    task.answer = answer
     new = [asyncio.create_task(bench.run(client="a")) for _ in range(5)]
+    await until(lambda: gate.queued == 4)
+    task.awake = True
+    await until(lambda: held.waiting == 0)
+    await asyncio.sleep(0)
+    go.set()
     assert [outcome(await each) for each in waiting] == [COMPLETED] * 5
     assert [outcome(await each) for each in new] == [COMPLETED] * 5
 
 
-async def test_a_request_over_which_a_pod_was_lost_keeps_its_place() -> None:
-    task = SleepingTask(crashed, awake=True)
-    bench = ClusterBench(task, max_concurrent_count=1, max_queue_length=1)
-    gate = bench.engine.gates["c"]
-    first = asyncio.create_task(bench.run(client="a"))
-    await until(lambda: gate.active == 1)
-    second = asyncio.create_task(bench.run(client="a"))
-    await until(lambda: gate.queued == 1)
-    assert [outcome(await each) for each in (first, second)] == [COMPLETED] * 2
+async def test_a_kept_run_that_silenced_a_pod_ends_when_no_other_comes() -> None:
+    """Else it would silence each pod that comes."""
+    task = SleepingTask(silenced, awake=True)
+    bench = ClusterBench(task, may_sleep=False)
+    held = bench.engine.holds["c"]
+    assert held is not None
+    held._patience_s = 0.05
+    running = asyncio.create_task(bench.run(MemoryJournal()))
+    await until(lambda: task.reached)
+    task.awake = False
+    assert outcome(await running) == (RunStatus.FAILED, 503, "not_ready")
 
 
 @pytest.mark.parametrize(("count", "queue"), [(20, 16), (32, 16), (100, 64), (100, 1)])
