@@ -31,7 +31,8 @@ def end(build: subprocess.Popen[str], number: signal.Signals) -> str:
     """Send the signal, as a terminal sends Ctrl-C to all at once; what the build said, once nothing of it lives."""
     processes = family(build.pid)
     send = os.killpg if number == signal.SIGINT else os.kill
-    send(build.pid, number)
+    if build.poll() is None:  # else it was faster than the undisturbed one
+        send(build.pid, number)
     said, _ = build.communicate(timeout=_END_S)
     assert gone(processes, _END_S)
     return said
