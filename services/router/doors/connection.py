@@ -130,8 +130,8 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def leave(self) -> None:
-        """Close when nothing is under way."""
-        if self._idle and not self._unclaimed:
+        """Close when nothing is under way; a new connection's first request may be, with nothing of it here yet."""
+        if self._idle and self.cycle is not None and not self._unclaimed:
             self.transport.close()
 
     def end(self) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -215,6 +217,8 @@ def test_a_router_that_must_end_is_not_ready_at_once_and_finishes_what_it_took(f
     with routed(folder, "router", service) as running, httpx.Client(trust_env=False, timeout=10) as client:
         api = f"{running.address}/api/workflows/runs"
         assert client.post(api, json={"input": {"prompt": "keeps the connection"}}).status_code == 200
+        place = urlsplit(running.address)
+        unused = socket.create_connection((place.hostname, place.port), timeout=10)
         long = {"input": {"prompt": json.dumps({"tokens": 1, "ms": 8000})}}
         taken: list[httpx.Response] = []
         waiting = threading.Thread(target=lambda: taken.append(http("POST", api, json=long)))
@@ -229,6 +233,9 @@ def test_a_router_that_must_end_is_not_ready_at_once_and_finishes_what_it_took(f
         late = eventually(lambda: (found := http("POST", api, json=short)).status_code == 503 and found)
         assert (late.json()["error"]["code"], late.headers["connection"]) == ("shutting_down", "close")
         assert late.headers["Retry-After"] == "5"
+        with unused:  # since before the end, and its first request may have been on its way all the time
+            unused.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert unused.recv(100).startswith(b"HTTP/1.1 503 ")
         waiting.join(20)
         assert taken[0].json()["status"] == "completed"
         assert running.process.wait(10) == 0
