@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.docker.engine import Engine
+from tests.clients import Clients
 from tests.conformance.folder import wait_until
 from tests.conformance.served import MODEL
 from tests.docker.fake_image import remove_volumes
@@ -60,38 +60,26 @@ def project(docker: Engine, base_tar: Path, pytestconfig: pytest.Config, tmp_pat
     remove_volumes(docker, folder)
 
 
-class Load:
-    """Clients that ask again and again inside the block. answers: how often each status came, or nobody was there."""
+class Load(Clients):
+    """Of the router at this port."""
 
     def __init__(self, port: int) -> None:
-        self.answers: Counter[int | str] = Counter()
+        super().__init__(CLIENTS)
         self._port = port
-        self._over = threading.Event()
-        self._clients = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
-
-    def __enter__(self) -> "Load":
-        for client in self._clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for client in self._clients:
-            client.join()
 
     def until_answered(self) -> None:
         """Until one more run is completed."""
         before = self.answers[HTTPStatus.OK]
         wait_until(lambda: self.answers[HTTPStatus.OK] > before, timeout_s=ANSWER_S)
 
-    def _ask(self, client: int) -> None:
+    def ask(self, client: int) -> None:
         number = 0
-        while not self._over.is_set():
+        while not self.over.is_set():
             number += 1
             answer = self._one(f"Tell me a story. {client} {number}")
             self.answers[answer] += 1
             if answer != HTTPStatus.OK:
-                self._over.wait(0.2)
+                self.over.wait(0.2)
 
     def _one(self, prompt: str) -> int | str:
         body = json.dumps({"input": {"user_prompt": prompt}})

@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import threading
 import uuid
 from collections import Counter
 from http import HTTPStatus
 from typing import Any
 
+from tests.clients import Clients
 from tests.conformance.folder import wait_until
 from tests.kube.cluster import ASK_S, Answer, Cluster, NobodyThereError
 from tests.kube.project import TOKEN
@@ -30,30 +30,14 @@ def ask_run(cluster: Cluster, prompt: str, key: str | None = None) -> Answer:
     return cluster.ask("router", RUNS, json.dumps(body), **headers)
 
 
-class Load:
-    """Clients that ask again and again inside the block.
-
-    answers: how often each status came, and what else became of a run. without_when: refusals that do not say when to
-    try again. accepted: the ids of asynchronous runs.
-    """
+class Load(Clients):
+    """without_when: refusals that do not say when to try again. accepted: the ids of asynchronous runs."""
 
     def __init__(self, cluster: Cluster, clients: int) -> None:
-        self.answers: Counter[int | str] = Counter()
+        super().__init__(clients)
         self.without_when: list[Answer] = []
         self.accepted: list[str] = []
         self._cluster = cluster
-        self._over = threading.Event()
-        self._clients = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
-
-    def __enter__(self) -> "Load":
-        for client in self._clients:
-            client.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for client in self._clients:
-            client.join()
 
     def until_answered(self, count: int) -> None:
         """Until so many more runs are completed, and one more is accepted for later."""
@@ -78,18 +62,18 @@ class Load:
             ended[" ".join([run["status"], (run.get("error") or {}).get("code", "")]).strip()] += 1
         return ended
 
-    def _ask(self, client: int) -> None:
+    def ask(self, client: int) -> None:
         for number in itertools.count():
-            if self._over.is_set():
+            if self.over.is_set():
                 return
             key = uuid.uuid4().hex if number % _KEPT == 0 else None
             answer = self._one(f"Tell me a story. {client} {number}", key)
             while key and answer == NOBODY:  # with its key a run may be asked for as often as it takes
-                self._over.wait(_BETWEEN_S)
+                self.over.wait(_BETWEEN_S)
                 answer = self._one(f"Tell me a story. {client} {number}", key)
             self.answers[answer] += 1
             if answer not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-                self._over.wait(_BETWEEN_S)
+                self.over.wait(_BETWEEN_S)
 
     def _one(self, prompt: str, key: str | None) -> int | str:
         try:
