@@ -97,32 +97,28 @@ def _located(loaded: "Loaded", services: Sequence[str], wishes: Wishes) -> dict[
 
 
 def _located_image(store: BlobStore, loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> _Located:
-    place = _place(repository(loaded, service), wishes.tag, wishes)
+    built = repository(loaded, service)
+    place = _place(built, wishes.tag, wishes)
     architecture: str = json.loads(image.config)["architecture"]
     volume = _volume(store, loaded, service, image, wishes)
-    was_pushed = store.pushed(f"{place.name}:{place.tag}", image.digest) is not None
-    reference = _pinned(store, place, image, image)
-    built = repository(loaded, service)
-    return _Located(ClusterImage(reference, architecture, volume, built), was_pushed)
+    pushed = _pushed(store, place, image)
+    reference = replace(place, digest=pushed or image.digest).familiar
+    return _Located(ClusterImage(reference, architecture, volume, built), pushed is not None)
 
 
 def _volume(store: BlobStore, loaded: "Loaded", service: str, image: Image, wishes: Wishes) -> ImageVolume | None:
     parts = parts_of(loaded, service, image, wishes.tag)
     if parts is None:
         return None
-    task, weights = (
-        _pinned(store, _place(part.name, part.tag, wishes), image, part.image) for part in (parts.task, parts.weights)
-    )
+    places = [(_place(part.name, part.tag, wishes), part.image.digest) for part in (parts.task, parts.weights)]
+    task, weights = (replace(place, digest=_pushed(store, place, image) or digest).familiar for place, digest in places)
     return ImageVolume(task, weights, MOUNT)
 
 
-def _pinned(store: BlobStore, place: Reference, built: Image, image: Image) -> str:
-    """By the digest that the registry has, which is another one than was built where layers were compressed.
-
-    built: the image that `image` is, or is a part of.
-    """
-    pushed = store.pushed(f"{place.name}:{place.tag}", built.digest)
-    return replace(place, digest=pushed or image.digest).familiar
+def _pushed(store: BlobStore, place: Reference, built: Image) -> str | None:
+    """The digest that the registry has there of the built image or a part of it; another one where layers were
+    compressed. None: nothing was pushed there from here."""
+    return store.pushed(f"{place.name}:{place.tag}", built.digest)
 
 
 def _place(name: str, tag: str, wishes: Wishes) -> Reference:

@@ -9,7 +9,7 @@ from infra.kubernetes.rendering import rendered, rendered_with
 
 COMPONENTS: Final = "components/"
 EITHER: Final = (("gateway", "ingress"), ("servicemonitor", "prometheus"))
-"""Each is taken instead of the other one: both bring the same objects."""
+"""One of each pair is taken: the second would bring objects twice."""
 
 
 def applied(folders: Mapping[str, Files]) -> dict[str, list[Manifest]]:

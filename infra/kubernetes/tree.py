@@ -39,7 +39,7 @@ def tree(export: Export) -> Mapping[str, str]:
     """Every file by its path, sorted; equal exports give equal bytes."""
     documents = folders(export)
     parts = [folder.removeprefix(COMPONENTS) for folder in documents if folder.startswith(COMPONENTS)]
-    files = {"README.md": readme(export, parts, exceptions(export))}
+    files = {"README.md": readme(export, parts, _excused(documents))}
     for folder, found in documents.items():
         files |= {f"{folder}/{path}": _text(path, document) for path, document in found.items()}
     return dict(sorted(files.items()))
@@ -62,7 +62,11 @@ def folders(export: Export) -> dict[str, Files]:
 
 def exceptions(export: Export) -> list[Finding]:
     """What knowingly breaks a rule in `overlays/prod`."""
-    return [found for found in findings(rendered(folders(export), PROD)) if found.reason]
+    return _excused(folders(export))
+
+
+def _excused(documents: Mapping[str, Files]) -> list[Finding]:
+    return [found for found in findings(rendered(documents, PROD)) if found.reason]
 
 
 def broken(export: Export) -> list[Finding]:
